@@ -1,0 +1,12 @@
+"""JAX: flax.nnx modules, optax, one jax.jit for the whole step.
+
+Deviations: the model is split once and merged inside the jit, since nnx.jit walks the module in Python on every call. flax keeps
+the biased batch variance, so BatchNorm is written out in layers.py; optax computes Adam's bias corrections in float32, so
+engine.py scales by the spec's table instead.
+"""
+
+TITLE = "JAX"
+IMPORT = "jax"  # what an interpreter must have for this backend
+DISTRIBUTIONS = ("jax", "jaxlib", "flax", "optax")
+REFERENCE = False
+MODES = ("jit", "stock")  # the first is the default

@@ -1,0 +1,217 @@
+"""The JAX session: a flax.nnx model, its optax optimizer, one jit for the step. Deviations: see __init__.py."""
+
+from functools import reduce
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import einops
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+
+from backends.jax import MODES, layers
+from harness.errors import unknown
+from harness.protocol import Precision
+from harness.spec import Arrays, OptimizerSpec, TaskSpec
+
+# The spec's axes -> ours. Swap the sides to come back.
+LAYOUT = {"h w i o": "h w i o", "i o": "i o", "h w c o": "(h w c) o", "c": "c"}
+# The spec's last name of a tensor -> the attribute of the layer that holds it.
+ATTRIBUTES = {
+    "kernel": "kernel",
+    "bias": "bias",
+    "gamma": "scale",
+    "beta": "bias",
+    "mean": "mean",
+    "var": "var",
+}
+
+
+def configure(*, threads: int, seed: int) -> None:
+    """Set numerics before the first operation: no TF32 anywhere. Threads follow the CPUs the process may use."""
+    jax.config.update("jax_default_matmul_precision", "highest")
+    layers.SEED = seed
+
+
+def describe() -> dict[str, Any]:
+    """Versions, devices and threads that this process really has."""
+    return {
+        "versions": {"jax": jax.__version__, "flax": flax.__version__, "optax": optax.__version__},
+        "devices": [f"{d.platform} {d.device_kind}" for d in jax.devices()],
+        "numerics": {"matmul_precision": jax.config.jax_default_matmul_precision},
+    }
+
+
+def loss(kind: str, logits: Array, y: Array) -> Array:
+    """The mean over the batch of the loss of each example, from logits (B, K) and labels (B,)."""
+    if kind == "softmax_cross_entropy":
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+    return optax.sigmoid_binary_cross_entropy(logits[:, 0], y).mean()
+
+
+def optimizer(spec: OptimizerSpec, table: Array, *, stock: bool) -> optax.GradientTransformation:
+    """The spec's update rule on optax; ``stock`` leaves optax its default constants and bias corrections."""
+
+    def lr(step: Array) -> Array:
+        return table[jnp.minimum(step, len(table) - 1), 0]
+
+    if spec.kind == "sgd":
+        return optax.chain(optax.add_decayed_weights(spec.weight_decay), optax.sgd(lr, momentum=spec.momentum))
+    if not stock:
+        return adam(spec, table)
+    if spec.kind == "adam":
+        return optax.adam(lr)
+    return optax.adamw(lr, weight_decay=spec.weight_decay)
+
+
+def adam(spec: OptimizerSpec, table: Array) -> optax.GradientTransformation:
+    """Adam and AdamW with the bias corrections of the spec's table, exact in float32 too."""
+
+    def init(params: Any) -> optax.ScaleByAdamState:
+        mu, nu = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))  # two, since both are donated
+        return optax.ScaleByAdamState(count=jnp.zeros((), jnp.int32), mu=mu, nu=nu)
+
+    def update(grads: Any, state: optax.ScaleByAdamState, params: Any) -> tuple[Any, optax.ScaleByAdamState]:
+        lr, step_size, root = table[jnp.minimum(state.count, len(table) - 1)]
+        mu = jax.tree.map(lambda m, g: spec.beta1 * m + (1 - spec.beta1) * g, state.mu, grads)
+        nu = jax.tree.map(lambda v, g: spec.beta2 * v + (1 - spec.beta2) * g * g, state.nu, grads)
+        decay = lr * spec.weight_decay
+        updates = jax.tree.map(
+            lambda m, v, p: -step_size * m / (jnp.sqrt(v) / root + spec.eps) - decay * p, mu, nu, params
+        )
+        return updates, optax.ScaleByAdamState(count=state.count + 1, mu=mu, nu=nu)
+
+    return optax.GradientTransformation(init, update)
+
+
+class Batch(NamedTuple):
+    """A placed batch."""
+
+    x: Array
+    y: Array
+    masks: tuple[Array, ...]
+
+
+class State(NamedTuple):
+    """All that a step changes; donated to it."""
+
+    params: Any
+    stats: Any  # BatchNorm running statistics
+    optimizer: Any
+    step: Array
+
+
+def open_session(spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray) -> "Session":
+    """Build the task's model and optimizer in one of MODES."""
+    if mode not in MODES:
+        raise unknown("mode of jax", mode, MODES)
+    jax.config.update("jax_enable_x64", precision == "float64")
+    return Session(spec, mode=mode, precision=precision, device=device, table=table)
+
+
+class Session:
+    """See harness.protocol.Session."""
+
+    def __init__(self, spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray) -> None:
+        """Build the model's structure; it has no weights until ``load``."""
+        self.spec = spec
+        self.stock = mode == "stock"
+        self.dtype = jnp.float64 if precision == "float64" else jnp.float32
+        self.device = jax.devices(device)[0]
+        library = import_module(f"backends.jax.{spec.name}")
+        build = lambda: library.Model(spec.model, layers.STOCK if self.stock else layers.EXACT, self.dtype)  # noqa: E731
+        # Only the structure: drawing initial weights would compile one kernel a shape, 15 s for a ResNet-20.
+        self.graph, _params, _stats = nnx.split(nnx.eval_shape(build), nnx.Param, nnx.BatchStat)
+        self.optimizer = optimizer(spec.optimizer, jnp.asarray(table, self.dtype), stock=self.stock)
+        self.jit_train = jax.jit(self.pure_train_step, donate_argnums=0)
+        self.jit_predict = jax.jit(self.pure_predict)
+        self.jit_gradients = jax.jit(self.pure_gradients)
+
+    def load(self, tensors: Arrays) -> None:
+        """Set every parameter and buffer; optimizer and step counter start again."""
+        params: dict[Any, Any] = {}
+        stats: dict[Any, Any] = {}
+        for t in self.spec.model.tensors:
+            *path, last = self.path(t.name)
+            ours = einops.rearrange(tensors[t.name], f"{t.axes} -> {LAYOUT[t.axes]}")
+            at = reduce(lambda tree, part: tree.setdefault(part, {}), path, params if t.trained else stats)
+            at[last] = jnp.array(ours, self.dtype)
+        state = State(params, stats, self.optimizer.init(params), jnp.zeros((), jnp.int32))
+        self.state = jax.device_put(state, self.device)  # all committed, or the second step compiles again
+
+    def path(self, name: str) -> list[Any]:
+        """The model's own path of a spec's name."""
+        *path, last = name.split("/")
+        return [*(int(part) if part.isdigit() else part for part in path), ATTRIBUTES[last]]
+
+    def dump(self) -> Arrays:
+        """Every parameter and buffer."""
+        trees = {True: self.state.params, False: self.state.stats}
+        return {t.name: self.to_spec(t.name, trees[t.trained]) for t in self.spec.model.tensors}
+
+    def to_spec(self, name: str, tree: Any) -> np.ndarray:
+        """One tensor of a tree of parameters, buffers or gradients, as an array in the spec's layout."""
+        t = next(t for t in self.spec.model.tensors if t.name == name)
+        sizes = dict(zip(t.axes.split(), t.shape, strict=True))
+        ours = np.asarray(reduce(lambda at, part: at[part], self.path(name), tree))
+        return np.array(einops.rearrange(ours, f"{LAYOUT[t.axes]} -> {t.axes}", **sizes))
+
+    def put(self, x: np.ndarray, y: np.ndarray, masks: tuple[np.ndarray, ...] = ()) -> Batch:
+        """Place a batch on the device."""
+        labels = jnp.int32 if self.spec.outputs > 1 else self.dtype
+        place = lambda array, dtype: jax.device_put(jnp.array(array, dtype), self.device)  # noqa: E731
+        return Batch(place(x, self.dtype), place(y, labels), tuple(place(m, self.dtype) for m in masks))
+
+    def train_step(self, batch: Batch) -> Array:
+        """One optimizer step; the mean loss before it, a scalar."""
+        self.state, value = self.jit_train(self.state, batch)
+        return value
+
+    def pure_train_step(self, state: State, batch: Batch) -> tuple[State, Array]:
+        """The step as a function of the state, for jit."""
+        value, stats, grads = self.pure_gradients(state, batch)
+        updates, optimizer_state = self.optimizer.update(grads, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return State(params, stats, optimizer_state, state.step + 1), value
+
+    def pure_gradients(self, state: State, batch: Batch) -> tuple[Array, Any, Any]:
+        """The mean training loss, the new running statistics, and the loss's gradient by every parameter."""
+        masks = layers.keys(state.step, self.spec.model) if self.stock else batch.masks
+
+        def objective(params: Any) -> tuple[Array, Any]:
+            model = nnx.merge(self.graph, params, state.stats, copy=True)
+            value = loss(self.spec.loss, model(batch.x, masks, training=True), batch.y)
+            return value, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+
+        (value, stats), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+        return value, stats, grads
+
+    def predict(self, batch: Batch) -> Array:
+        """Logits (B, outputs) in evaluation mode."""
+        return self.jit_predict(self.state.params, self.state.stats, batch.x)
+
+    def pure_predict(self, params: Any, stats: Any, x: Array) -> Array:
+        """The evaluation as a function of the state, for jit."""
+        model = nnx.merge(self.graph, params, stats)
+        return model(x, (None,) * len(self.spec.model.dropout), training=False)
+
+    def gradients(self, batch: Batch) -> tuple[Array, Arrays]:
+        """The mean training loss and its gradient by every parameter."""
+        value, _stats, grads = self.jit_gradients(self.state, batch)
+        return value, {t.name: self.to_spec(t.name, grads) for t in self.spec.model.parameters}
+
+    def sync(self, handle: Array) -> None:
+        """Wait for the handle and for the state that its step left."""
+        jax.block_until_ready((handle, self.state))
+
+    def fetch(self, handle: Array) -> np.ndarray:
+        """The handle's value on the host."""
+        return np.asarray(handle)
+
+    def compilations(self) -> int:
+        """Programs that jit has compiled for this session."""
+        return sum(f._cache_size() for f in (self.jit_train, self.jit_predict, self.jit_gradients))

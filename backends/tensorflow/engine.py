@@ -1,0 +1,245 @@
+"""The TensorFlow session: a Keras model, one tf.function for the step, graph or XLA. Deviations: see __init__.py."""
+
+from functools import reduce
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import einops
+import keras
+import numpy as np
+import tensorflow as tf
+
+from backends.tensorflow import MODES, layers
+from harness.errors import unknown
+from harness.protocol import Precision
+from harness.spec import Arrays, OptimizerSpec, TaskSpec
+
+# The spec's axes -> ours. Swap the sides to come back.
+LAYOUT = {"h w i o": "h w i o", "i o": "i o", "h w c o": "(h w c) o", "c": "c"}
+# The spec's last name of a tensor -> the attribute of the layer that holds it.
+ATTRIBUTES = {
+    "kernel": "kernel",
+    "bias": "bias",
+    "gamma": "gamma",
+    "beta": "beta",
+    "mean": "moving_mean",
+    "var": "moving_variance",
+}
+
+
+def configure(*, threads: int, seed: int) -> None:
+    """Set threads and numerics before the first operation: no TF32 anywhere, memory taken as needed."""
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    keras.config.set_image_data_format("channels_last")
+    tf.random.set_seed(seed)
+
+
+def describe() -> dict[str, Any]:
+    """Versions, devices and threads that this process really has."""
+    return {
+        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
+        "devices": [d.name for d in tf.config.list_physical_devices()],
+        "threads": tf.config.threading.get_intra_op_parallelism_threads(),
+        "numerics": {"tf32": tf.config.experimental.tensor_float_32_execution_enabled()},
+    }
+
+
+def loss(kind: str, logits: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """The mean over the batch of the loss of each example, from logits (B, K) and labels (B,)."""
+    if kind == "softmax_cross_entropy":
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits))
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=logits[:, 0]))
+
+
+def optimizer(spec: OptimizerSpec, table: tf.Tensor, variables: list[keras.Variable], *, stock: bool) -> Any:
+    """The spec's update rule on TensorFlow's fused kernels; ``stock`` is Keras's own with its default constants."""
+    if not stock:
+        return (Momentum if spec.kind == "sgd" else Adam)(spec, table, variables)
+    lr = layers.TableSchedule(table)
+    if spec.kind == "sgd":
+        rule = keras.optimizers.SGD(lr, momentum=spec.momentum, weight_decay=spec.weight_decay)
+    elif spec.kind == "adam":
+        rule = keras.optimizers.Adam(lr)
+    else:
+        rule = keras.optimizers.AdamW(lr, weight_decay=spec.weight_decay)
+    rule.build(variables)
+    return rule
+
+
+class Momentum:
+    """SGD with a velocity that holds no lr; Keras's velocity does."""
+
+    def __init__(self, spec: OptimizerSpec, table: tf.Tensor, variables: list[keras.Variable]) -> None:
+        """One slot a variable."""
+        self.spec, self.table = spec, table
+        self.iterations = tf.Variable(0, dtype=tf.int32)
+        self.velocities = [tf.Variable(tf.zeros_like(p.value)) for p in variables]
+        self.variables = [self.iterations, *self.velocities]
+
+    def apply(self, grads: list[tf.Tensor], variables: list[keras.Variable]) -> None:
+        """One step."""
+        lr, _step_size, _root = tf.unstack(self.table[tf.minimum(self.iterations, len(self.table) - 1)])
+        for g, p, velocity in zip(grads, variables, self.velocities, strict=True):
+            tf.raw_ops.ResourceApplyMomentum(
+                var=p.value.handle,
+                accum=velocity.handle,
+                lr=lr,
+                grad=g + self.spec.weight_decay * p.value,
+                momentum=tf.constant(self.spec.momentum, lr.dtype),
+            )
+        self.iterations.assign_add(1)
+
+
+class Adam:
+    """Adam and AdamW with the bias corrections of the spec's table.
+
+    The kernel computes lr*sqrt(1-power2)/(1-power1) * m/(sqrt(v)+epsilon): with powers of zero, and lr and epsilon scaled by
+    sqrt(1-beta2**t), it is the spec's formula.
+    """
+
+    def __init__(self, spec: OptimizerSpec, table: tf.Tensor, variables: list[keras.Variable]) -> None:
+        """Two slots a variable."""
+        self.spec, self.table = spec, table
+        self.iterations = tf.Variable(0, dtype=tf.int32)
+        self.means = [tf.Variable(tf.zeros_like(p.value)) for p in variables]
+        self.squares = [tf.Variable(tf.zeros_like(p.value)) for p in variables]
+        self.variables = [self.iterations, *self.means, *self.squares]
+
+    def apply(self, grads: list[tf.Tensor], variables: list[keras.Variable]) -> None:
+        """One step."""
+        lr, step_size, root = tf.unstack(self.table[tf.minimum(self.iterations, len(self.table) - 1)])
+        for g, p, mean, square in zip(grads, variables, self.means, self.squares, strict=True):
+            if self.spec.weight_decay:
+                p.value.assign_sub(lr * self.spec.weight_decay * p.value)
+            tf.raw_ops.ResourceApplyAdam(
+                var=p.value.handle,
+                m=mean.handle,
+                v=square.handle,
+                beta1_power=tf.zeros((), lr.dtype),
+                beta2_power=tf.zeros((), lr.dtype),
+                lr=step_size * root,
+                beta1=tf.constant(self.spec.beta1, lr.dtype),
+                beta2=tf.constant(self.spec.beta2, lr.dtype),
+                epsilon=self.spec.eps * root,
+                grad=g,
+            )
+        self.iterations.assign_add(1)
+
+
+class Batch(NamedTuple):
+    """A placed batch."""
+
+    x: tf.Tensor
+    y: tf.Tensor
+    masks: tuple[tf.Tensor | None, ...]
+
+
+def open_session(spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray) -> "Session":
+    """Build the task's model and optimizer in one of MODES."""
+    if mode not in MODES:
+        raise unknown("mode of tensorflow", mode, MODES)
+    keras.config.set_dtype_policy(precision)
+    return Session(spec, mode=mode, precision=precision, device=device, table=table)
+
+
+class Session:
+    """See harness.protocol.Session."""
+
+    def __init__(self, spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray) -> None:
+        """Build the model; its weights are whatever Keras draws until ``load``."""
+        self.spec = spec
+        self.stock = mode == "stock"
+        self.dtype = tf.as_dtype(precision)
+        self.device = f"/{device.upper()}:0"
+        library = import_module(f"backends.tensorflow.{spec.name}")
+        compiled = mode == "xla"
+        with tf.device(self.device):
+            self.table = tf.constant(table, self.dtype)
+            self.model = library.Model(spec.model, layers.STOCK if self.stock else layers.EXACT)
+            self.no_masks = (None,) * len(spec.model.dropout)
+            self.model(tf.zeros((1, *spec.data.x_shape), self.dtype), self.no_masks, training=False)
+        self.graph_predict = tf.function(self.pure_predict, jit_compile=compiled)
+        self.graph_gradients = tf.function(self.pure_gradients, jit_compile=compiled)
+        self.graph_train = tf.function(self.pure_train_step, jit_compile=compiled)
+        self.variables = [self.tensor(t.name) for t in spec.model.parameters]
+        with tf.device(self.device):
+            self.optimizer = optimizer(spec.optimizer, self.table, self.variables, stock=self.stock)
+
+    def tensor(self, name: str) -> keras.Variable:
+        """The model's own tensor of a spec's name."""
+        *path, last = name.split("/")
+        layer = reduce(lambda at, part: at[int(part)] if part.isdigit() else getattr(at, part), path, self.model)
+        return getattr(layer, ATTRIBUTES[last])
+
+    def load(self, tensors: Arrays) -> None:
+        """Set every parameter and buffer; optimizer and step counter start again."""
+        for t in self.spec.model.tensors:
+            self.tensor(t.name).assign(einops.rearrange(tensors[t.name], f"{t.axes} -> {LAYOUT[t.axes]}"))
+        for slot in self.optimizer.variables:
+            slot.assign(np.zeros(slot.shape))
+
+    def dump(self) -> Arrays:
+        """Every parameter and buffer."""
+        return {t.name: self.to_spec(t.name, self.tensor(t.name).value) for t in self.spec.model.tensors}
+
+    def to_spec(self, name: str, value: Any) -> np.ndarray:
+        """One tensor, or its gradient, as an array in the spec's layout."""
+        t = next(t for t in self.spec.model.tensors if t.name == name)
+        sizes = dict(zip(t.axes.split(), t.shape, strict=True))
+        return np.array(einops.rearrange(value.numpy(), f"{LAYOUT[t.axes]} -> {t.axes}", **sizes))
+
+    def put(self, x: np.ndarray, y: np.ndarray, masks: tuple[np.ndarray, ...] = ()) -> Batch:
+        """Place a batch on the device."""
+        labels = tf.int32 if self.spec.outputs > 1 else self.dtype
+        place = lambda array, dtype: tf.constant(array, dtype)  # noqa: E731
+        with tf.device(self.device):
+            placed = tuple(place(m, self.dtype) for m in masks) or self.no_masks
+            return Batch(place(x, self.dtype), place(y, labels), placed)
+
+    def train_step(self, batch: Batch) -> tf.Tensor:
+        """One optimizer step; the mean loss before it, a scalar."""
+        return self.graph_train(batch)
+
+    def pure_train_step(self, batch: Batch) -> tf.Tensor:
+        """The step, for tf.function."""
+        value, grads = self.pure_gradients(batch)
+        self.optimizer.apply(grads, self.variables)
+        return value
+
+    def pure_gradients(self, batch: Batch) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The mean training loss and its gradient by every parameter, for tf.function."""
+        with tf.GradientTape() as tape:
+            value = loss(self.spec.loss, self.model(batch.x, batch.masks, training=True), batch.y)
+        return value, tape.gradient(value, [p.value for p in self.variables])
+
+    def predict(self, batch: Batch) -> tf.Tensor:
+        """Logits (B, outputs) in evaluation mode."""
+        return self.graph_predict(batch.x)
+
+    def pure_predict(self, x: tf.Tensor) -> tf.Tensor:
+        """The evaluation, for tf.function."""
+        return self.model(x, self.no_masks, training=False)
+
+    def gradients(self, batch: Batch) -> tuple[tf.Tensor, Arrays]:
+        """The mean training loss and its gradient by every parameter."""
+        value, grads = self.graph_gradients(batch)
+        pairs = zip(self.spec.model.parameters, grads, strict=True)
+        return value, {t.name: self.to_spec(t.name, g) for t, g in pairs}
+
+    def sync(self, handle: tf.Tensor) -> None:
+        """Wait for the device; the CPU has nothing left to wait for."""
+        if "GPU" in self.device:
+            tf.test.experimental.sync_devices()
+
+    def fetch(self, handle: tf.Tensor) -> np.ndarray:
+        """The handle's value on the host."""
+        return handle.numpy()
+
+    def compilations(self) -> int:
+        """Graphs that tf.function has traced for this session."""
+        functions = (self.graph_train, self.graph_predict, self.graph_gradients)
+        return sum(f.experimental_get_tracing_count() for f in functions)

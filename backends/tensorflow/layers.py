@@ -1,0 +1,80 @@
+"""The layers whose stock form differs from the spec, as two sets that a model is built from."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from harness.spec import ModelSpec
+
+
+class MaskDropout(keras.layers.Layer):
+    """Dropout by a mask drawn outside: 0, or 1/(1-rate)."""
+
+    def call(self, x: tf.Tensor, keep: tf.Tensor | None, *, training: bool) -> tf.Tensor:
+        """x (B, C), keep (B, C)."""
+        return x * keep if training else x
+
+
+class StockDropout(keras.layers.Dropout):
+    """Keras's own dropout; ignores the mask."""
+
+    def call(self, x: tf.Tensor, keep: tf.Tensor | None, *, training: bool) -> tf.Tensor:
+        """x (B, C)."""
+        return super().call(x, training=training)
+
+
+class BatchNorm(keras.layers.Layer):
+    """Normalise by the biased batch variance, keep the unbiased one: Keras keeps the biased."""
+
+    def __init__(self, channels: int, spec: ModelSpec) -> None:
+        """Parameters and running statistics, (C,) each."""
+        super().__init__()
+        self.eps, self.momentum = spec.batch_norm_eps, spec.batch_norm_momentum
+        self.gamma = self.add_weight(shape=(channels,), initializer="ones")
+        self.beta = self.add_weight(shape=(channels,), initializer="zeros")
+        self.moving_mean = self.add_weight(shape=(channels,), initializer="zeros", trainable=False)
+        self.moving_variance = self.add_weight(shape=(channels,), initializer="ones", trainable=False)
+
+    def call(self, x: tf.Tensor, *, training: bool) -> tf.Tensor:
+        """x (B, S, S, C)."""
+        if training:
+            mean, var = tf.nn.moments(x, (0, 1, 2))
+            n = tf.cast(tf.size(x) // x.shape[-1], x.dtype)
+            self.moving_mean.assign((1 - self.momentum) * self.moving_mean + self.momentum * mean)
+            self.moving_variance.assign(
+                (1 - self.momentum) * self.moving_variance + self.momentum * (n / (n - 1)) * var
+            )
+        else:
+            mean, var = self.moving_mean.value, self.moving_variance.value
+        return tf.nn.batch_normalization(x, mean, var, self.beta.value, self.gamma.value, self.eps)
+
+
+class TableSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """The spec's lr of each step, for Keras's own optimizers."""
+
+    def __init__(self, table: tf.Tensor) -> None:
+        """table (steps, 3): the first column is the lr."""
+        self.table = table
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        """The lr of a step from 0."""
+        return self.table[tf.minimum(tf.cast(step, tf.int32), len(self.table) - 1), 0]
+
+
+class Layers(NamedTuple):
+    """What a model takes from here."""
+
+    batch_norm: Callable[[int, ModelSpec], keras.layers.Layer]  # channels
+    dropout: Callable[[ModelSpec], keras.layers.Layer]
+
+
+EXACT = Layers(
+    batch_norm=BatchNorm,
+    dropout=lambda spec: MaskDropout(),
+)
+STOCK = Layers(
+    batch_norm=lambda channels, spec: keras.layers.BatchNormalization(),
+    dropout=lambda spec: StockDropout(spec.dropout_rate),
+)

@@ -1,0 +1,189 @@
+"""The PyTorch session: one model, its optimizer, eager or compiled. Deviations from the spec's layout: see __init__.py."""
+
+from functools import reduce
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import einops
+import numpy as np
+import torch
+import torch._dynamo.utils
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backends.torch import MODES, layers
+from harness.errors import unknown
+from harness.protocol import Precision
+from harness.spec import Arrays, OptimizerSpec, TaskSpec
+
+# The spec's axes -> ours. Swap the sides to come back.
+LAYOUT = {"h w i o": "o i h w", "i o": "o i", "h w c o": "o (c h w)", "c": "c"}
+# The spec's last name of a tensor -> the attribute of the layer that holds it.
+ATTRIBUTES = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+
+
+def configure(*, threads: int, seed: int) -> None:
+    """Set threads and numerics before the first operation: no TF32 anywhere."""
+    torch.set_num_threads(threads)
+    torch.set_num_interop_threads(1)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.manual_seed(seed)
+
+
+def describe() -> dict[str, Any]:
+    """Versions, devices and threads that this process really has."""
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "versions": {"torch": torch.__version__},
+        "devices": ["cpu", *gpus],
+        "threads": torch.get_num_threads(),
+        "numerics": {"tf32": torch.backends.cuda.matmul.allow_tf32, "mkldnn": torch.backends.mkldnn.is_available()},
+    }
+
+
+def loss(kind: str, logits: Tensor, y: Tensor) -> Tensor:
+    """The mean over the batch of the loss of each example, from logits (B, K) and labels (B,)."""
+    if kind == "softmax_cross_entropy":
+        return F.cross_entropy(logits, y, reduction="mean")
+    return F.binary_cross_entropy_with_logits(logits[:, 0], y, reduction="mean")
+
+
+def optimizer(spec: OptimizerSpec, parameters: list[nn.Parameter], *, stock: bool) -> torch.optim.Optimizer:
+    """The spec's update rule, which is PyTorch's own; ``stock`` leaves PyTorch its default constants and kernels."""
+    betas = {} if stock else {"betas": (spec.beta1, spec.beta2), "eps": spec.eps, "fused": True}
+    if spec.kind == "sgd":
+        fused = {} if stock else {"fused": True}
+        return torch.optim.SGD(
+            parameters, lr=spec.lr, momentum=spec.momentum, weight_decay=spec.weight_decay, **fused
+        )
+    if spec.kind == "adam":
+        return torch.optim.Adam(parameters, lr=spec.lr, **betas)
+    return torch.optim.AdamW(parameters, lr=spec.lr, weight_decay=spec.weight_decay, **betas)
+
+
+class Batch(NamedTuple):
+    """A placed batch: x channels first."""
+
+    x: Tensor
+    y: Tensor
+    masks: tuple[Tensor | None, ...]
+
+
+def open_session(spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray) -> "Session":
+    """Build the task's model and optimizer in one of MODES."""
+    if mode not in MODES:
+        raise unknown("mode of torch", mode, MODES)
+    return Session(spec, mode=mode, precision=precision, device=device, table=table)
+
+
+class Session:
+    """See harness.protocol.Session."""
+
+    def __init__(self, spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray) -> None:
+        """Build the model; its weights are whatever PyTorch draws until ``load``."""
+        self.spec = spec
+        self.stock = mode == "stock"
+        self.dtype = torch.float64 if precision == "float64" else torch.float32
+        self.device = torch.device("cuda" if device == "gpu" else "cpu")
+        self.lrs = table[:, 0].tolist()
+        library = import_module(f"backends.torch.{spec.name}")
+        self.model: nn.Module = library.Model(spec.model, layers.STOCK if self.stock else layers.EXACT)
+        self.model.to(self.device, self.dtype)
+        self.forward = torch.compile(self.model) if mode == "compile" else self.model
+        self.reset()
+
+    def reset(self) -> None:
+        """A fresh optimizer, at step 0."""
+        self.step = 0
+        self.optimizer = optimizer(self.spec.optimizer, list(self.model.parameters()), stock=self.stock)
+
+    def tensor(self, name: str) -> Tensor:
+        """The model's own tensor of a spec's name."""
+        *path, last = name.split("/")
+        layer = reduce(lambda at, part: at[int(part)] if part.isdigit() else getattr(at, part), path, self.model)
+        return getattr(layer, ATTRIBUTES[last])
+
+    def load(self, tensors: Arrays) -> None:
+        """Set every parameter and buffer; optimizer and step counter start again."""
+        with torch.no_grad():
+            for t in self.spec.model.tensors:
+                ours = einops.rearrange(tensors[t.name], f"{t.axes} -> {LAYOUT[t.axes]}")
+                self.tensor(t.name).copy_(torch.from_numpy(np.ascontiguousarray(ours)))
+        self.reset()
+
+    def dump(self) -> Arrays:
+        """Every parameter and buffer."""
+        return {t.name: self.to_spec(t.name, self.tensor(t.name)) for t in self.spec.model.tensors}
+
+    def to_spec(self, name: str, value: Tensor) -> np.ndarray:
+        """One tensor, or its gradient, as an array in the spec's layout."""
+        t = next(t for t in self.spec.model.tensors if t.name == name)
+        sizes = dict(zip(t.axes.split(), t.shape, strict=True))
+        ours = value.detach().cpu().numpy()
+        return np.array(einops.rearrange(ours, f"{LAYOUT[t.axes]} -> {t.axes}", **sizes))
+
+    def put(self, x: np.ndarray, y: np.ndarray, masks: tuple[np.ndarray, ...] = ()) -> Batch:
+        """Place a batch on the device; images become channels first."""
+        if x.ndim == 4:
+            x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+        labels = torch.int64 if self.spec.outputs > 1 else self.dtype
+        place = lambda array, dtype: torch.tensor(array, dtype=dtype, device=self.device)  # noqa: E731
+        placed = tuple(place(m, self.dtype) for m in masks) or (None,) * len(self.spec.model.dropout)
+        return Batch(place(x, self.dtype), place(y, labels), placed)
+
+    def train_step(self, batch: Batch) -> Tensor:
+        """One optimizer step; the mean loss before it, a scalar."""
+        lr = self.lrs[min(self.step, len(self.lrs) - 1)]
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.zero_grad()
+        value = self.backward(batch)
+        self.optimizer.step()
+        self.step += 1
+        return value
+
+    def backward(self, batch: Batch) -> Tensor:
+        """The mean training loss; every parameter's gradient is in its ``grad``."""
+        self.set_training(True)
+        value = loss(self.spec.loss, self.forward(batch.x, batch.masks), batch.y)
+        value.backward()
+        return value.detach()
+
+    def set_training(self, training: bool) -> None:
+        """Switch the layers, which walks them all, only where it changes anything."""
+        if self.model.training != training:
+            self.model.train(training)
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Logits (B, outputs) in evaluation mode, without autograd."""
+        self.set_training(False)
+        with torch.inference_mode():
+            return self.forward(batch.x, batch.masks)
+
+    def gradients(self, batch: Batch) -> tuple[Tensor, Arrays]:
+        """The mean training loss and its gradient by every parameter."""
+        self.optimizer.zero_grad()
+        value = self.backward(batch)
+        grads = {t.name: self.to_spec(t.name, self.tensor(t.name).grad) for t in self.spec.model.parameters}
+        return value, grads
+
+    def sync(self, handle: Tensor) -> None:
+        """Wait for the device; the CPU has nothing left to wait for."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def fetch(self, handle: Tensor) -> np.ndarray:
+        """The handle's value on the host."""
+        return handle.cpu().numpy()
+
+    def compilations(self) -> int:
+        """Graphs that torch.compile has built in this process."""
+        return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])

@@ -1,0 +1,64 @@
+"""Messages between the harness and a worker: JSON and raw arrays in frames over a private pipe. Nothing is ever unpickled.
+
+Frame: the magic word, the length of the header as 8 bytes, the header (JSON, with the dtype and shape of each array), then the
+arrays' bytes. Whatever stands before a magic word is not ours and is skipped.
+"""
+
+import json
+import struct
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from harness.spec import Arrays
+
+MAGIC = b"\x93CONCORD"
+LIMIT = 1 << 32  # bytes of one header or array; more is not a message of ours
+Message = dict[str, Any]
+
+
+def send(pipe: BinaryIO, message: Message, arrays: Arrays | None = None) -> None:
+    """Write one frame and flush it."""
+    contiguous = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
+    layout = [[name, array.dtype.str, list(array.shape)] for name, array in contiguous.items()]
+    header = json.dumps({"message": message, "arrays": layout}).encode()
+    pipe.write(MAGIC + struct.pack("<Q", len(header)) + header)
+    for array in contiguous.values():
+        pipe.write(memoryview(array).cast("B") if array.size else b"")
+    pipe.flush()
+
+
+def receive(pipe: BinaryIO) -> tuple[Message, Arrays]:
+    """Read one frame. EOFError if the other side has closed the pipe, also in the middle of a frame."""
+    seek_magic(pipe)
+    (length,) = struct.unpack("<Q", exactly(pipe, 8))
+    header = json.loads(exactly(pipe, length))
+    arrays = {}
+    for name, dtype, shape in header["arrays"]:
+        kind = np.dtype(dtype)
+        if kind.hasobject:
+            raise EOFError(f"the frame holds Python objects ({dtype})")
+        data = exactly(pipe, kind.itemsize * int(np.prod(shape, dtype=np.int64)))
+        arrays[name] = np.frombuffer(data, kind).reshape(shape)
+    return header["message"], arrays
+
+
+def seek_magic(pipe: BinaryIO) -> None:
+    """Read up to and including the next magic word."""
+    window = b""
+    while window != MAGIC:
+        window = (window + exactly(pipe, 1))[-len(MAGIC) :]
+
+
+def exactly(pipe: BinaryIO, count: int) -> bytes:
+    """``count`` bytes, or EOFError."""
+    if count > LIMIT:
+        raise EOFError(f"the frame claims {count} bytes")
+    parts = []
+    while count:
+        part = pipe.read(count)
+        if not part:
+            raise EOFError("the pipe was closed")
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)

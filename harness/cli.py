@@ -1,0 +1,348 @@
+"""The command line: parses, calls, prints. Imports nothing heavy before it knows the verb.
+
+Exit codes: 0 done; 1 a proof failed; 2 usage or input; 3 some cell failed or is missing; 130 interrupted.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness import catalog
+from harness.errors import HarnessError, unknown
+
+if TYPE_CHECKING:
+    from harness.records import Proof
+    from harness.verify import Say
+    from harness.workplace import Installed, Workplace
+
+EXIT_PROOF, EXIT_INPUT, EXIT_CELL, EXIT_INTERRUPTED = 1, 2, 3, 130
+RESULTS = Path("results")
+
+
+def version() -> str:
+    """Concord's own version."""
+    try:
+        return metadata.version("concord-bench")
+    except metadata.PackageNotFoundError:
+        return "not installed, run from source"
+
+
+def say_errors(verb: Callable[..., None]) -> Callable[..., None]:
+    """Errors a user can mend become one sentence and exit code 2; Ctrl-C becomes 130."""
+
+    @wraps(verb)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            verb(*args, **kwargs)
+        except HarnessError as error:
+            click.echo(f"concord: {error}", err=True)
+            sys.exit(EXIT_INPUT)
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            click.echo(f"concord: {error.strerror or error}{where}: free the place or choose another.", err=True)
+            sys.exit(EXIT_INPUT)
+        except KeyboardInterrupt:
+            click.echo("concord: interrupted; what was measured so far is kept.", err=True)
+            sys.exit(EXIT_INTERRUPTED)
+
+    return wrapped
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CONCORD"})
+@click.version_option(version(), prog_name="concord")
+def main() -> None:
+    """Prove that TensorFlow, PyTorch and JAX compute the same thing, then time them.
+
+    \b
+    Examples:
+      concord run quick
+      concord verify mnist_cnn --backends torch,jax
+      concord run full --python torch=.venv-torch/bin/python --data-dir ~/data
+    """
+
+
+def split(_context: click.Context, _option: click.Parameter, value: str | None) -> list[str]:
+    """A comma-separated option as a list."""
+    return [part.strip() for part in (value or "").split(",") if part.strip()]
+
+
+def interpreters(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """NAME=PATH options as a mapping."""
+    found = {}
+    for value in values:
+        name, equals, path = value.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{value!r} is not NAME=PATH, for example torch=.venv/bin/python")
+        found[name] = path
+    return found
+
+
+def options(*wanted: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options that several verbs share, by name."""
+    known = {
+        "backends": click.option("--backends", "-b", callback=split, help="Only these, by name: torch,jax. Default: all."),
+        "modes": click.option("--modes", "-m", callback=split, help="Only these modes, or 'all'. Default: each backend's first."),
+        "python": click.option(
+            "--python", multiple=True, callback=interpreters, metavar="NAME=PATH", help="Run a backend under another interpreter."
+        ),
+        "data_dir": click.option("--data-dir", type=click.Path(path_type=Path), help="Where the data sets are."),
+        "json": click.option("--json", "as_json", is_flag=True, help="Print a JSON document instead of tables."),
+        "seed": click.option("--seed", type=int, default=0, show_default=True, help="Of weights, batch order, masks."),
+        "device": click.option("--device", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True),
+    }
+
+    def add(verb: Callable[..., None]) -> Callable[..., None]:
+        for name in reversed(wanted):
+            verb = known[name](verb)
+        return verb
+
+    return add
+
+
+def progress(quiet: bool = False) -> "Say":
+    """A plain line with the time passed, on stderr."""
+    from harness.measure import Stopwatch
+
+    watch = Stopwatch()
+    return lambda text: None if quiet else click.echo(f"[{watch.seconds():6.1f} s] {text}", err=True)
+
+
+def choose(names: list[str], modes: list[str], python: dict[str, str]) -> tuple[dict[str, tuple[str, ...]], dict[str, str], dict[str, "Installed"]]:
+    """Backends with their modes; why some are skipped; what each interpreter has.
+
+    A backend asked for by name must be there; one that is not asked for may be missing, and is then skipped with its reason.
+    """
+    from harness import workplace
+
+    for name in [*names, *python]:
+        catalog.backend(name)
+    chosen, skipped, installed = {}, {}, {}
+    for name in names or catalog.frameworks():
+        found = workplace.probe(name, python.get(name, sys.executable))
+        if not found.missing:
+            chosen[name], installed[name] = pick_modes(name, modes), found
+        elif names:
+            raise HarnessError(found.advice(name))
+        else:
+            skipped[name] = found.advice(name)
+    if not chosen:
+        raise HarnessError("no framework is installed: pip install 'concord-bench[all]', or name interpreters with --python.")
+    return {name: modes for name, modes in chosen.items() if modes}, skipped, installed
+
+
+def pick_modes(name: str, modes: list[str]) -> tuple[str, ...]:
+    """The modes of a backend that were asked for; a mode that no backend has is an error."""
+    everywhere = {mode for other in catalog.backends() for mode in catalog.backend(other).MODES}
+    for mode in modes:
+        if mode not in everywhere | {"all"}:
+            raise unknown("mode", mode, everywhere | {"all"})
+    own = catalog.backend(name).MODES
+    if "all" in modes:
+        return tuple(own)
+    return tuple(mode for mode in own if mode in modes) if modes else own[:1]
+
+
+@main.command()
+@click.argument("tasks", nargs=-1)
+@options("backends", "modes", "python", "data_dir", "seed", "device", "json")
+@say_errors
+def verify(
+    tasks: tuple[str, ...],
+    backends: list[str],
+    modes: list[str],
+    python: dict[str, str],
+    data_dir: Path | None,
+    seed: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Prove that backends compute the same thing. Exit code 1 if one does not.
+
+    \b
+    Examples:
+      concord verify
+      concord verify cifar_resnet:depth=32 --backends jax --modes all
+    """
+    from harness import data, run, verify as job
+    from harness.workplace import Workplace
+
+    specs = [catalog.task(name) for name in tasks or catalog.tasks()]
+    chosen, skipped, _ = choose(backends, modes, python)
+    say = progress()
+    for reason in skipped.values():
+        say(f"skipped {reason}")
+    with run.scratch_folder() as scratch:
+        exhibits = [job.exhibit(spec, data.find(spec.data.name, data_dir=data_dir).arrays, seed) for spec in specs]
+        rows = job.verify(exhibits, chosen, Workplace(Path(scratch), python, device, seed), say)
+    print_proofs(rows, as_json=as_json)
+    sys.exit(EXIT_PROOF if any(row.verdict == "failed" for row in rows) else 0)
+
+
+def print_proofs(rows: "list[Proof]", *, as_json: bool) -> None:
+    """Every row as JSON, or a table of what is decisive with the first failure of each backend spelt out."""
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
+        return
+    from harness import show
+
+    show.proofs(rows)
+
+
+@main.command()
+@click.argument("suite", default="quick")
+@options("backends", "modes", "python", "data_dir", "seed", "device", "json")
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder. Default: results/TIME-SUITE.")
+@say_errors
+def run(
+    suite: str,
+    backends: list[str],
+    modes: list[str],
+    python: dict[str, str],
+    data_dir: Path | None,
+    seed: int,
+    device: str,
+    as_json: bool,
+    out: Path | None,
+) -> None:
+    """Run a suite: prove, train, time, report.
+
+    \b
+    Examples:
+      concord run quick
+      concord run smoke --backends torch,jax --out results/mine
+    """
+    from harness import run as job
+    from harness.workplace import Workplace
+
+    recipe = catalog.suite(suite)
+    chosen, skipped, installed = choose(backends, modes or (["all"] if recipe.modes == "all" else []), python)
+    folder = new_folder(out, suite)
+    say = progress()
+    with job.scratch_folder() as scratch:
+        place = Workplace(Path(scratch), python, device, seed)
+        subjects = tuple(job.subject(j, data_dir=data_dir, scratch=place.scratch, seed=seed) for j in recipe.jobs)
+        plan = job.Plan(suite, recipe, subjects, chosen, skipped, installed, place)
+        say(f"plan    {recipe.title}: {', '.join(s.dataset.label for s in subjects)}")
+        try:
+            job.run(plan, folder, say)
+        finally:
+            finish(folder, as_json=as_json)
+    sys.exit(exit_code(folder))
+
+
+def new_folder(out: Path | None, suite: str) -> Path:
+    """The run's own new folder; one that exists is never written into."""
+    from harness.records import now
+
+    folder = out or RESULTS / f"{now()[:19].replace('-', '').replace(':', '').replace('T', '-')}-{suite}"
+    if folder.exists():
+        raise HarnessError(f"{folder} exists: name another folder with --out, or remove it.")
+    folder.mkdir(parents=True)
+    return folder
+
+
+def finish(folder: Path, *, as_json: bool) -> None:
+    """Make the views of what there is, and print the table and the path of the report."""
+    from harness import records, report, show
+    from harness.report import tables
+
+    if not (folder / "run.json").is_file():
+        return
+    page = report.build(folder)
+    found = records.read(folder)
+    if as_json:
+        click.echo(tables.summary(found).to_json(orient="records"))
+    else:
+        show.run(found)
+    click.echo(str(page), err=as_json)
+
+
+def exit_code(folder: Path) -> int:
+    """1 if a proof failed, 3 if a cell failed or is missing, otherwise 0."""
+    from harness import records
+
+    found = records.read(folder)
+    if any(row.verdict == "failed" for row in found.proofs):
+        return EXIT_PROOF
+    return EXIT_CELL if any(trial.status != "ok" for trial in found.trials) else 0
+
+
+@main.command()
+@click.argument("run_folder", type=click.Path(path_type=Path))
+@options("json")
+@say_errors
+def report(run_folder: Path, as_json: bool) -> None:
+    """Make all views of a run anew from its records."""
+    from harness import records
+
+    records.read(run_folder)
+    finish(run_folder, as_json=as_json)
+
+
+@main.command(name="list")
+@options("python", "data_dir", "json")
+@say_errors
+def list_(python: dict[str, str], data_dir: Path | None, as_json: bool) -> None:
+    """Name the tasks, backends, modes, suites and data sets, and where each was found."""
+    from harness import data, workplace
+
+    found = {
+        "tasks": {name: catalog.task(name).title for name in catalog.tasks()},
+        "suites": {name: catalog.suite(name).title for name in catalog.suites()},
+        "backends": {name: backend_facts(workplace.probe(name, python.get(name, sys.executable)), name) for name in catalog.backends()},
+        "data": {name: {"found": label, "where": str(where or "")} for name, (label, where) in data.locate_all(data_dir).items()},
+    }
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    from harness import show
+
+    show.catalog(found)
+
+
+def backend_facts(found: "Installed", name: str) -> dict[str, Any]:
+    """One backend for `concord list`."""
+    return {
+        "title": catalog.backend(name).TITLE,
+        "modes": list(catalog.backend(name).MODES),
+        "versions": dict(found.versions),
+        "python": found.python,
+        "missing": found.advice(name) if found.missing else "",
+    }
+
+
+@main.group(name="data")
+def data_group() -> None:
+    """Fetch the official data sets, or make the samples that ship."""
+
+
+@data_group.command()
+@click.argument("names", nargs=-1)
+@say_errors
+def fetch(names: tuple[str, ...]) -> None:
+    """Download data sets from their official mirrors into the cache, checked by content."""
+    from harness import download
+
+    for name in names or download.SOURCES:
+        if name not in download.SOURCES:
+            raise unknown("data set", name, download.SOURCES)
+        click.echo(f"{name}: {download.fetch(name, progress())}")
+
+
+@data_group.command()
+@click.option("--data-dir", type=click.Path(path_type=Path), required=True, help="Where the full data sets are.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("suites/samples"), show_default=True)
+@say_errors
+def sample(data_dir: Path, out: Path) -> None:
+    """Make the small class-balanced samples that ship with Concord."""
+    from harness import samples
+
+    for path in samples.make(data_dir, out):
+        click.echo(str(path))

@@ -1,0 +1,16 @@
+"""The errors a user can mend, and the words they are told in. Everything else is a defect and keeps its traceback."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class HarnessError(ValueError):
+    """One sentence: what is wrong, where, and what to do. The command line prints it and exits with code 2."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> HarnessError:
+    """The error for a name that does not exist, with the nearest one that does."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(names)}."
+    return HarnessError(f"unknown {kind} {name!r}: {hint}")

@@ -1,0 +1,76 @@
+"""Training to the end: epochs, early stopping, figures on held-out data. Runs inside a worker."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from harness import batches, metrics
+from harness.measure import Stopwatch
+from harness.protocol import Session
+from harness.spec import Arrays, TaskSpec
+
+Report = Callable[[dict[str, float]], None]
+
+
+@dataclass
+class Fit:
+    """What came of it: the loss of every step, figures of every epoch, figures of the weights kept, their test logits."""
+
+    losses: list[float] = field(default_factory=list)
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    final: dict[str, float] = field(default_factory=dict)
+
+
+def fit(
+    session: Session,
+    spec: TaskSpec,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    weights: Arrays,
+    seed: int,
+    epochs: int,
+    max_steps: int,
+    report: Report,
+) -> Fit:
+    """Train for ``epochs``, or ``max_steps`` steps if that is not 0; stop early where the spec monitors a metric.
+
+    ``report`` is called after each epoch with its figures. Losses are fetched once an epoch, so that no step waits.
+    """
+    session.load(weights)
+    result, best, best_weights, waited = Fit(), -np.inf, weights, 0
+    for epoch in range(epochs):
+        watch = Stopwatch()
+        handles = []
+        for batch in batches.training(spec, arrays, batch=spec.train.batch, seed=seed, epoch=epoch):
+            handles.append(session.train_step(session.put(*batch)))
+            if max_steps and len(result.losses) + len(handles) >= max_steps:
+                break
+        losses = [float(session.fetch(handle)) for handle in handles]
+        figures = {"epoch": float(epoch + 1), "train_s": watch.seconds(), "train_loss": float(np.mean(losses))}
+        result.losses += losses
+        split = "val" if spec.train.monitor else "test"
+        figures |= {f"{split}_{name}": value for name, value in evaluate(session, spec, arrays, split).items()}
+        result.epochs.append(figures)
+        report(figures)
+        if spec.train.monitor:
+            score = figures[f"val_{spec.train.monitor}"]
+            best, best_weights, waited = (score, session.dump(), 0) if score > best else (best, best_weights, waited + 1)
+        if (spec.train.monitor and waited >= spec.train.patience) or 0 < max_steps <= len(result.losses):
+            break
+    if spec.train.monitor:
+        session.load(best_weights)
+    result.final = evaluate(session, spec, arrays, "test")
+    return result
+
+
+def evaluate(session: Session, spec: TaskSpec, arrays: Mapping[str, np.ndarray], split: str) -> dict[str, float]:
+    """The figures on one split, from logits of whole batches; the padding of the last one is cut off."""
+    x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
+    batch = min(len(x), 256)
+    blank = np.zeros(batch, np.int32)
+    logits = [
+        session.fetch(session.predict(session.put(part, blank)))[:count]
+        for part, count in batches.evaluation(spec.data, x, batch)
+    ]
+    return metrics.figures(spec.loss, np.concatenate(logits), y)

@@ -1,0 +1,160 @@
+"""What a worker can be asked: start, trace, open, sample, fit. One handler a request, each answers with one message."""
+
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from harness import batches, catalog, measure
+from harness.channel import Message
+from harness.errors import HarnessError
+from harness.fit import fit
+from harness.protocol import Batch, Engine, Handle, Session, conforms
+from harness.spec import Arrays, TaskSpec
+from harness.trace import trace
+
+PLACED = 8  # batches that a timed cell goes round; enough that none stays in a cache by chance
+TABLE_STEPS = 1000  # rows of the optimizer's table in a timed cell; later steps use the last
+Send = Callable[..., None]
+
+
+@dataclass
+class Cell:
+    """A session opened for timing, with its batches already on the device."""
+
+    session: Session
+    weights: Arrays
+    placed: list[Batch]
+    single: list[Batch]  # the same examples, batch 1
+
+    def call(self, phase: str) -> tuple[Callable[[Batch], Handle], list[Batch]]:
+        """The function that a phase times, and the batches it goes round."""
+        if phase == "train":
+            return self.session.train_step, self.placed
+        return self.session.predict, self.single if phase == "latency" else self.placed
+
+
+class Worker:
+    """The state of one worker: an engine, and the cells opened so far."""
+
+    def __init__(self, send: Send) -> None:
+        """``send(message, arrays)`` answers the harness."""
+        self.send = send
+        self.engine: Engine
+        self.device = "cpu"
+        self.cells: dict[str, Cell] = {}
+        self.handlers: dict[str, Callable[[Message, Arrays], tuple[Message, Arrays]]] = {
+            "start": self.start,
+            "trace": self.trace,
+            "open": self.open,
+            "sample": self.sample,
+            "fit": self.fit,
+        }
+
+    def answer(self, message: Message, arrays: Arrays) -> None:
+        """Run one request; a failure is an answer too, so that the other cells of this worker go on."""
+        try:
+            reply, found = self.handlers[message["op"]](message, arrays)
+        except HarnessError as error:
+            reply, found = {"error": str(error)}, {}
+        except Exception as error:  # noqa: BLE001 - whatever a framework raises becomes a record
+            traceback.print_exc()
+            reply, found = {"error": f"{type(error).__name__}: {error}"}, {}
+        self.send(reply, found)
+
+    def start(self, message: Message, _arrays: Arrays) -> tuple[Message, Arrays]:
+        """Import and configure the backend."""
+        watch = measure.Stopwatch()
+        self.engine = conforms(import_module(f"backends.{message['backend']}.engine"))
+        self.engine.configure(threads=message["threads"], seed=message["seed"])
+        self.device = message["device"]
+        facts = self.engine.describe()
+        return {"import_s": watch.seconds(), "describe": facts, "memory": measure.memory()}, {}
+
+    def session(self, spec: TaskSpec, message: Message, steps: int) -> Session:
+        """A session as the message asks, with the lr of each of ``steps`` steps."""
+        lrs = spec.learning_rates(steps) if "lrs" not in message else np.array(message["lrs"])
+        return self.engine.open_session(
+            spec,
+            mode=message["mode"],
+            precision=message["precision"],
+            device=self.device,
+            table=spec.optimizer.table(lrs),
+        )
+
+    def trace(self, message: Message, arrays: Arrays) -> tuple[Message, Arrays]:
+        """The proof's trace; arrays are ``weight/T`` and the proof's inputs."""
+        spec = catalog.task(message["task"])
+        session = self.session(spec, message, len(message["lrs"]))
+        weights = cast(pick(arrays, "weight/"), message["precision"])
+        return {}, trace(session, weights, arrays, tensors=message["tensors"])
+
+    def open(self, message: Message, arrays: Arrays) -> tuple[Message, Arrays]:
+        """Open a cell for timing: build, place the batches, first calls and warm-up of the phases asked for."""
+        watch = measure.Stopwatch()
+        spec = catalog.task(message["task"])
+        session = self.session(spec, message, TABLE_STEPS)
+        weights = pick(arrays, "weight/")
+        session.load(weights)
+        values = {"build_s": watch.seconds()}
+        with np.load(message["data"], allow_pickle=False) as data:
+            wanted = {"x_train": data["x_train"], "y_train": data["y_train"]}
+        stream = batches.training(spec, wanted, batch=message["batch"], seed=message["seed"], epoch=0)
+        host = [batch for batch, _ in zip(stream, range(PLACED), strict=False)]
+        placed = [session.put(*batch) for batch in host]
+        single = [session.put(batch.x[:1], batch.y[:1], tuple(m[:1] for m in batch.masks)) for batch in host]
+        cell = self.cells[message["cell"]] = Cell(session, weights, placed, single)
+        for phase in message["phases"]:
+            call, over = cell.call(phase)
+            values[f"{phase}_first_call_s"] = measure.first_call(session, call, over[0])
+            steps, seconds = measure.warm_up(session, call, over)
+            values |= {f"{phase}_warmup_steps": steps, f"{phase}_warmup_s": seconds}
+        return {"values": values}, {}
+
+    def sample(self, message: Message, _arrays: Arrays) -> tuple[Message, Arrays]:
+        """Time one sample of a cell: a block of steps, or single calls. Each begins at the initial weights."""
+        cell, phase, steps = self.cells[message["cell"]], message["phase"], message["steps"]
+        cell.session.load(cell.weights)
+        call, over = cell.call(phase)
+        for i in range(measure.SETTLE_STEPS):
+            cell.session.sync(call(over[i % len(over)]))
+        if phase == "latency":
+            return {"times_ns": measure.calls(cell.session, call, over[0], steps), "cpu_ns": 0, "compilations": 0}, {}
+        block = measure.block(cell.session, call, over, steps)
+        return {"times_ns": [block.wall_ns], "cpu_ns": block.cpu_ns, "compilations": block.compilations}, {}
+
+    def fit(self, message: Message, arrays: Arrays) -> tuple[Message, Arrays]:
+        """Train to the end; an event after each epoch."""
+        spec = catalog.task(message["task"])
+        with np.load(message["data"], allow_pickle=False) as data:
+            held = dict(data)
+        before = measure.memory()
+        steps = message["max_steps"] or message["epochs"] * batches.steps_per_epoch(held, spec.train.batch)
+        result = fit(
+            self.session(spec, message, steps),
+            spec,
+            held,
+            weights=pick(arrays, "weight/"),
+            seed=message["seed"],
+            epochs=message["epochs"],
+            max_steps=message["max_steps"],
+            report=lambda figures: self.send({"event": "epoch", **figures}),
+        )
+        after = measure.memory()
+        values = dict(result.final)
+        if before and after:
+            values["peak_bytes"] = after["peak"] - before["resident"]
+        return {**asdict(result), "values": values}, {}
+
+
+def pick(arrays: Arrays, prefix: str) -> Arrays:
+    """The arrays whose names begin so, without the prefix."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def cast(arrays: Arrays, precision: str) -> Arrays:
+    """The arrays in another precision; float32 to float64 is exact."""
+    return {name: array.astype(precision) for name, array in arrays.items()}

@@ -1,0 +1,156 @@
+"""Starts, asks, pauses, times out and buries workers. One process, one backend, one private pipe, one log."""
+
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+
+from harness import channel, environment
+from harness.catalog import ROOT
+from harness.channel import Message
+from harness.spec import Arrays
+
+LOG_TAIL = 4000  # characters of a worker's log that a record keeps
+Event = Callable[[Message], None]
+
+
+class WorkerError(Exception):
+    """A worker that failed, hung or died: ``status`` is that of the record it becomes."""
+
+    def __init__(self, status: str, reason: str, log: str) -> None:
+        """``reason`` is one sentence, ``log`` the last lines."""
+        super().__init__(reason)
+        self.status, self.reason, self.log = status, reason, log
+
+
+class Worker:
+    """A running worker, as a context manager: whatever happens, none outlives its block.
+
+    On Linux a worker also dies with the thread that started it, so start and use it in one thread.
+    """
+
+    def __init__(
+        self,
+        backend: str,
+        *,
+        scratch: Path,
+        cpus: list[int],
+        interpreter: str = sys.executable,
+        device: str = "cpu",
+        seed: int = 0,
+        timeout_s: float = 300.0,
+        root: Path = ROOT,
+    ) -> None:
+        """Start the process and its backend; ``facts`` then holds what it said of itself."""
+        scratch.mkdir(parents=True, exist_ok=True)
+        self.backend, self.timeout_s = backend, timeout_s
+        self.log = scratch / "worker.log"
+        self.replies: queue.SimpleQueue[tuple[Message, Arrays] | None] = queue.SimpleQueue()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [interpreter, "-m", "harness.worker"],
+                cwd=root,
+                env=environment.worker_environment(root=root, cpus=cpus, device=device, scratch=scratch),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        threading.Thread(target=self.listen, daemon=True).start()
+        try:
+            self.facts, _ = self.ask({"op": "start", "backend": backend, "threads": len(cpus), "seed": seed, "device": device})
+        except BaseException:
+            self.close()
+            raise
+
+    def listen(self) -> None:
+        """Hand every message of the worker on; None when it has closed the pipe."""
+        assert self.process.stdout is not None
+        try:
+            while True:
+                self.replies.put(channel.receive(self.process.stdout))
+        except (EOFError, OSError, ValueError):
+            self.replies.put(None)
+
+    def ask(
+        self,
+        message: Message,
+        arrays: Arrays | None = None,
+        *,
+        timeout_s: float | None = None,
+        on_event: Event = lambda _event: None,
+    ) -> tuple[Message, Arrays]:
+        """Send a request and wait for its answer, at most ``timeout_s`` from one message to the next."""
+        assert self.process.stdin is not None
+        self.resume()
+        try:
+            channel.send(self.process.stdin, message, arrays)
+        except OSError:
+            raise self.death() from None
+        while True:
+            try:
+                reply = self.replies.get(timeout=timeout_s or self.timeout_s)
+            except queue.Empty:
+                self.process.kill()
+                raise WorkerError("timeout", f"no answer within {timeout_s or self.timeout_s:.0f} s", self.tail()) from None
+            if reply is None:
+                raise self.death()
+            if "event" not in reply[0]:
+                break
+            on_event(reply[0])
+        if "error" in reply[0]:
+            raise WorkerError("failed", reply[0]["error"], self.tail())
+        return reply
+
+    def death(self) -> WorkerError:
+        """What to say of a worker that is gone."""
+        code = self.process.wait(timeout=10)
+        cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return WorkerError("failed", f"the worker died ({cause})", self.tail())
+
+    def tail(self) -> str:
+        """The last lines of the log."""
+        with self.log.open("rb") as file:
+            file.seek(max(0, self.log.stat().st_size - LOG_TAIL))
+            return file.read().decode("utf-8", "replace")
+
+    def pause(self) -> None:
+        """Stop the process: thread pools that spin while idle would disturb the one that is timed."""
+        psutil.Process(self.process.pid).suspend()
+
+    def resume(self) -> None:
+        """Let a paused process go on; nothing happens to one that runs or is gone."""
+        try:
+            psutil.Process(self.process.pid).resume()
+        except psutil.NoSuchProcess:
+            return
+
+    def close(self) -> None:
+        """End the process, paused or not."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            try:
+                if pipe:
+                    pipe.close()
+            except OSError:
+                continue
+
+    def __enter__(self) -> Self:
+        """The worker itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Bury it."""
+        self.close()
+
+
+def weights_message(weights: Mapping[str, Any]) -> Arrays:
+    """Weights as arrays of a request."""
+    return {f"weight/{name}": array for name, array in weights.items()}

@@ -1,0 +1,47 @@
+"""What a trained model is worth: figures from logits and labels, in NumPy. Knows no record and no framework."""
+
+import numpy as np
+
+from harness.spec import Loss
+
+
+def figures(loss: Loss, logits: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """The task's figures from logits (N, K) and labels (N,), all in float64."""
+    logits = logits.astype(np.float64)
+    return multiclass(logits, y) if loss == "softmax_cross_entropy" else binary(logits[:, 0], y)
+
+
+def multiclass(logits: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """log_loss and accuracy."""
+    top = logits.max(1, keepdims=True)
+    log_total = top[:, 0] + np.log(np.exp(logits - top).sum(1))
+    log_loss = np.mean(log_total - logits[np.arange(len(y)), y])
+    return {"log_loss": float(log_loss), "accuracy": float(np.mean(logits.argmax(1) == y))}
+
+
+def binary(z: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """AUC, log-loss, Brier score, and accuracy, precision, recall, F1 at probability 0.5; 0 where nothing is predicted."""
+    probability = np.where(z >= 0, 1 / (1 + np.exp(-abs(z))), np.exp(-abs(z)) / (1 + np.exp(-abs(z))))
+    hits = float(np.sum((z > 0) & (y == 1)))
+    predicted, positive = float(np.sum(z > 0)), float(np.sum(y == 1))
+    return {
+        "auc": auc(z, y),
+        "log_loss": float(np.mean(np.maximum(z, 0) - z * y + np.log1p(np.exp(-abs(z))))),
+        "brier": float(np.mean((probability - y) ** 2)),
+        "accuracy": float(np.mean((z > 0) == (y == 1))),
+        "precision": hits / predicted if predicted else 0.0,
+        "recall": hits / positive if positive else 0.0,
+        "f1": 2 * hits / (predicted + positive) if predicted + positive else 0.0,
+    }
+
+
+def auc(score: np.ndarray, y: np.ndarray) -> float:
+    """Area under the ROC curve as the Mann-Whitney statistic; tied scores share their rank."""
+    _, group, size = np.unique(score, return_inverse=True, return_counts=True)
+    last = np.cumsum(size)
+    rank = (last - (size - 1) / 2)[group]
+    positive = float(np.sum(y == 1))
+    negative = len(y) - positive
+    if not positive or not negative:
+        return float("nan")
+    return float((rank[y == 1].sum() - positive * (positive + 1) / 2) / (positive * negative))

@@ -1,0 +1,78 @@
+"""What a backend must provide, as Protocols. A backend never reads a clock, never draws a number, never logs."""
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from harness.spec import Arrays, TaskSpec
+
+Precision = Literal["float32", "float64"]
+Batch = Any  # the backend's own placed (x, y, masks)
+Handle = Any  # a result that may not have been computed yet
+
+
+class Session(Protocol):
+    """One model with its optimizer, in one mode and precision, on one device. Arrays cross in the spec's layout."""
+
+    def load(self, tensors: Arrays) -> None:
+        """Set every parameter and buffer; the optimizer state and the step counter start again at zero."""
+        ...
+
+    def dump(self) -> Arrays:
+        """Every parameter and buffer, as NumPy arrays of the session's precision."""
+        ...
+
+    def put(self, x: np.ndarray, y: np.ndarray, masks: tuple[np.ndarray, ...] = ()) -> Batch:
+        """Place a batch: x (B, *x_shape) float, channels last; y (B,) int32; masks (B, ...) 0 or 1/(1-rate)."""
+        ...
+
+    def train_step(self, batch: Batch) -> Handle:
+        """One optimizer step; a handle of the mean loss before it, a scalar. Does not wait for the device."""
+        ...
+
+    def predict(self, batch: Batch) -> Handle:
+        """Logits (B, outputs) in evaluation mode, without a gradient tape. Does not wait for the device."""
+        ...
+
+    def gradients(self, batch: Batch) -> tuple[Handle, Arrays]:
+        """The mean training loss and its gradient by every parameter; changes no parameter, may move the buffers."""
+        ...
+
+    def sync(self, handle: Handle) -> None:
+        """Return when the handle, and everything the session has begun, is computed."""
+        ...
+
+    def fetch(self, handle: Handle) -> np.ndarray:
+        """The handle's value on the host."""
+        ...
+
+    def compilations(self) -> int:
+        """How often the framework has compiled or traced for this session so far; 0 where it never does."""
+        ...
+
+
+class Engine(Protocol):
+    """The module backends/NAME/engine.py."""
+
+    LAYOUT: Mapping[str, str]
+
+    def configure(self, *, threads: int, seed: int) -> None:
+        """Set threads and numerics (TF32 off) before the first operation; ``seed`` serves only the stock mode."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Versions, devices and threads that this process really has."""
+        ...
+
+    def open_session(
+        self, spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray
+    ) -> Session:
+        """Build the task's model and optimizer; ``table`` is ``spec.optimizer.table(lrs)``. Weights come by ``load``."""
+        ...
+
+
+def conforms(engine: ModuleType) -> Engine:
+    """The module, seen as an engine; tests/test_symmetry.py holds what the type checker cannot see here."""
+    return engine  # type: ignore[return-value]

@@ -1,0 +1,154 @@
+"""What a run leaves behind: run.json, proofs.jsonl, trials.jsonl. Written the moment it exists, never rewritten.
+
+Statistics, CSV and HTML are views of these three files. Schema history, newest first:
+1  first version.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import HarnessError
+
+SCHEMA = 1
+Status = Literal["ok", "failed", "timeout", "skipped"]
+Verdict = Literal["proven", "failed", "skipped"]
+
+
+def now() -> str:
+    """The time of day as ISO 8601 in UTC: a label in a record, never a measurement."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is measured: one place in the table of a report. ``task`` carries its parameters: ``cifar_resnet:depth=20``."""
+
+    task: str
+    backend: str
+    mode: str
+    device: str  # cpu, gpu
+    precision: str
+    data: str  # "mnist (sample 10,000 of 60,000)": never just the name of a set that is not whole
+    batch: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One measurement of one cell.
+
+    phase     ``first_call``, ``train``, ``predict`` (timed blocks), ``latency`` (batch 1, a time a call), ``fit`` (training)
+    times_ns  wall time of each block of ``steps`` steps (train, predict) or of each call (latency), in nanoseconds
+    values    single figures, the unit in the name: ``train_first_call_s``, ``peak_bytes``, ``accuracy``
+    losses    fit: the training loss of every step;  epochs: one mapping of figures an epoch
+    """
+
+    cell: Cell
+    phase: str
+    status: Status
+    generation: int = 0  # which fresh process of this backend, from 0
+    round: int = 0  # which rotation through all cells within the generation
+    position: int = 0  # whose turn it was within the round
+    steps: int = 0
+    times_ns: tuple[int, ...] = ()
+    cpu_ns: int = 0  # CPU time of the whole worker over the same blocks
+    compilations: int = 0  # inside the timed blocks: anything but 0 voids them
+    values: Mapping[str, float] = field(default_factory=dict)
+    losses: tuple[float, ...] = ()
+    epochs: tuple[Mapping[str, float], ...] = ()
+    reason: str = ""
+    log: str = ""  # the last lines of the worker's log, where something went wrong
+    at: str = field(default_factory=now)
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One level of the proof of one backend and mode, against ``against``: ``numpy``, or another backend."""
+
+    task: str
+    backend: str
+    mode: str
+    precision: str
+    level: str  # weights, logits, loss, gradients, steps, eval, float32
+    against: str
+    worst: float | None
+    tolerance: float | None
+    where: str  # "stage1/0/conv1/kernel at step 3"
+    verdict: Verdict
+    reason: str = ""
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory, read back."""
+
+    path: Path
+    manifest: Mapping[str, Any]  # run.json: schema, created, command, suite, environment, data, weights
+    trials: tuple[Trial, ...]
+    proofs: tuple[Proof, ...]
+
+
+def append(path: Path, record: Trial | Proof) -> None:
+    """Add one record as one line, on disk when this returns."""
+    line = json.dumps(asdict(record), ensure_ascii=False, allow_nan=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Replace run.json in one step: data on disk before the name."""
+    draft = folder / "run.json.part"
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump({"schema": SCHEMA, **manifest}, file, indent=2, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(folder / "run.json")
+
+
+def read(folder: Path) -> Run:
+    """A run from its directory. A torn last line is set aside; anything else that does not parse is an error."""
+    manifest_path = folder / "run.json"
+    if not manifest_path.is_file():
+        raise HarnessError(f"{folder} holds no run.json: name a folder that `concord run` made.")
+    manifest = parse(manifest_path.read_text(encoding="utf-8"), manifest_path)
+    if manifest.get("schema") != SCHEMA:
+        found = manifest.get("schema")
+        raise HarnessError(f"{manifest_path} has schema {found!r}, this Concord reads {SCHEMA}: use the one that wrote it.")
+    trials = tuple(trial(row) for row in lines(folder / "trials.jsonl"))
+    proofs = tuple(Proof(**row) for row in lines(folder / "proofs.jsonl"))
+    return Run(folder, manifest, trials, proofs)
+
+
+def trial(row: dict[str, Any]) -> Trial:
+    """A trial from its JSON object."""
+    sequences = {name: tuple(row[name]) for name in ("times_ns", "losses", "epochs")}
+    return Trial(**{**row, **sequences, "cell": Cell(**row["cell"])})
+
+
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON-lines file, in order; none if the file does not exist."""
+    if not path.is_file():
+        return
+    text = path.read_text(encoding="utf-8")
+    whole, _, _torn = text.rpartition("\n")
+    for number, line in enumerate(whole.splitlines(), start=1):
+        yield parse(line, f"{path} line {number}")
+
+
+def parse(text: str, where: object) -> dict[str, Any]:
+    """A JSON object, or the sentence that says where there is none."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise HarnessError(f"{where} is not JSON ({error.msg}): restore it or remove the run.") from None
+    if not isinstance(value, dict):
+        raise HarnessError(f"{where} is not a JSON object: restore it or remove the run.")
+    return value

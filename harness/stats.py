@@ -1,0 +1,310 @@
+"""From records to verdicts: samples, intervals, paired ratios, ties, ranks, and what counts as proven. Pure functions.
+
+A sample is one cell's median time a step in one round; the unit of inference is the generation, a fresh process, since
+rounds within one share its luck. Ratios come from pairs of the same generation and round, so that drift cancels.
+Sources: Hodges and Lehmann 1963 (the point), Kalibera and Jones 2013 (levels of repetition), Bonferroni (simultaneity).
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import permutations
+from typing import Literal, TypeVar
+
+import numpy as np
+from scipy.special import stdtrit
+
+from harness import draws
+from harness.records import Cell, Proof, Run, Trial
+
+REFERENCE = "numpy"  # the backend that arbitrates proofs
+LEVELS = ("weights", "logits", "loss", "gradients", "tensors", "eval", "steps")  # "proven" needs each of them
+TIMED = ("train", "predict", "latency")
+TIE_BAND = 0.05  # two times closer than this are one time to a reader
+MARGIN = 1.02  # faster and slower begin here, not at 1: what is smaller is not worth a verdict
+GENERATIONS = 5  # fewer carry no verdict: the t interval has no power and the process offset no estimate
+ALPHA = 0.05  # over all pairs of one contest together
+DRAWS, SEED = 10_000, 20_260
+KNOTS = 400  # candidate values a bootstrapped quantile can take
+
+Key = tuple[int, int]  # generation, round
+Blocks = Mapping[Key, np.ndarray]  # seconds a step (or a call) of each block
+Samples = Mapping[Key, float]
+Verdict = Literal["tie", "faster", "slower", "undecided", "indicative"]
+Name = TypeVar("Name", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval; no interval where there is one sample only."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times A's time B takes, with a simultaneous interval over ``pairs`` pairs; none from one generation."""
+
+    point: float
+    low: float | None
+    high: float | None
+    generations: int
+    rounds: int
+    pairs: int
+
+    @property
+    def detectable(self) -> float | None:
+        """The smallest true difference, as a share, that such a run finds four times out of five (80 % power)."""
+        if self.low is None or self.high is None:
+            return None
+        half = (math.log(self.high) - math.log(self.low)) / 2
+        t, power = t_quantile(self.generations, self.pairs), float(stdtrit(self.generations - 1, 0.8))
+        return math.expm1(half * (t + power) / t)
+
+
+@dataclass(frozen=True)
+class Proven:
+    """What the proof says of one backend and mode; ``worst`` is its largest float64 difference from the reference."""
+
+    state: Literal["proven", "failed", "not proven"]
+    reason: str = ""
+    worst: float | None = None
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One phase of one task on equal terms: who took part, every pair that may be compared, and who may be ranked.
+
+    ``ratios`` and ``verdicts`` are keyed (A, B): B's time over A's, and what it says about B.
+    """
+
+    phase: str
+    blocks: Mapping[Cell, Blocks]
+    ratios: Mapping[tuple[Cell, Cell], Ratio]
+    verdicts: Mapping[tuple[Cell, Cell], Verdict]
+    best: Cell | None  # the fastest of the proven
+    ranks: Mapping[Cell, str]
+    refusal: str  # why nothing is ranked
+
+
+def usable(trial: Trial) -> bool:
+    """Whether the trial's times may be used: it ended well, nothing was compiled in between, every time is positive."""
+    return trial.status == "ok" and not trial.compilations and bool(trial.times_ns) and min(trial.times_ns) > 0
+
+
+def unused(trials: Iterable[Trial]) -> Counter[str]:
+    """How many timed trials are left out of every estimate, by reason."""
+    timed = [t for t in trials if t.phase in TIMED and not usable(t)]
+    return Counter("compiled inside a block" if t.status == "ok" and t.compilations else t.status for t in timed)
+
+
+def blocks(trials: Iterable[Trial]) -> dict[Key, np.ndarray]:
+    """Seconds a step of each block, by generation and round; of a repeated round the first usable trial counts."""
+    found: dict[Key, np.ndarray] = {}
+    for trial in filter(usable, trials):
+        found.setdefault((trial.generation, trial.round), np.array(trial.times_ns) / max(trial.steps, 1) / 1e9)
+    return found
+
+
+def samples(times: Blocks) -> dict[Key, float]:
+    """Seconds a step of each round: the median over its blocks."""
+    return {key: float(np.median(values)) for key, values in times.items()}
+
+
+@lru_cache(maxsize=64)
+def resamples(rounds: tuple[int, ...]) -> np.ndarray:
+    """How often each sample is drawn, shape (DRAWS, sum(rounds)): generations first, then rounds within each drawn one.
+
+    ``rounds`` holds the number of rounds of each generation.
+    """
+    size, most = np.array(rounds), max(rounds)
+    start, total = np.cumsum(size) - size, int(np.sum(size))
+    words = draws.bits(SEED, "bootstrap", count=DRAWS * len(size) * (1 + most))
+    uniform = (words >> np.uint64(11)) * 2.0**-53
+    generations, within = np.split(uniform, [DRAWS * len(size)])
+    drawn = (generations.reshape(DRAWS, -1, 1) * len(size)).astype(int)  # (DRAWS, generation, 1)
+    picked = start[drawn] + (within.reshape(DRAWS, -1, most) * size[drawn]).astype(int)
+    picked += np.arange(DRAWS)[:, None, None] * total
+    counts = np.bincount(picked[np.arange(most) < size[drawn]], minlength=DRAWS * total)
+    return counts.reshape(DRAWS, total).astype(float)
+
+
+def quantile(times: Blocks, share: float) -> Estimate:
+    """A quantile over all blocks, with the percentile interval of the hierarchical bootstrap."""
+    keys = sorted(times)
+    pool = np.sort(np.concatenate([times[key] for key in keys]))
+    value = float(np.quantile(pool, share))
+    if len(keys) == 1:
+        return Estimate(value, None, None, len(pool))
+    knots = pool[np.unique(np.linspace(0, len(pool) - 1, KNOTS).round().astype(int))]
+    below = np.array([np.searchsorted(np.sort(times[key]), knots, side="right") for key in keys], float)
+    rounds = Counter(generation for generation, _ in keys)
+    cumulative = resamples(tuple(rounds.values())) @ below  # (DRAWS, knots)
+    wanted = share * cumulative[:, -1:]
+    centres = (knots[(cumulative >= wanted).argmax(1)] + knots[(cumulative > wanted).argmax(1)]) / 2
+    low, high = np.quantile(centres, [0.025, 0.975])
+    return Estimate(value, float(low), float(high), len(pool))
+
+
+def absolute(figures: Samples) -> Estimate:
+    """The median over rounds, with its bootstrap interval: to be read, never to rank by."""
+    return quantile({key: np.array([value]) for key, value in figures.items()}, 0.5)
+
+
+def hodges_lehmann(differences: np.ndarray) -> float:
+    """The median of the Walsh averages (d_i + d_j) / 2, i <= j."""
+    first, second = np.triu_indices(len(differences))
+    return float(np.median((differences[first] + differences[second]) / 2))
+
+
+def t_quantile(generations: int, pairs: int) -> float:
+    """Student's t for a two-sided interval at ALPHA / pairs: 3.96 for three pairs from five generations."""
+    return float(stdtrit(generations - 1, 1 - ALPHA / pairs / 2))
+
+
+def paired(a: Samples, b: Samples, *, pairs: int = 1) -> Ratio | None:
+    """B's time over A's from the rounds both have: Hodges-Lehmann over rounds, t interval over generation medians."""
+    keys = sorted(a.keys() & b.keys())
+    if not keys:
+        return None
+    logs = np.log([b[key] for key in keys]) - np.log([a[key] for key in keys])
+    owner = np.array([generation for generation, _ in keys])
+    medians = np.array([np.median(logs[owner == generation]) for generation in np.unique(owner)])
+    count, point = len(medians), math.exp(hodges_lehmann(logs))
+    if count == 1:
+        return Ratio(point, None, None, count, len(keys), pairs)
+    centre = float(np.mean(medians))
+    half = t_quantile(count, pairs) * float(np.std(medians, ddof=1)) / math.sqrt(count)
+    return Ratio(point, math.exp(centre - half), math.exp(centre + half), count, len(keys), pairs)
+
+
+def verdict(ratio: Ratio, *, noise_floor: float = 0.0) -> Verdict:
+    """What the ratio of B to A says about B; ``noise_floor`` is the half-width of an A/A control, as a share."""
+    if ratio.low is None or ratio.high is None or ratio.generations < GENERATIONS:
+        return "indicative"
+    band = 1 + max(TIE_BAND, noise_floor)
+    if 1 / band <= ratio.low and ratio.high <= band:
+        return "tie"
+    if ratio.low > MARGIN:
+        return "slower"
+    return "faster" if ratio.high < 1 / MARGIN else "undecided"
+
+
+def ranks(names: Sequence[Name], verdicts: Mapping[tuple[Name, Name], Verdict]) -> dict[Name, str]:
+    """The places each could hold, "1" or "2-3": behind what is surely faster, before what is surely slower."""
+    places = {}
+    for name in names:
+        about = Counter(verdicts[other, name] for other in names if other != name)
+        first, last = 1 + about["slower"], len(names) - about["faster"]
+        places[name] = str(first) if first == last else f"{first}-{last}"
+    return places
+
+
+def proven(proofs: Sequence[Proof], *, task: str, backend: str, mode: str) -> Proven:
+    """Proven: every float64 level against the reference holds, and no row failed that this entry must answer for."""
+    rows = [p for p in proofs if (p.task, p.backend, p.mode) == (task, backend, mode)]
+    failed = failures([p for p in proofs if p.task == task], f"{backend} {mode}")
+    worst = max((p.worst for p in rows if counts(p) and p.worst is not None), default=None)
+    if failed:
+        return Proven("failed", f"{failed[0].level} against {failed[0].against or '?'}: {located(failed[0])}", worst)
+    if not rows and backend == REFERENCE:
+        return Proven("proven", "the reference itself", 0.0)
+    missing = [level for level in LEVELS if not any(p.level == level and counts(p) for p in rows)]
+    if not missing:
+        return Proven("proven", "", worst)
+    skipped = [p.reason for p in rows if p.verdict == "skipped" and p.reason]
+    absent = f"no proof of {', '.join(missing)}" if rows else "no proof in this run"
+    return Proven("not proven", skipped[0] if skipped else absent, worst)
+
+
+def failures(proofs: Sequence[Proof], entry: str) -> list[Proof]:
+    """The failed rows of a task that ``entry`` ("torch eager") must answer for.
+
+    Its own rows, and those between it and another entry, on either side: unless that other one has failed on its own.
+    The reference is the arbiter, and a broken backend must not take the sound ones with it.
+    """
+    entries = {f"{p.backend} {p.mode}" for p in proofs}
+    failed = [(f"{p.backend} {p.mode}", p) for p in proofs if p.verdict == "failed"]
+    guilty = {owner for owner, p in failed if p.against not in entries}
+    own = [p for owner, p in failed if owner == entry and p.against not in entries]
+    shared = [p for owner, p in failed if p.against in entries and entry in (owner, p.against)]
+    return own + [p for p in shared if not guilty & ({f"{p.backend} {p.mode}", p.against} - {entry})]
+
+
+def counts(proof: Proof) -> bool:
+    """Whether the row carries one of the levels "proven" needs; a round trip of the weights needs no reference."""
+    exact = proof.level == "weights" or (proof.against == REFERENCE and proof.precision == "float64")
+    return proof.verdict == "proven" and exact
+
+
+def located(proof: Proof) -> str:
+    """Where a proof failed and by how much."""
+    amount = "" if proof.worst is None or proof.tolerance is None else f"{proof.worst:.2g} > {proof.tolerance:.2g}"
+    return ", ".join(part for part in (proof.where, amount, proof.reason) if part)
+
+
+def statuses(run: Run) -> dict[Cell, Proven]:
+    """The proof of every cell that the run's trials name."""
+    cells = dict.fromkeys(trial.cell for trial in run.trials)
+    return {c: proven(run.proofs, task=c.task, backend=c.backend, mode=c.mode) for c in cells}
+
+
+def contests(run: Run) -> tuple[Contest, ...]:
+    """Every phase of a task in which something was timed; cells meet on equal device, precision, data and batch."""
+    trials: dict[tuple[str, Cell], list[Trial]] = defaultdict(list)
+    for trial in filter(usable, run.trials):
+        trials[trial.phase, trial.cell].append(trial)
+    terms: dict[tuple[str, Cell], dict[Cell, Blocks]] = defaultdict(dict)
+    for (phase, cell), group in trials.items():
+        if phase in TIMED:
+            terms[phase, replace(cell, backend="", mode="")][cell] = blocks(group)
+    proofs = statuses(run)
+    return tuple(contest(phase, members, proofs) for (phase, _), members in terms.items())
+
+
+def contest(phase: str, members: Mapping[Cell, Blocks], proofs: Mapping[Cell, Proven]) -> Contest:
+    """Compare all that did not fail their proof; choose the best and the ranks among the proven alone."""
+    ordered = sorted(members, key=lambda cell: (cell.backend, cell.mode))
+    able = [cell for cell in ordered if proofs[cell].state == "proven"]
+    pairs = max(len(able) * (len(able) - 1) // 2, 1)
+    times = {cell: samples(members[cell]) for cell in ordered if proofs[cell].state != "failed"}
+    found = {(a, b): paired(times[a], times[b], pairs=pairs) for a, b in permutations(times, 2)}
+    ratios = {pair: ratio for pair, ratio in found.items() if ratio is not None}
+    verdicts = {pair: verdict(ratio) for pair, ratio in ratios.items()}
+    refusal = refused(able, ratios)
+    places = {} if refusal else ranks(able, verdicts)
+    return Contest(
+        phase,
+        {cell: members[cell] for cell in ordered},
+        ratios,
+        verdicts,
+        fastest(able, ratios),
+        places,
+        refusal,
+    )
+
+
+def fastest(able: Sequence[Cell], ratios: Mapping[tuple[Cell, Cell], Ratio]) -> Cell | None:
+    """The cell whose ratios to the others are smallest on the whole; others are set against it."""
+
+    def lead(cell: Cell) -> float:
+        return sum(math.log(ratios[other, cell].point) for other in able if (other, cell) in ratios)
+
+    return min(able, key=lead, default=None)
+
+
+def refused(able: Sequence[Cell], ratios: Mapping[tuple[Cell, Cell], Ratio]) -> str:
+    """Why no rank can be given, or nothing."""
+    if not able:
+        return "nothing is proven"
+    if len(able) == 1:
+        return "only one is proven"
+    if any(pair not in ratios for pair in permutations(able, 2)):
+        return "some have no round in common"
+    least = min(ratios[pair].generations for pair in permutations(able, 2))
+    return f"{least} of the {GENERATIONS} generations a verdict needs: indicative" if least < GENERATIONS else ""

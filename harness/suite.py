@@ -1,0 +1,33 @@
+"""What a suite says: which tasks, how they are trained and timed, how often."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Phase = Literal["train", "predict", "latency"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One task of a suite. Zero means: as the task's spec says."""
+
+    task: str
+    batch: int = 0  # of the timed steps
+    epochs: int = 0  # of the training
+    max_steps: int = 0  # of the training; 0 for no limit
+    phases: tuple[Phase, ...] = ("train", "predict", "latency")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What `concord run` does.
+
+    A generation is one fresh process a backend; a round is one sample of every cell, in rotated order; a sample is a block of
+    steps that lasts about ``sample_s``. Ranks need at least 5 generations: the generation is the unit of inference.
+    """
+
+    title: str
+    jobs: tuple[Job, ...]
+    modes: Literal["default", "all"] = "default"
+    generations: int = 5
+    rounds: int = 5
+    sample_s: float = 0.25

@@ -1,0 +1,49 @@
+"""What one backend computes on the proof's inputs, step by step. Runs inside a worker; judged by harness/proof.py."""
+
+import numpy as np
+
+from harness.batches import HostBatch
+from harness.protocol import Session
+from harness.spec import Arrays
+
+STEPS = 10
+
+
+def inputs(batches: list[HostBatch]) -> Arrays:
+    """The proof's batches as arrays for the channel."""
+    arrays = {}
+    for i, batch in enumerate(batches):
+        arrays |= {f"x/{i}": batch.x, f"y/{i}": batch.y}
+        arrays |= {f"mask/{i}/{layer}": mask for layer, mask in enumerate(batch.masks)}
+    return arrays
+
+
+def batch_of(arrays: Arrays, i: int) -> HostBatch:
+    """Batch ``i`` of ``inputs``."""
+    masks = [name for name in arrays if name.startswith(f"mask/{i}/")]
+    return HostBatch(arrays[f"x/{i}"], arrays[f"y/{i}"], tuple(arrays[name] for name in sorted(masks)))
+
+
+def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -> Arrays:
+    """Everything the proof compares, by name.
+
+    ``weights/T`` after a round trip; ``logits``, ``loss`` and ``grad/T`` at step 0; ``losses`` (10,); with ``tensors`` also
+    ``step/K/T``, each parameter and buffer after step K; ``eval``, the logits after the last step.
+    """
+    batches = [session.put(*batch_of(arrays, i)) for i in range(STEPS)]
+    session.load(weights)
+    found = {f"weights/{name}": value for name, value in session.dump().items()}
+    found["logits"] = session.fetch(session.predict(batches[0]))
+    if tensors:
+        loss, grads = session.gradients(batches[0])
+        found["loss"] = session.fetch(loss)
+        found |= {f"grad/{name}": value for name, value in grads.items()}
+        session.load(weights)
+    losses = []
+    for step, batch in enumerate(batches):
+        losses.append(session.fetch(session.train_step(batch)))
+        if tensors:
+            found |= {f"step/{step}/{name}": value for name, value in session.dump().items()}
+    found["losses"] = np.array(losses)
+    found["eval"] = session.fetch(session.predict(batches[0]))
+    return found

@@ -1,0 +1,132 @@
+"""The proof as a job: gathers a trace from every backend and mode in processes of their own, then lets proof.py judge."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from harness import batches, catalog, launch, proof, trace, weights
+from harness.records import Proof
+from harness.spec import Arrays, TaskSpec
+from harness.workplace import Workplace
+
+PRECISIONS = ("float64", "float32")
+Say = Callable[[str], None]
+Traces = dict[tuple[str, str, str], dict[str, Arrays] | str]  # (task, backend, mode) -> by precision, or why there is none
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One task's proof inputs: the same bytes for every backend."""
+
+    task: str  # with its parameters
+    spec: TaskSpec
+    weights: Arrays
+    arrays: Arrays
+    lrs: list[float]
+
+
+def exhibit(spec: TaskSpec, data: Mapping[str, np.ndarray], seed: int) -> Exhibit:
+    """Ten training batches as training draws them, unsettled weights, and an lr that changes at every step.
+
+    A constant lr would hide a schedule that is one step off, or a velocity that holds the lr.
+    """
+    stream = batches.training(spec, data, batch=spec.proof_batch, seed=seed, epoch=0)
+    chosen = list(islice(stream, trace.STEPS))
+    lrs = [spec.proof_lr * spec.optimizer.lr * 0.9**step for step in range(trace.STEPS)]
+    return Exhibit(catalog.key(spec), spec, weights.unsettled(spec, seed), trace.inputs(chosen), lrs)
+
+
+def verify(exhibits: list[Exhibit], chosen: Mapping[str, tuple[str, ...]], workplace: Workplace, say: Say) -> list[Proof]:
+    """Prove every chosen backend and mode, by name, on every task; as many backends at once as there are CPUs."""
+    reference = catalog.reference()
+    everyone = {reference: catalog.backend(reference).MODES, **{n: m for n, m in chosen.items() if n != reference}}
+    with ThreadPoolExecutor(len(workplace.cpus)) as pool:
+        jobs = [pool.submit(gather, name, modes, exhibits, workplace, say) for name, modes in everyone.items()]
+        traces: Traces = {}
+        for job in jobs:
+            traces |= job.result()
+    return [row for ex in exhibits for row in judge_task(ex, traces, everyone)]
+
+
+def gather(name: str, modes: tuple[str, ...], exhibits: list[Exhibit], workplace: Workplace, say: Say) -> Traces:
+    """All traces of one backend, in one process that is begun again if it dies."""
+    found: Traces = {}
+    waiting = [(ex, mode) for ex in exhibits for mode in modes]
+    with workplace.cpu() as cpu:
+        while waiting:
+            scratch = workplace.scratch / f"verify-{name}-{len(waiting)}"
+            try:
+                with launch.Worker(
+                    name,
+                    scratch=scratch,
+                    cpus=[cpu],
+                    interpreter=workplace.interpreter(name),
+                    device=workplace.device,
+                    seed=workplace.seed,
+                    timeout_s=900.0,
+                ) as worker:
+                    while waiting:
+                        ex, mode = waiting.pop(0)
+                        found[ex.task, name, mode] = ask(worker, ex, mode, say)
+                        if worker.process.poll() is not None:
+                            break
+            except launch.WorkerError as error:
+                return found | {(ex.task, name, mode): error.reason for ex, mode in waiting}
+    return found
+
+
+def ask(worker: launch.Worker, ex: Exhibit, mode: str, say: Say) -> dict[str, Arrays] | str:
+    """One backend's traces of one task in one mode, or why there are none."""
+    traces = {}
+    for precision in PRECISIONS:
+        message = {
+            "op": "trace",
+            "task": ex.task,
+            "mode": mode,
+            "precision": precision,
+            "lrs": ex.lrs,
+            "tensors": precision == "float64",
+        }
+        try:
+            _, traces[precision] = worker.ask(message, launch.weights_message(ex.weights) | ex.arrays)
+        except launch.WorkerError as error:
+            say(f"proof   {ex.task}  {worker.backend} {mode}: {error.reason}")
+            return error.reason
+    say(f"proof   {ex.task}  {worker.backend} {mode}: traced")
+    return traces
+
+
+def judge_task(ex: Exhibit, traces: Traces, chosen: Mapping[str, tuple[str, ...]]) -> list[Proof]:
+    """The proofs of one task from all its traces; a backend without a trace has failed."""
+    name = catalog.reference()
+    mode = catalog.backend(name).MODES[0]
+    witness = traces[ex.task, name, mode]
+    rows, subjects = [], []
+    for backend, modes in chosen.items():
+        for m in modes:
+            found = traces[ex.task, backend, m]
+            if isinstance(found, str):
+                rows.append(proof.missing(ex.task, backend, m, reason=found))
+            elif isinstance(witness, str):
+                rows.append(proof.missing(ex.task, backend, m, reason=f"the {name} reference gave no trace: {witness}"))
+            elif backend != name and m == "stock":
+                rows.append(proof.drift(ex.task, proof.Subject(backend, m, found), proof.Subject(name, mode, witness)))
+            elif backend != name:
+                subjects.append(proof.Subject(backend, m, found))
+    if isinstance(witness, str):
+        return rows
+    return proof.judge(ex.spec, ex.task, proof.Subject(name, mode, witness), subjects, ex.weights) + rows
+
+
+def code_digest(root: Path) -> str:
+    """sha256 over the source that was proven and timed."""
+    total = hashlib.sha256()
+    for folder in ("harness", "backends", "suites"):
+        for path in sorted((root / folder).rglob("*.py")):
+            total.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()

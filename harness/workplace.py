@@ -1,0 +1,81 @@
+"""Where backends can run: which interpreter serves which backend, which CPU is free, who is still alive."""
+
+import json
+import queue
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness import catalog, environment
+from harness.errors import HarnessError
+
+PROBE = """
+import importlib.metadata as m, importlib.util as u, json, platform, sys
+def version(name):
+    try: return m.version(name)
+    except m.PackageNotFoundError: return None
+names = sys.argv[1:]
+missing = [n for n in ("numpy", "einops", names[0]) if u.find_spec(n) is None]
+print(json.dumps({"python": platform.python_version(), "missing": missing, "versions": {n: version(n) for n in names[1:]}}))
+"""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What an interpreter says of one backend, without importing its framework."""
+
+    interpreter: str
+    python: str
+    versions: Mapping[str, str]
+    missing: tuple[str, ...]
+
+    def advice(self, name: str) -> str:
+        """One sentence on how to get what is missing."""
+        here = "" if self.interpreter == sys.executable else f" in the environment of {self.interpreter}"
+        return f"{name}: {', '.join(self.missing)} is not installed{here}: pip install 'concord[{name}]'."
+
+
+def probe(name: str, interpreter: str) -> Installed:
+    """Ask an interpreter for a backend's packages."""
+    door = catalog.backend(name)
+    command = [interpreter, "-c", PROBE, door.IMPORT, *door.DISTRIBUTIONS]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=catalog.ROOT)
+        said = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise HarnessError(f"--python {name}={interpreter} is not a Python that answers ({error}): name another.") from None
+    versions = {name: version for name, version in said["versions"].items() if version}
+    return Installed(interpreter, said["python"], versions, tuple(said["missing"]))
+
+
+@dataclass
+class Workplace:
+    """The interpreters in use, the scratch folder, and the CPUs that are handed out one to a worker."""
+
+    scratch: Path
+    interpreters: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """All available CPUs are free."""
+        self.free: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self.cpus = environment.available_cpus()
+        for cpu in self.cpus:
+            self.free.put(cpu)
+
+    def interpreter(self, name: str) -> str:
+        """The interpreter that runs a backend."""
+        return self.interpreters.get(name, sys.executable)
+
+    @contextmanager
+    def cpu(self) -> Iterator[int]:
+        """A CPU of one's own; waits until one is free."""
+        cpu = self.free.get()
+        try:
+            yield cpu
+        finally:
+            self.free.put(cpu)

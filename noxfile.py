@@ -1,0 +1,94 @@
+"""Sessions: quick (the main job), tests (everything), unit, backend(NAME), lint, types.
+
+Each framework lives in an environment of its own under .nox/framework-NAME, which quick and backend(NAME) share and reuse, so that
+the frameworks' requirements can never conflict. Versions come from pyproject.toml alone.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["quick"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_external_run = True
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+GROUPS = PROJECT["dependency-groups"]
+FRAMEWORKS = ["torch", "tensorflow", "jax"]
+BIN = "Scripts" if os.name == "nt" else "bin"
+
+
+def framework_python(session: nox.Session, name: str) -> str:
+    """The interpreter of one framework's own environment, made or brought up to date first."""
+    home = Path(session.virtualenv.location).parent / f"framework-{name}"
+    python = str(home / BIN / "python")
+    wanted = [*EXTRAS[name], *GROUPS["tests"], "-e", "."]
+    mark, digest = home / "installed", hashlib.sha256(repr((wanted, PROJECT["project"]["dependencies"])).encode()).hexdigest()
+    if not mark.is_file() or mark.read_text() != digest:
+        session.log(f"installing {name} into {home}: a minute or two, once")
+        session.run("python", "-m", "venv", "--clear", str(home))
+        session.run(python, "-m", "pip", "install", "--quiet", *wanted, external=True)
+        mark.write_text(digest)
+    return python
+
+
+@nox.session
+def quick(session: nox.Session) -> None:
+    """Prove, train and time three tasks on all frameworks; writes results/RUN/report.html. Options of `concord run` follow --."""
+    session.install("--quiet", "-e", ".")
+    pythons = [f"--python={name}={framework_python(session, name)}" for name in FRAMEWORKS]
+    session.run("concord", "run", "quick", *pythons, *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Everything: lint, types, unit, proof, mutations, with all three frameworks in one environment."""
+    session.install("--quiet", "-e", ".[all]", *GROUPS["tests"], *GROUPS["lint"], *GROUPS["types"])
+    check_style(session)
+    check_types(session)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """The tests that need no framework: the numpy backend carries them."""
+    session.install("--quiet", "-e", ".", *GROUPS["tests"])
+    session.run("pytest", "-m", "not frameworks", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("name", FRAMEWORKS, ids=FRAMEWORKS)
+def backend(session: nox.Session, name: str) -> None:
+    """One framework alone in its environment: conformance, proof against numpy, benchmarks of its train step and predict."""
+    python = framework_python(session, name)
+    command = [python, "-m", "pytest", "tests/test_conformance.py", "tests/test_benchmark.py", "--benchmark-enable", f"--backend={name}"]
+    session.run(*command, *session.posargs, external=True)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff and the import contracts."""
+    session.install("--quiet", "-e", ".", *GROUPS["lint"])
+    check_style(session)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """The type checker."""
+    session.install("--quiet", "-e", ".", *GROUPS["types"])
+    check_types(session)
+
+
+def check_style(session: nox.Session) -> None:
+    """What `lint` runs."""
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+def check_types(session: nox.Session) -> None:
+    """What `types` runs."""
+    session.run("mypy", "harness", "suites", "backends")

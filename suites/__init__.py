@@ -1,0 +1,1 @@
+"""What to run: one module a suite, one a task in tasks/."""

@@ -1,0 +1,12 @@
+"""The main job: three tasks, each backend's default mode, five generations; under ten minutes on two cores."""
+
+from harness.suite import Job, Suite
+
+SUITE = Suite(
+    title="three tasks, default modes",
+    jobs=(
+        Job("mnist_cnn"),
+        Job("risk_mlp"),
+        Job("cifar_resnet", batch=32, epochs=1, max_steps=15),  # the spec's batch of 128 takes seconds a step on one core
+    ),
+)

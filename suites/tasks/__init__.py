@@ -1,0 +1,1 @@
+"""One module a task: its recipe, its source, its numbers."""

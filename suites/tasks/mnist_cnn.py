@@ -1,0 +1,46 @@
+"""MNIST, the small convolutional network of framework tutorials.
+
+conv 3x3x32 valid, ReLU, max-pool 2, dense 64, ReLU, dense 10; Adam 1e-3, batch 64, 5 epochs. Its published figure is 0.99 test
+accuracy; a bare PyTorch loop of this recipe on the full data gave 0.984, 0.986 and 0.985 (three seeds), so the target is 0.98.
+Pixels are divided by 255. Initial weights as Keras draws them (Glorot uniform, zero biases).
+"""
+
+from harness.spec import (
+    ZEROS,
+    DataSpec,
+    ModelSpec,
+    OptimizerSpec,
+    ParamSpec,
+    Quality,
+    TaskSpec,
+    TrainSpec,
+    glorot_uniform,
+)
+
+
+def make() -> TaskSpec:
+    """The spec; this task has no parameters."""
+    side, channels, hidden, classes = 13, 32, 64, 10  # side of the pooled map: (28 - 3 + 1) / 2
+    flat = side * side * channels
+    return TaskSpec(
+        name="mnist_cnn",
+        title="MNIST CNN",
+        model=ModelSpec(
+            tensors=(
+                ParamSpec("conv1/kernel", "h w i o", (3, 3, 1, channels), glorot_uniform(9, 9 * channels)),
+                ParamSpec("conv1/bias", "c", (channels,), ZEROS),
+                ParamSpec("dense1/kernel", "h w c o", (side, side, channels, hidden), glorot_uniform(flat, hidden)),
+                ParamSpec("dense1/bias", "c", (hidden,), ZEROS),
+                ParamSpec("dense2/kernel", "i o", (hidden, classes), glorot_uniform(hidden, classes)),
+                ParamSpec("dense2/bias", "c", (classes,), ZEROS),
+            ),
+            sizes={"channels": channels, "flat": flat, "hidden": hidden, "classes": classes},
+        ),
+        data=DataSpec("mnist", (28, 28, 1), classes),
+        loss="softmax_cross_entropy",
+        optimizer=OptimizerSpec("adam", lr=1e-3),
+        train=TrainSpec(batch=64, epochs=5),
+        quality=Quality(
+            "accuracy", target=0.98, published=0.99, published_source="the recipe's own tutorial, 5 epochs"
+        ),
+    )
