@@ -1,6 +1,6 @@
 """Sessions: quick (the main job), tests (everything), unit, backend(NAME), lint, types.
 
-Each framework lives in an environment of its own under .nox/framework-NAME, which quick and backend(NAME) share and reuse, so that
+Each framework lives in an environment of its own, .nox/framework-NAME, which quick and backend(NAME) share and reuse, so that
 the frameworks' requirements can never conflict. Versions come from pyproject.toml alone.
 """
 
@@ -26,7 +26,10 @@ def framework_python(session: nox.Session, name: str) -> str:
     home = Path(session.virtualenv.location).parent / f"framework-{name}"
     python = str(home / BIN / "python")
     wanted = [*EXTRAS[name], *GROUPS["tests"], "-e", "."]
-    mark, digest = home / "installed", hashlib.sha256(repr((wanted, PROJECT["project"]["dependencies"])).encode()).hexdigest()
+    mark, digest = (
+        home / "installed",
+        hashlib.sha256(repr((wanted, PROJECT["project"]["dependencies"])).encode()).hexdigest(),
+    )
     if not mark.is_file() or mark.read_text() != digest:
         session.log(f"installing {name} into {home}: a minute or two, once")
         session.run("python", "-m", "venv", "--clear", str(home))
@@ -37,7 +40,7 @@ def framework_python(session: nox.Session, name: str) -> str:
 
 @nox.session
 def quick(session: nox.Session) -> None:
-    """Prove, train and time three tasks on all frameworks; writes results/RUN/report.html. Options of `concord run` follow --."""
+    """Prove, train and time three tasks on all frameworks; writes results/RUN/report.html. Takes options of `concord run`."""
     session.install("--quiet", "-e", ".")
     pythons = [f"--python={name}={framework_python(session, name)}" for name in FRAMEWORKS]
     session.run("concord", "run", "quick", *pythons, *session.posargs)
@@ -64,7 +67,15 @@ def unit(session: nox.Session) -> None:
 def backend(session: nox.Session, name: str) -> None:
     """One framework alone in its environment: conformance, proof against numpy, benchmarks of its train step and predict."""
     python = framework_python(session, name)
-    command = [python, "-m", "pytest", "tests/test_conformance.py", "tests/test_benchmark.py", "--benchmark-enable", f"--backend={name}"]
+    command = [
+        python,
+        "-m",
+        "pytest",
+        "tests/test_conformance.py",
+        "tests/test_benchmark.py",
+        "--benchmark-enable",
+        f"--backend={name}",
+    ]
     session.run(*command, *session.posargs, external=True)
 
 

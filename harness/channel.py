@@ -6,7 +6,7 @@ arrays' bytes. Whatever stands before a magic word is not ours and is skipped.
 
 import json
 import struct
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -17,18 +17,18 @@ LIMIT = 1 << 32  # bytes of one header or array; more is not a message of ours
 Message = dict[str, Any]
 
 
-def send(pipe: BinaryIO, message: Message, arrays: Arrays | None = None) -> None:
+def send(pipe: IO[bytes], message: Message, arrays: Arrays | None = None) -> None:
     """Write one frame and flush it."""
     contiguous = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
     layout = [[name, array.dtype.str, list(array.shape)] for name, array in contiguous.items()]
     header = json.dumps({"message": message, "arrays": layout}).encode()
     pipe.write(MAGIC + struct.pack("<Q", len(header)) + header)
     for array in contiguous.values():
-        pipe.write(memoryview(array).cast("B") if array.size else b"")
+        pipe.write(array.tobytes())
     pipe.flush()
 
 
-def receive(pipe: BinaryIO) -> tuple[Message, Arrays]:
+def receive(pipe: IO[bytes]) -> tuple[Message, Arrays]:
     """Read one frame. EOFError if the other side has closed the pipe, also in the middle of a frame."""
     seek_magic(pipe)
     (length,) = struct.unpack("<Q", exactly(pipe, 8))
@@ -43,14 +43,14 @@ def receive(pipe: BinaryIO) -> tuple[Message, Arrays]:
     return header["message"], arrays
 
 
-def seek_magic(pipe: BinaryIO) -> None:
+def seek_magic(pipe: IO[bytes]) -> None:
     """Read up to and including the next magic word."""
     window = b""
     while window != MAGIC:
         window = (window + exactly(pipe, 1))[-len(MAGIC) :]
 
 
-def exactly(pipe: BinaryIO, count: int) -> bytes:
+def exactly(pipe: IO[bytes], count: int) -> bytes:
     """``count`` bytes, or EOFError."""
     if count > LIMIT:
         raise EOFError(f"the frame claims {count} bytes")

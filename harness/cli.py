@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import wraps
+from functools import partial, wraps
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,11 @@ from harness import catalog
 from harness.errors import HarnessError, unknown
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from harness.records import Proof
     from harness.verify import Say
-    from harness.workplace import Installed, Workplace
+    from harness.workplace import Installed
 
 EXIT_PROOF, EXIT_INPUT, EXIT_CELL, EXIT_INTERRUPTED = 1, 2, 3, 130
 RESULTS = Path("results")
@@ -58,7 +60,7 @@ def say_errors(verb: Callable[..., None]) -> Callable[..., None]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CONCORD"})
 @click.version_option(version(), prog_name="concord")
 def main() -> None:
-    """Prove that TensorFlow, PyTorch and JAX compute the same thing, then time them.
+    r"""Prove that TensorFlow, PyTorch and JAX compute the same thing, then time them.
 
     \b
     Examples:
@@ -87,10 +89,18 @@ def interpreters(_context: click.Context, _option: click.Parameter, values: tupl
 def options(*wanted: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The options that several verbs share, by name."""
     known = {
-        "backends": click.option("--backends", "-b", callback=split, help="Only these, by name: torch,jax. Default: all."),
-        "modes": click.option("--modes", "-m", callback=split, help="Only these modes, or 'all'. Default: each backend's first."),
+        "backends": click.option(
+            "--backends", "-b", callback=split, help="Only these, by name: torch,jax. Default: all."
+        ),
+        "modes": click.option(
+            "--modes", "-m", callback=split, help="Only these modes, or 'all'. Default: each backend's first."
+        ),
         "python": click.option(
-            "--python", multiple=True, callback=interpreters, metavar="NAME=PATH", help="Run a backend under another interpreter."
+            "--python",
+            multiple=True,
+            callback=interpreters,
+            metavar="NAME=PATH",
+            help="Run a backend under another interpreter.",
         ),
         "data_dir": click.option("--data-dir", type=click.Path(path_type=Path), help="Where the data sets are."),
         "json": click.option("--json", "as_json", is_flag=True, help="Print a JSON document instead of tables."),
@@ -114,7 +124,9 @@ def progress(quiet: bool = False) -> "Say":
     return lambda text: None if quiet else click.echo(f"[{watch.seconds():6.1f} s] {text}", err=True)
 
 
-def choose(names: list[str], modes: list[str], python: dict[str, str]) -> tuple[dict[str, tuple[str, ...]], dict[str, str], dict[str, "Installed"]]:
+def choose(
+    names: list[str], modes: list[str], python: dict[str, str]
+) -> tuple[dict[str, tuple[str, ...]], dict[str, str], dict[str, "Installed"]]:
     """Backends with their modes; why some are skipped; what each interpreter has.
 
     A backend asked for by name must be there; one that is not asked for may be missing, and is then skipped with its reason.
@@ -133,7 +145,9 @@ def choose(names: list[str], modes: list[str], python: dict[str, str]) -> tuple[
         else:
             skipped[name] = found.advice(name)
     if not chosen:
-        raise HarnessError("no framework is installed: pip install 'concord-bench[all]', or name interpreters with --python.")
+        raise HarnessError(
+            "no framework is installed: pip install 'concord-bench[all]', or name interpreters with --python."
+        )
     return {name: modes for name, modes in chosen.items() if modes}, skipped, installed
 
 
@@ -163,14 +177,15 @@ def verify(
     device: str,
     as_json: bool,
 ) -> None:
-    """Prove that backends compute the same thing. Exit code 1 if one does not.
+    r"""Prove that backends compute the same thing. Exit code 1 if one does not.
 
     \b
     Examples:
       concord verify
       concord verify cifar_resnet:depth=32 --backends jax --modes all
     """
-    from harness import data, run, verify as job
+    from harness import data, run
+    from harness import verify as job
     from harness.workplace import Workplace
 
     specs = [catalog.task(name) for name in tasks or catalog.tasks()]
@@ -190,9 +205,9 @@ def print_proofs(rows: "list[Proof]", *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=1))
         return
-    from harness import show
+    from harness.report import terminal
 
-    show.proofs(rows)
+    terminal.print_proofs(rows)
 
 
 @main.command()
@@ -211,7 +226,7 @@ def run(
     as_json: bool,
     out: Path | None,
 ) -> None:
-    """Run a suite: prove, train, time, report.
+    r"""Run a suite: prove, train, time, report.
 
     \b
     Examples:
@@ -250,8 +265,8 @@ def new_folder(out: Path | None, suite: str) -> Path:
 
 def finish(folder: Path, *, as_json: bool) -> None:
     """Make the views of what there is, and print the table and the path of the report."""
-    from harness import records, report, show
-    from harness.report import tables
+    from harness import records, report
+    from harness.report import tables, terminal
 
     if not (folder / "run.json").is_file():
         return
@@ -260,7 +275,7 @@ def finish(folder: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(tables.summary(found).to_json(orient="records"))
     else:
-        show.run(found)
+        terminal.print_run(found)
     click.echo(str(page), err=as_json)
 
 
@@ -293,18 +308,24 @@ def list_(python: dict[str, str], data_dir: Path | None, as_json: bool) -> None:
     """Name the tasks, backends, modes, suites and data sets, and where each was found."""
     from harness import data, workplace
 
-    found = {
+    found: dict[str, dict[str, Any]] = {
         "tasks": {name: catalog.task(name).title for name in catalog.tasks()},
         "suites": {name: catalog.suite(name).title for name in catalog.suites()},
-        "backends": {name: backend_facts(workplace.probe(name, python.get(name, sys.executable)), name) for name in catalog.backends()},
-        "data": {name: {"found": label, "where": str(where or "")} for name, (label, where) in data.locate_all(data_dir).items()},
+        "backends": {
+            name: backend_facts(workplace.probe(name, python.get(name, sys.executable)), name)
+            for name in catalog.backends()
+        },
+        "data": {
+            name: {"found": label, "where": str(where or "")}
+            for name, (label, where) in data.locate_all(data_dir).items()
+        },
     }
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return
-    from harness import show
+    from harness.report import terminal
 
-    show.catalog(found)
+    terminal.print_catalog(found)
 
 
 def backend_facts(found: "Installed", name: str) -> dict[str, Any]:
@@ -328,12 +349,23 @@ def data_group() -> None:
 @say_errors
 def fetch(names: tuple[str, ...]) -> None:
     """Download data sets from their official mirrors into the cache, checked by content."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     from harness import download
 
     for name in names or download.SOURCES:
         if name not in download.SOURCES:
             raise unknown("data set", name, download.SOURCES)
-        click.echo(f"{name}: {download.fetch(name, progress())}")
+        with Progress(console=Console(stderr=True)) as bars:
+            show = partial(bar, bars, bars.add_task(name))
+            where = download.fetch(name, show)
+        click.echo(f"{name}: {where}")
+
+
+def bar(bars: "Progress", task: "TaskID", file: str, done: int, total: int | None) -> None:
+    """Move the progress bar of one data set on."""
+    bars.update(task, description=file, completed=done, total=total)
 
 
 @data_group.command()

@@ -138,9 +138,8 @@ def places(data_dir: Path | None) -> Iterator[Place]:
             yield place
     yield Place("Concord's cache", cache(), strict=True)
     yield Place("Keras' cache", Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets")
-    yield Place(
-        "torchvision's folder", Path("data")
-    )  # where its tutorials put it; the next one: its examples
+    # where torchvision's tutorials and its examples put what they download
+    yield Place("torchvision's folder", Path("data"))
     yield Place("torchvision's folder", Path("..") / "data")
     yield Place("the shipped samples", SAMPLES, strict=True)
 

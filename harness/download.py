@@ -25,6 +25,7 @@ from harness.errors import HarnessError
 
 Progress = Callable[[str, int, int | None], None]  # file, bytes so far, bytes in all where that is known
 MEGABYTE = 1_000_000
+CHUNK = 1 << 13  # bytes; a fault loses what came of a chunk
 ARCHIVE_FOLDER = "cifar-10-batches-bin"
 PASSING = {408, 425, 429, *range(500, 600)}  # HTTP errors that another attempt may not meet
 PARTIAL, RANGE_NOT_SATISFIABLE = 206, 416
@@ -50,16 +51,17 @@ class Net:
     prefixes: tuple[str, ...] = ("https://",)
     connect_s: float = 10.0
     stall_s: float = 30.0
-    attempts: int = 5
+    attempts: int = 4
     pause_s: float = 1.0  # before the second attempt; then doubled
 
 
 @dataclass(frozen=True)
 class Job:
-    """One fetch: from where, through which folder, how, and whom to tell."""
+    """One fetch: from where, through which folder into which, how, and whom to tell."""
 
     source: Source
     parts: Path
+    folder: Path
     net: Net
     progress: Progress
 
@@ -89,9 +91,9 @@ SOURCES: Mapping[str, Source] = {
 
 def fetch(
     name: str,
+    progress: Progress = lambda *_: None,
     *,
     data_dir: Path | None = None,
-    progress: Progress = lambda *_: None,
     sources: Mapping[str, Source] = SOURCES,
     net: Net = NET,
 ) -> Path:
@@ -100,23 +102,24 @@ def fetch(
     if name not in sources:
         raise HarnessError(f"{name} ships with Concord: there is nothing to fetch.")
     root = data_dir or data.cache()
-    job = Job(sources[name], root / ".parts" / name, net, progress)
+    job = Job(sources[name], root / ".parts" / name, root / edition.folder, net, progress)
     try:
-        job.parts.mkdir(parents=True, exist_ok=True)
+        job.parts.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{job.parts}.lock", timeout=0):
-            complete(job, edition, root / edition.folder)
+            job.parts.mkdir(exist_ok=True)
+            complete(job, edition)
             shutil.rmtree(job.parts)
     except Timeout:
         raise HarnessError(f"another fetch of {name} into {root} is under way: wait for it to end.") from None
     except OSError as error:
         fact = f"cannot write below {root} ({error.strerror or error})"
         raise HarnessError(f"{fact}: free some space or name another folder with --data-dir.") from None
-    return root / edition.folder
+    return job.folder
 
 
-def complete(job: Job, edition: Edition, folder: Path) -> None:
-    """Download what ``folder`` lacks, and move it there when all of it is whole."""
-    missing = [file for file in edition.files if not intact(folder, file)]
+def complete(job: Job, edition: Edition) -> None:
+    """Download what the folder lacks, and move it there when all of it is whole."""
+    missing = [file for file in edition.files if not intact(job.folder, file)]
     ready: dict[str, Path] = {}  # by the name it is to have
     if missing and job.source.files[0].endswith(".tar.gz"):
         get(job, job.source.files[0], accept=partial(unpack, edition=edition, into=job.parts))
@@ -126,12 +129,12 @@ def complete(job: Job, edition: Edition, folder: Path) -> None:
             if file in missing:
                 get(job, remote, accept=partial(data.read, file=file))
                 ready[file.name + (".gz" if remote.endswith(".gz") else "")] = job.parts / remote
-    folder.mkdir(parents=True, exist_ok=True)
+    job.folder.mkdir(parents=True, exist_ok=True)
     for name, path in ready.items():
-        hiding = folder / name.removesuffix(".gz")  # an unpacked file, not intact, that would be read instead
+        hiding = job.folder / name.removesuffix(".gz")  # an unpacked file, not intact, that would be read instead
         if name.endswith(".gz") and hiding.exists():
             hiding.replace(hiding.with_name(f"{hiding.name}.damaged"))
-        path.replace(folder / name)
+        path.replace(job.folder / name)
 
 
 def intact(folder: Path, file: File) -> bool:
@@ -165,7 +168,7 @@ def get(job: Job, remote: str, *, accept: Callable[[Path], object]) -> None:
             else:
                 return
     told = "; ".join(f"{urlsplit(mirror).netloc}: {fact}" for mirror, fact in facts.items())
-    raise HarnessError(f"cannot fetch {remote} ({told}): try again later, or put the file there by hand.")
+    raise HarnessError(f"cannot fetch {remote} ({told}): try again later, or put it into {job.folder} yourself.")
 
 
 def stream(job: Job, url: str, part: Path) -> None:
@@ -179,7 +182,7 @@ def stream(job: Job, url: str, part: Path) -> None:
         length = answer.headers.get("Content-Length", "")
         total = done + int(length) if length.isdecimal() else None
         with part.open("ab" if done else "wb") as file:
-            for chunk in answer.iter_content(1 << 16):
+            for chunk in answer.iter_content(CHUNK):
                 done += len(chunk)
                 if max(done, total or 0) > job.source.limit:
                     raise RefusedError(f"sends more than {job.source.limit:,} bytes")
@@ -202,9 +205,7 @@ def ask(web: requests.Session, url: str, *, start: int, net: Net) -> requests.Re
     try:
         return web.get(url, headers=headers, timeout=(net.connect_s, net.stall_s), stream=True)
     except requests.exceptions.InvalidSchema:
-        raise RefusedError(
-            f"leads to an address that does not begin with {' or '.join(net.prefixes)}"
-        ) from None
+        raise RefusedError(f"leads to an address that does not begin with {' or '.join(net.prefixes)}") from None
 
 
 def check_status(answer: requests.Response, start: int) -> None:

@@ -48,7 +48,7 @@ def worker_environment(*, root: Path, cpus: list[int], device: str, scratch: Pat
 
 
 def machine() -> dict[str, Any]:
-    """This machine and this interpreter, for the manifest. What cannot be read is said to be missing."""
+    """What machine and interpreter this is, for the manifest. What cannot be read is said to be missing."""
     return {
         "system": platform.platform(),
         "python": platform.python_version(),

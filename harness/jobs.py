@@ -4,11 +4,10 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from typing import Any
 
 import numpy as np
 
-from harness import batches, catalog, measure
+from harness import batches, catalog, environment, measure
 from harness.channel import Message
 from harness.errors import HarnessError
 from harness.fit import fit
@@ -71,8 +70,9 @@ class Worker:
         self.engine = conforms(import_module(f"backends.{message['backend']}.engine"))
         self.engine.configure(threads=message["threads"], seed=message["seed"])
         self.device = message["device"]
-        facts = self.engine.describe()
-        return {"import_s": watch.seconds(), "describe": facts, "memory": measure.memory()}, {}
+        import_s = watch.seconds()
+        facts = {**self.engine.describe(), "cpus": environment.available_cpus()}
+        return {"import_s": import_s, "describe": facts}, {}
 
     def session(self, spec: TaskSpec, message: Message, steps: int) -> Session:
         """A session as the message asks, with the lr of each of ``steps`` steps."""

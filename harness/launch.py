@@ -6,15 +6,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self, cast
 
 import psutil
 
 from harness import channel, environment
 from harness.catalog import ROOT
 from harness.channel import Message
+from harness.records import Status
 from harness.spec import Arrays
 
 LOG_TAIL = 4000  # characters of a worker's log that a record keeps
@@ -24,7 +26,7 @@ Event = Callable[[Message], None]
 class WorkerError(Exception):
     """A worker that failed, hung or died: ``status`` is that of the record it becomes."""
 
-    def __init__(self, status: str, reason: str, log: str) -> None:
+    def __init__(self, status: Status, reason: str, log: str) -> None:
         """``reason`` is one sentence, ``log`` the last lines."""
         super().__init__(reason)
         self.status, self.reason, self.log = status, reason, log
@@ -62,19 +64,21 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
+        self.outgoing, self.incoming = cast("IO[bytes]", self.process.stdin), cast("IO[bytes]", self.process.stdout)
         threading.Thread(target=self.listen, daemon=True).start()
         try:
-            self.facts, _ = self.ask({"op": "start", "backend": backend, "threads": len(cpus), "seed": seed, "device": device})
+            self.facts, _ = self.ask(
+                {"op": "start", "backend": backend, "threads": len(cpus), "seed": seed, "device": device}
+            )
         except BaseException:
             self.close()
             raise
 
     def listen(self) -> None:
         """Hand every message of the worker on; None when it has closed the pipe."""
-        assert self.process.stdout is not None
         try:
             while True:
-                self.replies.put(channel.receive(self.process.stdout))
+                self.replies.put(channel.receive(self.incoming))
         except (EOFError, OSError, ValueError):
             self.replies.put(None)
 
@@ -87,10 +91,9 @@ class Worker:
         on_event: Event = lambda _event: None,
     ) -> tuple[Message, Arrays]:
         """Send a request and wait for its answer, at most ``timeout_s`` from one message to the next."""
-        assert self.process.stdin is not None
         self.resume()
         try:
-            channel.send(self.process.stdin, message, arrays)
+            channel.send(self.outgoing, message, arrays)
         except OSError:
             raise self.death() from None
         while True:
@@ -98,7 +101,9 @@ class Worker:
                 reply = self.replies.get(timeout=timeout_s or self.timeout_s)
             except queue.Empty:
                 self.process.kill()
-                raise WorkerError("timeout", f"no answer within {timeout_s or self.timeout_s:.0f} s", self.tail()) from None
+                raise WorkerError(
+                    "timeout", f"no answer within {timeout_s or self.timeout_s:.0f} s", self.tail()
+                ) from None
             if reply is None:
                 raise self.death()
             if "event" not in reply[0]:
@@ -126,27 +131,24 @@ class Worker:
 
     def resume(self) -> None:
         """Let a paused process go on; nothing happens to one that runs or is gone."""
-        try:
+        with suppress(psutil.NoSuchProcess):
             psutil.Process(self.process.pid).resume()
-        except psutil.NoSuchProcess:
-            return
 
     def close(self) -> None:
         """End the process, paused or not."""
         self.process.kill()
         self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            try:
-                if pipe:
-                    pipe.close()
-            except OSError:
-                continue
+        for pipe in (self.outgoing, self.incoming):
+            with suppress(OSError):  # what was not sent is lost with the worker
+                pipe.close()
 
     def __enter__(self) -> Self:
         """The worker itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Bury it."""
         self.close()
 

@@ -50,8 +50,20 @@ def judge(spec: TaskSpec, task: str, reference: Subject, subjects: list[Subject]
 def round_trip(task: str, subject: Subject, weights: Arrays) -> Iterator[Proof]:
     """Weights that were loaded and dumped again must be the same bits."""
     for precision_, found in subject.traces.items():
-        wrong = [name for name, value in weights.items() if not same_bits(found.get(f"weights/{name}"), value.astype(precision_))]
-        yield row(task, subject, precision_, "weights", "initial weights", Difference(float(len(wrong)), next(iter(wrong), "")), 0.0)
+        wrong = [
+            name
+            for name, value in weights.items()
+            if not same_bits(found.get(f"weights/{name}"), value.astype(precision_))
+        ]
+        yield row(
+            task,
+            subject,
+            precision_,
+            "weights",
+            "initial weights",
+            Difference(float(len(wrong)), next(iter(wrong), "")),
+            0.0,
+        )
 
 
 def same_bits(found: np.ndarray | None, expected: np.ndarray) -> bool:
@@ -68,8 +80,16 @@ def float64(spec: TaskSpec, task: str, subject: Subject, other: Subject) -> Iter
     levels: list[tuple[str, Iterable[tuple[str, str]], float]] = [
         ("logits", [("logits", "logits at step 0")], TENSOR_TOLERANCE),
         ("loss", [("loss", "loss at step 0")], LOSS_TOLERANCE),
-        ("gradients", [(f"grad/{t.name}", f"{t.name} at step 0") for t in reversed(spec.model.parameters)], TENSOR_TOLERANCE),
-        ("tensors", [(f"step/{k}/{name}", f"{name} after step {k}") for k in steps for name in names], TENSOR_TOLERANCE),
+        (
+            "gradients",
+            [(f"grad/{t.name}", f"{t.name} at step 0") for t in reversed(spec.model.parameters)],
+            TENSOR_TOLERANCE,
+        ),
+        (
+            "tensors",
+            [(f"step/{k}/{name}", f"{name} after step {k}") for k in steps for name in names],
+            TENSOR_TOLERANCE,
+        ),
         ("eval", [("eval", f"evaluation logits after step {steps[-1]}")], TENSOR_TOLERANCE),
     ]
     for level, places, tolerance in levels:
@@ -106,7 +126,9 @@ def first_loss(task: str, subject: Subject, reference: Subject) -> Proof:
     """The float32 loss at step 0 against the reference's float64: a TF32 or bfloat16 product would stand out here."""
     exact = reference.traces["float64"]["losses"][0]
     found = distance(subject.traces["float32"]["losses"][0].astype(np.float64), exact)
-    return row(task, subject, "float32", "loss", reference.backend, Difference(found, "loss at step 0"), FLOAT32_LOSS_TOLERANCE)
+    return row(
+        task, subject, "float32", "loss", reference.backend, Difference(found, "loss at step 0"), FLOAT32_LOSS_TOLERANCE
+    )
 
 
 def float32_pair(task: str, subject: Subject, other: Subject) -> Proof:
@@ -124,7 +146,9 @@ def float32_pair(task: str, subject: Subject, other: Subject) -> Proof:
     return row(task, subject, "float32", "steps", f"{other.backend} {other.mode}", found, float(limit[step]))
 
 
-def row(task: str, subject: Subject, precision_: str, level: str, against: str, found: Difference, tolerance: float) -> Proof:
+def row(
+    task: str, subject: Subject, precision_: str, level: str, against: str, found: Difference, tolerance: float
+) -> Proof:
     """A proof record with its verdict; a difference that is no number is recorded as none."""
     finite = np.isfinite(found.value)
     return Proof(
@@ -143,10 +167,12 @@ def row(task: str, subject: Subject, precision_: str, level: str, against: str, 
 
 
 def drift(task: str, subject: Subject, reference: Subject) -> Proof:
-    """How far the framework's own defaults end up from the spec: measured, not judged."""
-    exact = reference.traces["float64"]["losses"]
-    apart = np.abs(subject.traces["float64"]["losses"] - exact) / np.abs(exact)
-    step = int(np.argmax(apart))
+    """How far the framework's own defaults end up from the spec, in the losses and after training: measured, not judged."""
+    ours, exact = subject.traces["float64"], reference.traces["float64"]
+    pairs = enumerate(zip(ours["losses"], exact["losses"], strict=True))
+    found = [Difference(distance(a, b), f"loss at step {k}") for k, (a, b) in pairs]
+    found.append(Difference(distance(ours["eval"], exact["eval"]), "evaluation logits after the last step"))
+    worst = max(found, key=lambda d: d.value)
     return Proof(
         task=task,
         backend=subject.backend,
@@ -154,9 +180,9 @@ def drift(task: str, subject: Subject, reference: Subject) -> Proof:
         precision="float64",
         level="drift",
         against=reference.backend,
-        worst=float(apart[step]),
+        worst=worst.value,
         tolerance=None,
-        where=f"loss at step {step}",
+        where=worst.where,
         verdict="skipped",
         reason="the framework's own defaults are timed beside the spec, not proven: this is their drift from it",
     )

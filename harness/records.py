@@ -121,7 +121,9 @@ def read(folder: Path) -> Run:
     manifest = parse(manifest_path.read_text(encoding="utf-8"), manifest_path)
     if manifest.get("schema") != SCHEMA:
         found = manifest.get("schema")
-        raise HarnessError(f"{manifest_path} has schema {found!r}, this Concord reads {SCHEMA}: use the one that wrote it.")
+        raise HarnessError(
+            f"{manifest_path} has schema {found!r}, this Concord reads {SCHEMA}: use the one that wrote it."
+        )
     trials = tuple(trial(row) for row in lines(folder / "trials.jsonl"))
     proofs = tuple(Proof(**row) for row in lines(folder / "proofs.jsonl"))
     return Run(folder, manifest, trials, proofs)

@@ -106,7 +106,10 @@ def describe(plan: Plan) -> dict[str, Any]:
             "workers": {name: asdict(found) for name, found in plan.installed.items()},
         },
         "tasks": {s.task: task_facts(s) for s in plan.subjects},
-        "data": {s.dataset.name: {"label": s.dataset.label, "digest": s.dataset.digest, "where": str(s.dataset.where)} for s in plan.subjects},
+        "data": {
+            s.dataset.name: {"label": s.dataset.label, "digest": s.dataset.digest, "where": str(s.dataset.where)}
+            for s in plan.subjects
+        },
         "weights": {s.task: weights.digest(s.weights) for s in plan.subjects},
         "code": verify.code_digest(catalog.ROOT),
     }
@@ -132,7 +135,7 @@ def skip(plan: Plan, folder: Path, backend: str, reason: str) -> None:
 
 
 def prove(plan: Plan, folder: Path, say: Say) -> None:
-    """The first phase: is it the same thing?"""
+    """Write down every proof of every task."""
     exhibits = [verify.exhibit(s.spec, s.dataset.arrays, plan.workplace.seed) for s in plan.subjects]
     for row in verify.verify(exhibits, plan.chosen, plan.workplace, say):
         records.append(folder / "proofs.jsonl", row)
@@ -168,7 +171,9 @@ def fit(plan: Plan, subject: Subject, backend: str, mode: str, say: Say) -> Tria
         say(f"train   {subject.task}  {backend} {mode}: {error.reason}")
         return Trial(cell=cell, phase="fit", status=error.status, reason=error.reason, log=error.log)
     figure = reply["values"].get(subject.spec.quality.metric, float("nan"))
-    say(f"train   {subject.task}  {backend} {mode}: {subject.spec.quality.metric} {figure:.4f} after {len(reply['losses'])} steps")
+    say(
+        f"train   {subject.task}  {backend} {mode}: {subject.spec.quality.metric} {figure:.4f} after {len(reply['losses'])} steps"
+    )
     return Trial(
         cell=cell,
         phase="fit",
@@ -209,6 +214,7 @@ class Generation:
         """``steps`` holds the calibrated length of each cell's sample; the first generation fills it."""
         self.plan, self.folder, self.say, self.number = plan, folder, say, number
         self.order, self.steps = order, steps
+        self.title = f"generation {number + 1}/{plan.suite.generations}"
         self.workers: dict[str, Worker] = {}
         self.gone: dict[tuple[str, str, str], WorkerError] = {}  # (task, backend, mode) -> why it is not timed
 
@@ -223,11 +229,11 @@ class Generation:
                 self.open_backend(stack, backend, cpu)
             for round_ in range(self.plan.suite.rounds):
                 self.round(round_)
-                self.say(f"time    generation {self.number + 1}/{self.plan.suite.generations}, round {round_ + 1}/{self.plan.suite.rounds}")
+                self.say(f"time    {self.title}, round {round_ + 1}/{self.plan.suite.rounds}")
 
     def open_backend(self, stack: ExitStack, backend: str, cpu: int) -> None:
         """Start one backend's worker, open all its cells, stop it."""
-        self.say(f"time    generation {self.number + 1}/{self.plan.suite.generations}: {backend} starts")
+        self.say(f"time    {self.title}: {backend} starts")
         modes = self.plan.chosen[backend]
         try:
             worker = stack.enter_context(start(self.plan, backend, cpu, f"time-{self.number}-{backend}"))
@@ -261,7 +267,9 @@ class Generation:
             self.lost(subject, worker.backend, mode, "first_call", error)
             return
         values = {"import_s": worker.facts["import_s"], **reply["values"]}
-        self.keep(Trial(cell=self.plan.cell(subject, worker.backend, mode), phase="first_call", status="ok", values=values))
+        self.keep(
+            Trial(cell=self.plan.cell(subject, worker.backend, mode), phase="first_call", status="ok", values=values)
+        )
 
     def round(self, round_: int) -> None:
         """One sample of every cell and phase; the backends take turns within each, the first one rotates."""

@@ -57,9 +57,7 @@ def mnist(data_dir: Path) -> Iterator[tuple[str, bytes, bytes]]:
 def cifar(data_dir: Path) -> Iterator[tuple[str, bytes, bytes]]:
     """The files of the CIFAR-10 sample: name, content in the official binary format, gzipped differences."""
     contents = whole("cifar10", data_dir)
-    for part, count, batches in zip(
-        ("train", "test"), COUNTS["cifar10"], (contents[:-1], contents[-1:]), strict=True
-    ):
+    for part, count, batches in zip(("train", "test"), COUNTS["cifar10"], (contents[:-1], contents[-1:]), strict=True):
         images = np.frombuffer(b"".join(batches), np.uint8).reshape(-1, data.CIFAR_ROW)
         content = images[choose(images[:, 0], count, stream=("cifar10", part))].tobytes()
         # Differences hold no repeats for LZ77 to find: bare Huffman coding is the smallest and fastest.
@@ -76,9 +74,7 @@ def whole(name: str, data_dir: Path) -> list[bytes]:
     """The contents of a complete data set."""
     hit, contents = data.load(name, data_dir)
     if not hit.edition.whole:
-        raise HarnessError(
-            f"samples are drawn from the whole of {name}, which is not in {data_dir}: fetch it first."
-        )
+        raise HarnessError(f"samples are drawn from the whole of {name}, which is not in {data_dir}: fetch it first.")
     return contents
 
 
@@ -87,16 +83,14 @@ def choose(labels: np.ndarray, count: int, *, stream: tuple[str, str]) -> np.nda
     chosen = []
     for label in range(10):
         members = np.flatnonzero(labels == label)
-        chosen.append(
-            members[draws.permutation(SEED, "sample", *stream, label, count=len(members))[: count // 10]]
-        )
+        chosen.append(members[draws.permutation(SEED, "sample", *stream, label, count=len(members))[: count // 10]])
     return np.sort(np.concatenate(chosen))
 
 
 def delta(content: bytes) -> bytes:
     """Official CIFAR-10 rows, arranged to compress well: labels, then green, red - green, blue - green.
 
-    Of each plane the differences along both axes are kept. All is modulo 256, so ``data.undelta`` loses nothing.
+    Of each plane the differences along both axes are kept, modulo 256: ``data.undelta`` loses nothing.
     """
     rows = np.frombuffer(content, np.uint8).reshape(-1, data.CIFAR_ROW)
     planes = rows[:, 1:].reshape(-1, 3, 32, 32).swapaxes(0, 1)[[1, 0, 2]]  # (3, N, 32, 32)

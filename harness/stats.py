@@ -27,7 +27,6 @@ MARGIN = 1.02  # faster and slower begin here, not at 1: what is smaller is not 
 GENERATIONS = 5  # fewer carry no verdict: the t interval has no power and the process offset no estimate
 ALPHA = 0.05  # over all pairs of one contest together
 DRAWS, SEED = 10_000, 20_260
-KNOTS = 400  # candidate values a bootstrapped quantile can take
 
 Key = tuple[int, int]  # generation, round
 Blocks = Mapping[Key, np.ndarray]  # seconds a step (or a call) of each block
@@ -141,14 +140,25 @@ def quantile(times: Blocks, share: float) -> Estimate:
     value = float(np.quantile(pool, share))
     if len(keys) == 1:
         return Estimate(value, None, None, len(pool))
-    knots = pool[np.unique(np.linspace(0, len(pool) - 1, KNOTS).round().astype(int))]
-    below = np.array([np.searchsorted(np.sort(times[key]), knots, side="right") for key in keys], float)
-    rounds = Counter(generation for generation, _ in keys)
-    cumulative = resamples(tuple(rounds.values())) @ below  # (DRAWS, knots)
-    wanted = share * cumulative[:, -1:]
-    centres = (knots[(cumulative >= wanted).argmax(1)] + knots[(cumulative > wanted).argmax(1)]) / 2
-    low, high = np.quantile(centres, [0.025, 0.975])
+    below = np.array([np.searchsorted(np.sort(times[key]), pool, side="right") for key in keys], float)
+    counts = resamples(tuple(Counter(generation for generation, _ in keys).values()))
+    wanted = share * (counts @ below[:, -1])
+    lower, upper = (reaching(counts, below, need) for need in (np.ceil(wanted), np.floor(wanted) + 1))
+    low, high = np.quantile((pool[lower] + pool[upper]) / 2, [0.025, 0.975])
     return Estimate(value, float(low), float(high), len(pool))
+
+
+def reaching(counts: np.ndarray, below: np.ndarray, need: np.ndarray) -> np.ndarray:
+    """For each draw the first place in the pool up to which it holds ``need`` values, by bisection.
+
+    ``counts`` (DRAWS, samples): how often each is drawn; ``below`` (samples, pool): how many of its values lie there.
+    """
+    low, high = np.zeros(len(need), int), np.full(len(need), below.shape[1] - 1)
+    while (low < high).any():
+        middle = (low + high) // 2
+        enough = np.einsum("ds,sd->d", counts, below[:, middle]) >= need
+        low, high = np.where(enough, low, middle + 1), np.where(enough, middle, high)
+    return low
 
 
 def absolute(figures: Samples) -> Estimate:
@@ -217,7 +227,7 @@ def proven(proofs: Sequence[Proof], *, task: str, backend: str, mode: str) -> Pr
     missing = [level for level in LEVELS if not any(p.level == level and counts(p) for p in rows)]
     if not missing:
         return Proven("proven", "", worst)
-    skipped = [p.reason for p in rows if p.verdict == "skipped" and p.reason]
+    skipped = [located(p) for p in rows if p.verdict == "skipped"]
     absent = f"no proof of {', '.join(missing)}" if rows else "no proof in this run"
     return Proven("not proven", skipped[0] if skipped else absent, worst)
 
@@ -243,9 +253,10 @@ def counts(proof: Proof) -> bool:
 
 
 def located(proof: Proof) -> str:
-    """Where a proof failed and by how much."""
-    amount = "" if proof.worst is None or proof.tolerance is None else f"{proof.worst:.2g} > {proof.tolerance:.2g}"
-    return ", ".join(part for part in (proof.where, amount, proof.reason) if part)
+    """Where the worst value is, how large, and the reason if there is one."""
+    size = "" if proof.worst is None else f"{proof.worst:.2g}"
+    beyond = "" if proof.tolerance is None or not size else f" > {proof.tolerance:.2g}"
+    return ", ".join(part for part in (proof.reason, proof.where, size + beyond) if part)
 
 
 def statuses(run: Run) -> dict[Cell, Proven]:

@@ -11,7 +11,7 @@ STEPS = 10
 
 def inputs(batches: list[HostBatch]) -> Arrays:
     """The proof's batches as arrays for the channel."""
-    arrays = {}
+    arrays: Arrays = {}
     for i, batch in enumerate(batches):
         arrays |= {f"x/{i}": batch.x, f"y/{i}": batch.y}
         arrays |= {f"mask/{i}/{layer}": mask for layer, mask in enumerate(batch.masks)}

@@ -46,7 +46,9 @@ def probe(name: str, interpreter: str) -> Installed:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=catalog.ROOT)
         said = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise HarnessError(f"--python {name}={interpreter} is not a Python that answers ({error}): name another.") from None
+        raise HarnessError(
+            f"--python {name}={interpreter} is not a Python that answers ({error}): name another."
+        ) from None
     versions = {name: version for name, version in said["versions"].items() if version}
     return Installed(interpreter, said["python"], versions, tuple(said["missing"]))
 

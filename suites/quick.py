@@ -7,6 +7,8 @@ SUITE = Suite(
     jobs=(
         Job("mnist_cnn"),
         Job("risk_mlp"),
-        Job("cifar_resnet", batch=32, epochs=1, max_steps=15),  # the spec's batch of 128 takes seconds a step on one core
+        Job(
+            "cifar_resnet", batch=32, epochs=1, max_steps=15
+        ),  # the spec's batch of 128 takes seconds a step on one core
     ),
 )

@@ -1,13 +1,14 @@
 """The views of a run: rows, CSV files, plots, words, the page and the terminal, on a run that looks like a real one."""
 
-import os
+import csv
+import json
 import re
 import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,8 @@ from rich.console import Console
 
 from harness import records, report, stats
 from harness.records import Cell, Proof, Trial
-from harness.report import charts, csvs, html, tables, terminal, words
+from harness.report import charts, tables, terminal, words
+from harness.report import html as page
 
 PRECISIONS = ("float64", "float32")
 AT = "2026-01-02T03:04:05.678+00:00"
@@ -39,7 +41,10 @@ BATCH = {"mnist_cnn": 64, "cifar_resnet:depth=20": 128, "risk_mlp": 32}
 GOALS = {
     "mnist_cnn": {"title": "MNIST CNN", "metric": "accuracy", "target": 0.98, "published": 0.99},
     "cifar_resnet:depth=20": {
-        **{"title": "CIFAR-10 ResNet-20", "metric": "accuracy", "target": 0.9075, "published": 0.9125},
+        "title": "CIFAR-10 ResNet-20",
+        "metric": "accuracy",
+        "target": 0.9075,
+        "published": 0.9125,
         "published_source": "He et al. 2015, table 6",
     },
     "risk_mlp": {"title": "Credit risk MLP", "metric": "auc", "published": None},
@@ -81,7 +86,10 @@ def example_run(folder: Path, *, generations: int = 5, rounds: int = 5, seed: in
 def manifest(generations: int, rounds: int) -> dict[str, object]:
     """A manifest as `concord run` writes it."""
     return {
-        **{"created": AT, "finished": AT, "command": "concord run quick --out results/example", "seed": 1},
+        "created": AT,
+        "finished": AT,
+        "command": "concord run quick --out results/example",
+        "seed": 1,
         "suite": {"name": "quick", "generations": generations, "rounds": rounds, "jobs": JOBS},
         "environment": {
             "machine": {"cpu": "Example CPU @ 2.0 GHz", "cores": 2, "os": "Linux 6.1", "governor": None},
@@ -94,7 +102,7 @@ def manifest(generations: int, rounds: int) -> dict[str, object]:
         "data": {
             n.split()[0]: {"label": n, "digest": "sha256:" + "ab12" * 16, "where": "shipped"} for n in DATA.values()
         },
-        "weights": {task: "sha256:" + "cd34" * 16 for task in DATA},
+        "weights": dict.fromkeys(DATA, "sha256:" + "cd34" * 16),
         "tasks": GOALS,
     }
 
@@ -212,3 +220,468 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = example_run(tmp_path_factory.mktemp("runs") / "example")
     assert report.build(folder) == folder / "report.html"
     return folder
+
+
+@pytest.fixture(scope="session")
+def run(built):
+    """The example run, read back."""
+    return records.read(built)
+
+
+@pytest.fixture(scope="session")
+def findings(run):
+    """What the views are made from."""
+    return tables.find(run)
+
+
+@pytest.fixture(scope="session")
+def summary(run):
+    """The rows of summary.csv."""
+    return tables.summary(run)
+
+
+@pytest.fixture(scope="session")
+def text(built):
+    """The page."""
+    return (built / "report.html").read_text(encoding="utf-8")
+
+
+def rows(frame, **wanted):
+    """The rows of a frame that have these values."""
+    for column, value in wanted.items():
+        frame = frame[frame[column] == value]
+    return frame
+
+
+class Page(HTMLParser):
+    """Tags and attributes of a page; complains of what is not closed."""
+
+    VOID = ("meta", "br", "path", "rect", "use", "link", "img")
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open = [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        """Note a tag; what is not void must be closed."""
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        """Note a tag that closes itself."""
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        """Hold tags to their order."""
+        if tag not in self.VOID:
+            assert self.open.pop() == tag, tag
+
+    def every(self, tag):
+        """The attributes of every such tag."""
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+# Tables
+
+
+def test_summary_has_the_promised_columns(summary):
+    """Exactly these, in this order."""
+    assert ",".join(summary.columns) == (
+        "task,backend,mode,device,data,phase,metric,unit,value,ci_low,ci_high,n,ratio_to_best,rank,proof"
+    )
+
+
+def test_step_times_throughput_and_their_ratios(summary):
+    """Throughput is the batch over the step time, its interval and ratio turned round."""
+    found = rows(summary, task="mnist_cnn", backend="torch", mode="eager", phase="train")
+    time, rate = (rows(found, metric=name).iloc[0] for name in ("step_time", "throughput"))
+    assert time.value == pytest.approx(5.2e-3, rel=0.1)
+    assert (time.unit, rate.unit, time.n) == ("s", "examples/s", 25)
+    assert rate.value == pytest.approx(64 / time.value)
+    assert (rate.ci_low, rate.ci_high) == (pytest.approx(64 / time.ci_high), pytest.approx(64 / time.ci_low))
+    assert time.ratio_to_best * rate.ratio_to_best == pytest.approx(1)
+    assert (time["rank"], time.proof) == ("3", "proven")
+
+
+def test_the_best_has_ratio_one_and_the_failed_none(summary):
+    """Nothing is set against a wrong answer, and a wrong answer against nothing."""
+    found = rows(summary, task="cifar_resnet:depth=20", metric="step_time").set_index("backend")
+    assert found.ratio_to_best["torch"] == 1
+    assert found["rank"]["torch"] == "1"
+    assert found.proof["jax"] == "failed"
+    assert np.isnan(found.ratio_to_best["jax"])
+    assert found["rank"]["jax"] == ""
+
+
+def test_latency_of_single_calls_stands_with_its_training(findings):
+    """Its batch is one, its line is the same; p99 needs 500 calls, and here are 1,000."""
+    where = cell("risk_mlp", "jax jit")
+    metrics = [row.metric for row in findings.rows[where] if row.phase == "latency"]
+    assert metrics == ["latency_p50", "latency_p90", "latency_p99"]
+    assert findings.pick(where, "latency", "latency_p50").n == 1000
+    assert findings.ratio(cell("risk_mlp", "torch eager"), "latency").point > 2
+
+
+def test_too_few_calls_have_no_p99(tmp_path):
+    """One generation of two rounds: 80 calls."""
+    found = tables.summary(records.read(example_run(tmp_path, generations=1, rounds=2)))
+    assert set(found[found.phase == "latency"].metric) == {"latency_p50", "latency_p90"}
+
+
+def test_single_figures_carry_their_unit(summary):
+    """First calls in seconds, memory in bytes, quality as it is; target and published are not measured."""
+    found = rows(summary, task="risk_mlp", backend="torch").set_index("metric")
+    assert found.unit["train_first_call"] == "s"
+    assert (found.unit["peak"], found.phase["peak"]) == ("bytes", "memory")
+    assert (found.unit["auc"], found.phase["auc"]) == ("1", "fit")
+    assert not {"target", "published"} & set(found.index)
+
+
+def test_pairs_are_told_once_and_from_the_slower_one(findings):
+    """Each pair of the proven, ratio at least 1."""
+    found = rows(tables.pairs(findings), task="risk_mlp", phase="train")
+    assert len(found) == 3
+    assert (found.ratio >= 1).all()
+    assert set(found.verdict) == {"slower"}
+    assert set(rows(tables.pairs(findings), task="mnist_cnn", phase="train")["mode"]) == {"eager", "jit"}
+
+
+def test_holes_say_why(findings):
+    """Status and reason of what is missing."""
+    lines = {line.name: line for line in words.lines(findings, "mnist_cnn")}
+    assert lines["tensorflow xla"].hole == "train timeout: no answer within 120 s: worker ended"
+    assert findings.cells_of("mnist_cnn")[-1].mode == "xla"
+
+
+def test_a_task_that_has_only_proofs_is_told(tmp_path):
+    """A run that broke off after the proof still has a report."""
+    records.write_manifest(tmp_path, {})
+    records.append(tmp_path / "proofs.jsonl", proofs("mnist_cnn", "jax jit")[0])
+    found = tables.find(records.read(tmp_path))
+    assert found.tasks == ("mnist_cnn",)
+    assert "nothing was timed" in words.sentence(found, "mnist_cnn")
+    assert "Proof" in page.render(found)
+
+
+def test_an_empty_run_has_a_page_and_headed_files(tmp_path):
+    """A manifest without anything else."""
+    records.write_manifest(tmp_path, {"finished": None})
+    assert "did not finish" in report.build(tmp_path).read_text(encoding="utf-8")
+    assert pd.read_csv(tmp_path / "losses.csv").columns.tolist()[:5] == ["task", "backend", "mode", "step", "loss"]
+    assert len(pd.read_csv(tmp_path / "summary.csv")) == 0
+
+
+# CSV
+
+
+def test_csv_files_read_back_to_the_last_bit(built, run, summary):
+    """UTF-8, one header row, floats in full."""
+    found, made = pd.read_csv(built / "summary.csv"), summary
+    assert found.value.tolist() == made.value.tolist()
+    assert found.ci_high.isna().tolist() == made.ci_high.isna().tolist()
+    with (built / "losses.csv").open(encoding="utf-8", newline="") as file:
+        first = next(csv.DictReader(file))
+    assert float(first["loss"]) in run.trials[-1].losses + tuple(t.losses[0] for t in run.trials if t.losses)
+
+
+def test_every_block_and_figure_is_a_row_of_trials_csv(built, run):
+    """Nothing is summed up or left out; a failure is a row too."""
+    found = pd.read_csv(built / "trials.csv")
+    blocks = sum(len(trial.times_ns) for trial in run.trials)
+    assert (found.metric == "block_time").sum() == blocks
+    assert found[found.metric == "block_time"].value.sum() == pytest.approx(
+        sum(sum(trial.times_ns) for trial in run.trials) / 1e9
+    )
+    assert found[found.status == "timeout"].reason.tolist() == ["no answer within 120 s: worker ended"]
+    assert (found.metric == "epoch_val_auc").sum() == 15
+
+
+def test_no_draft_is_left(built):
+    """Files appear whole."""
+    assert not list(built.glob("*.part"))
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(0.0041234, "0.00412"), (1234.5, "1,234"), (1.0, "1.00"), (3e-14, "3.00e-14"), (0, "0"), (None, "-")],
+)
+def test_digits(value, told):
+    """Three that count."""
+    assert words.digits(value) == told
+
+
+def test_digits_of_what_is_not_a_number():
+    """Said as it is."""
+    assert words.digits(float("nan")) == "nan"
+    assert words.digits(float("inf")) == "inf"
+
+
+def test_units_follow_the_shortest_time():
+    """One unit a column."""
+    assert words.time_unit([2.0, 1.0]) == (1.0, "s")
+    assert words.time_unit([2.0, 0.004]) == (1e3, "ms")
+    assert words.time_unit([4e-5, 1.0]) == (1e6, "µs")
+
+
+def test_the_answer_is_one_sentence_a_task(findings):
+    """Proof first, then speed with intervals, never a rank for what failed."""
+    told = words.sentences(findings)
+    assert list(told) == list(STEP_S)
+    assert "jax jit FAILED its proof (gradients against numpy" in told["cifar_resnet:depth=20"]
+    assert "torch eager trains fastest" in told["cifar_resnet:depth=20"]
+    assert re.search(r"jax jit trains fastest; torch eager takes 2\.\d\dx \(2\.\d\d to 2\.\d\d\)", told["risk_mlp"])
+    assert "leads, though not alone" in told["mnist_cnn"]
+    assert "stock" not in told["mnist_cnn"]
+
+
+def test_one_generation_is_indicative_only(tmp_path):
+    """No verdict, no rank, and the sentence says so."""
+    found = tables.find(records.read(example_run(tmp_path, generations=1)))
+    assert "no ranking (1 of the 5 generations a verdict needs: indicative)" in words.sentence(found, "risk_mlp")
+    assert {row.rank for line in found.rows.values() for row in line} == {""}
+    assert set(tables.pairs(found).verdict) == {"indicative"}
+    assert tables.pairs(found).ci_low.isna().all()
+
+
+def test_published_figures_are_claimed_for_whole_data_and_training_only(findings):
+    """A sample says so; so does a training that was cut short."""
+    goal = {"metric": "accuracy", "target": 0.98, "published": 0.99, "published_source": "X"}
+    measured = {"torch eager": 0.985, "jax jit": 0.97}
+    note = words.quality_note(goal, measured, data="mnist (sample 10 of 60)", limit="")
+    assert "neither the target nor the published figure applies" in note
+    assert "missed" not in note
+    limit = words.cut_short(findings, "cifar_resnet:depth=20")
+    note = words.quality_note({**goal, "published": None}, measured, data="mnist", limit=limit)
+    assert note == "Trained for 1 epoch or 15 steps at most: the target does not apply."
+    note = words.quality_note(goal, measured, data="mnist", limit="")
+    assert note == "Published accuracy: 0.99 (X). Target 0.98: missed by jax jit, on mnist."
+    assert words.cut_short(findings, "risk_mlp") == ""
+
+
+def test_single_figures_in_words(findings):
+    """Bytes as MiB, short times in their unit, counts whole."""
+    row = findings.pick(cell("risk_mlp", "jax jit"), "memory", "peak")
+    assert words.amount(row) == "238 MiB"
+    assert words.amount(replace(row, unit="s", value=3.2e-5)) == "32.0 µs"
+    assert words.amount(replace(row, unit="1", value=3660.0)) == "3,660"
+    assert words.amount(replace(row, unit="1", value=0.9)) == "0.9000"
+
+
+# Charts
+
+
+def test_plots_are_svg_with_title_description_and_text(findings):
+    """They parse, tell what they show, keep words as words, and carry no colour of their own for ink."""
+    plots = page.plots(findings, "mnist_cnn", "t", charts.looks(findings.proofs))
+    assert len(plots) == 6
+    for chart in plots.values():
+        root = ET.fromstring(chart.svg)  # noqa: S314 - our own
+        assert root.get("role") == "img"
+        assert root[0].tag == "title"
+        assert root[1].text == chart.says
+        assert {f"{root[0].get('id')} {root[1].get('id')}"} == {root.get("aria-labelledby")}
+        assert list(root.iter("text"))
+        assert "currentColor" in chart.svg
+        assert charts.INK not in chart.svg
+        assert "http" not in chart.svg
+
+
+def test_a_backend_has_one_colour_everywhere_and_modes_differ_by_filling(findings):
+    """Also one nobody has thought of yet."""
+    looks = charts.looks(findings.proofs)
+    assert {look.color for where, look in looks.items() if where.backend == "torch"} == {charts.COLOURS["torch"]}
+    fills = {where.mode: look.fillstyle for where, look in looks.items() if where.backend == "torch"}
+    assert len(set(fills.values())) == 2
+    assert {look.color for where, look in looks.items() if where.backend == "mxnet"} == {charts.SPARE[0]}
+    failed = [look.label for where, look in looks.items() if "cifar" in where.task and where.backend == "jax"]
+    assert set(failed) == {"jax jit (proof failed)"}
+
+
+def test_names_in_plots_are_text_not_markup(findings):
+    """Neither XML nor formulas."""
+    where = replace(cell("mnist_cnn", "torch eager"), backend="<script>$x^", mode="$&")
+    looks = charts.looks({where: stats.Proven("proven")})
+    chart = charts.loss_curves({where: [3.0, 2.0, 1.0]}, looks, ident="x", title="</title><script>")
+    assert "<script" not in chart.svg
+    assert "&lt;script&gt;$x^ $&amp;" in chart.svg
+
+
+def test_long_curves_are_thinned_and_say_so(findings):
+    """64,000 steps must not weigh megabytes; the largest difference is not smoothed away."""
+    one, other = cell("mnist_cnn", "torch eager"), cell("mnist_cnn", "jax jit")
+    curve = np.linspace(2, 0.1, 64_000)
+    bumped = curve.copy()
+    bumped[40_000] += 0.5
+    looks = charts.looks(findings.proofs)
+    chart = charts.loss_curves({one: curve.tolist(), other: bumped.tolist()}, looks, ident="x", title="t")
+    assert len(chart.svg) < 60_000
+    assert "jax jit by up to 0.50 (step 40000)" in chart.says
+    assert "means of 214 steps" in chart.says
+
+
+def test_curves_may_end_early_or_break(findings):
+    """Early stopping, and a loss that is not a number."""
+    cells = [cell("risk_mlp", entry) for entry in STEP_S["risk_mlp"]]
+    curves = dict(zip(cells, ([1.0, 0.5, 0.3], [1.0, 0.5], [float("nan")] * 3), strict=True))
+    assert "svg" in charts.loss_curves(curves, charts.looks(findings.proofs), ident="x", title="t").svg
+
+
+# The page
+
+
+def test_the_page_needs_nothing_from_elsewhere(text):
+    """No network, no scripts, links only to files beside it."""
+    found = Page(text)
+    assert found.open == []
+    assert "http" not in text
+    assert not found.every("script")
+    assert not found.every("link")
+    hrefs = {attrs["href"] for attrs in found.every("a")}
+    assert {href for href in hrefs if not href.startswith("#")} == {
+        *("summary.csv", "pairs.csv", "trials.csv", "losses.csv", "run.json", "trials.jsonl", "proofs.jsonl")
+    }
+    assert len(text) < 1_500_000
+
+
+def test_ids_are_unique_and_anchors_lead_somewhere(text):
+    """Twelve plots in one page must not share a clip path."""
+    found = Page(text)
+    ids = [attrs["id"] for _, attrs in found.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    targets = {attrs["href"][1:] for tag in ("a", "use") for attrs in found.every(tag) if attrs["href"][0] == "#"}
+    targets |= set(re.findall(r"url\(#([^)]+)\)", text))
+    assert targets <= set(ids)
+
+
+def test_the_page_is_accessible_by_its_bones(text):
+    """Language, landmarks, one h1, scoped headers, named regions."""
+    found = Page(text)
+    assert found.every("html")[0]["lang"] == "en"
+    assert len(found.every("h1")) == len(found.every("main")) == len(found.every("nav")) == 1
+    assert all("scope" in attrs for attrs in found.every("th"))
+    assert all("aria-label" in attrs for _, attrs in found.tags if attrs.get("role") == "region")
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_what_failed_is_struck_through_and_named(text):
+    """Never a bare number, and it is said without colour too."""
+    struck = re.findall(r"<s>([^<]+)</s><span class=\"unseen\"> \(void: the proof failed\)", text)
+    assert len(struck) == 3
+    assert "jax jit, gradients against numpy: stage2/0/conv1/kernel at step 0, 0.0031 &gt; 1e-10" in text
+    assert "tensorflow xla: train timeout: no answer within 120 s: worker ended" in text
+    assert "1 timed trial: compiled inside a block" in text
+
+
+def test_numbers_of_the_verdict_table_are_in_summary_csv(built, findings):
+    """Each shown time is a rounded value of the file."""
+    found = pd.read_csv(built / "summary.csv")
+    for task in findings.tasks:
+        factor = words.units(findings, task)["train"][0]
+        in_file = rows(found, task=task, metric="step_time").value * factor
+        shown = [line.figures["train"].value for line in words.lines(findings, task) if line.figures]
+        assert set(shown) == {words.digits(value) for value in in_file}
+
+
+EVIL = "<script>alert('x')</script>\"&{{ 7*7 }}"
+
+
+def evil_run(folder):
+    """Every text of a run is an attack."""
+    folder.mkdir()
+    evil = Cell(EVIL, EVIL, EVIL, EVIL, EVIL, EVIL, 1)
+    losses = {"losses": (1.0, 0.5), "values": {EVIL: 1.0, "accuracy": 0.5}, "epochs": ({"epoch": 1, "accuracy": 0.5},)}
+    for found in (
+        Trial(evil, "train", "ok", steps=1, times_ns=(10,), reason=EVIL),
+        Trial(evil, "predict", "failed", reason=EVIL, log=EVIL),
+        Trial(evil, "fit", "ok", **losses),
+    ):
+        records.append(folder / "trials.jsonl", found)
+    records.append(folder / "proofs.jsonl", Proof(EVIL, EVIL, EVIL, EVIL, EVIL, EVIL, 1.0, 0.1, EVIL, "failed", EVIL))
+    goal = {"title": EVIL, "metric": "accuracy", "published": 0.9, "published_source": EVIL, "target": EVIL}
+    part = {EVIL: {EVIL: [EVIL, {EVIL: EVIL}]}}
+    records.write_manifest(
+        folder,
+        {
+            **dict.fromkeys(("environment", "data", "weights", "suite"), part),
+            "tasks": {EVIL: goal},
+            "command": EVIL,
+            "created": EVIL,
+            "seed": EVIL,
+        },
+    )
+    return folder
+
+
+def test_hostile_records_stay_text(tmp_path):
+    """Names, paths, reasons, versions: nothing of them becomes markup, nothing is evaluated."""
+    text = report.build(evil_run(tmp_path / "run")).read_text(encoding="utf-8")
+    found = Page(text)
+    assert found.open == []
+    assert not found.every("script")
+    assert "&lt;script&gt;" in text
+    assert "{{ 7*7 }}" in text
+    assert not [attrs for _, attrs in found.tags if any(name.startswith("on") for name in attrs)]
+
+
+def test_a_manifest_may_lack_everything(tmp_path):
+    """Older runs, hand-made runs: names instead of titles, and no goals."""
+    example_run(tmp_path, generations=2, rounds=2)
+    records.write_manifest(tmp_path, {})
+    found = tables.find(records.read(tmp_path))
+    assert found.goal("risk_mlp") == {"title": "risk_mlp", "metric": "auc"}
+    assert page.quality_plot(found, "risk_mlp", "x", charts.looks(found.proofs))
+    assert len(words.sentences(found)) == 3
+
+
+def test_views_are_rebuilt_from_records_alone(built, text):
+    """Same records, same bytes: page, plots and tables."""
+    files = {path: path.read_bytes() for path in built.glob("*.csv")}
+    assert report.build(built).read_text(encoding="utf-8") == text
+    assert {path: path.read_bytes() for path in built.glob("*.csv")} == files
+
+
+def test_importing_the_report_is_cheap():
+    """`concord --help` must not load pandas or matplotlib."""
+    code = "import sys, json, harness.report; print(json.dumps(sorted(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"pandas", "matplotlib", "scipy", "numpy", "jinja2"} & set(json.loads(out))
+
+
+# The terminal
+
+
+def printed(thing, width=160):
+    """What a rich object looks like."""
+    console = Console(width=width, highlight=False)
+    with console.capture() as capture:
+        console.print(thing)
+    return capture.get()
+
+
+def test_the_terminal_shows_proof_times_and_ranks(run):
+    """The same figures as the page; markup in names is text."""
+    shown = printed(terminal.table(run))
+    assert re.search(r"risk_mlp +│ jax jit +│ ✓ proven +│ +1 │ +0\.\d+ ms", shown)
+    assert "✗ failed" in shown
+    assert "void: 2" in shown
+    assert "mxnet" in shown
+    assert terminal.sentences(run)[0].startswith("MNIST CNN: ")
+
+
+def test_printing_a_run_its_proofs_and_the_catalogue(run, capsys):
+    """Plain text without a terminal."""
+    terminal.print_run(run)
+    terminal.print_proofs(run.proofs)
+    terminal.print_catalog(
+        {"backends": {"torch": {"modes": ["eager"], "versions": {"torch": "2.13.0"}, "missing": ""}}}
+    )
+    shown = capsys.readouterr().out
+    assert "\x1b[" not in shown
+    assert "stage2/0/conv1/kernel" in shown
+    assert "modes: eager; versions: torch: 2.13.0" in shown

@@ -17,7 +17,7 @@ class MaskDropout(nnx.Module):
     """Dropout by a mask drawn outside: 0, or 1/(1-rate)."""
 
     def __call__(self, x: Array, keep: Array | None, *, training: bool) -> Array:
-        """x (B, C), keep (B, C)."""
+        """X (B, C), keep (B, C)."""
         return x * keep if training else x
 
 
@@ -29,7 +29,7 @@ class StockDropout(nnx.Module):
         self.dropout = nnx.Dropout(rate)
 
     def __call__(self, x: Array, keep: Array | None, *, training: bool) -> Array:
-        """x (B, C)."""
+        """X (B, C)."""
         return self.dropout(x, deterministic=not training, rngs=keep)
 
 
@@ -50,7 +50,7 @@ class BatchNorm(nnx.Module):
         self.var = nnx.BatchStat(jnp.ones(channels, dtype))
 
     def __call__(self, x: Array, *, training: bool) -> Array:
-        """x (B, S, S, C)."""
+        """X (B, S, S, C)."""
         if training:
             mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
             n = x.size // x.shape[-1]
@@ -65,11 +65,11 @@ class StockBatchNorm(nnx.BatchNorm):
     """flax's own BatchNorm, called as the spec's."""
 
     def __init__(self, channels: int, dtype: Any) -> None:
-        """flax's default constants."""
+        """Flax's default constants."""
         super().__init__(channels, dtype=dtype, param_dtype=dtype, rngs=nnx.Rngs(0))
 
     def __call__(self, x: Array, *, training: bool) -> Array:
-        """x (B, S, S, C)."""
+        """X (B, S, S, C)."""
         return super().__call__(x, use_running_average=not training)
 
 

@@ -3,7 +3,6 @@
 Scalars stay Python floats, which take the precision of the array they meet: float32 is float32 throughout.
 """
 
-import os
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -24,13 +23,7 @@ def configure(*, threads: int, seed: int) -> None:
 
 def describe() -> dict[str, Any]:
     """Versions, devices and threads that this process really has."""
-    blas: dict[str, Any] = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[index]
-    return {
-        "versions": {"numpy": np.__version__},
-        "devices": ["cpu"],
-        "threads": len(os.sched_getaffinity(0)),  # BLAS starts at most one a CPU
-        "numerics": {"blas": f"{blas['name']} {blas['version']}"},
-    }
+    return {"versions": {"numpy": np.__version__}, "devices": ["cpu"]}
 
 
 def loss(kind: str, logits: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -85,9 +78,7 @@ class Batch(NamedTuple):
     masks: tuple[np.ndarray | None, ...]
 
 
-def open_session(
-    spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray
-) -> "Session":
+def open_session(spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray) -> "Session":
     """Build the task's model and optimizer in one of MODES."""
     if mode not in MODES:
         raise unknown("mode of numpy", mode, MODES)

@@ -71,7 +71,7 @@ class Conv:
 
     def windows(self) -> np.ndarray:
         """Every window of the padded input, (B, P, Q, KH, KW, I): a view."""
-        view = sliding_window_view(self.x, self.kernel.shape[:2], axis=(1, 2))  # type: ignore[call-overload]
+        view = sliding_window_view(self.x, self.kernel.shape[:2], axis=(1, 2))
         return view[:, :: self.stride, :: self.stride].transpose(0, 1, 2, 4, 5, 3)
 
     def scatter(self, windows: np.ndarray) -> np.ndarray:

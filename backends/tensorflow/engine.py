@@ -82,7 +82,7 @@ class Momentum:
 
     def apply(self, grads: list[tf.Tensor], variables: list[keras.Variable]) -> None:
         """One step."""
-        lr, _step_size, _root = tf.unstack(self.table[tf.minimum(self.iterations, len(self.table) - 1)])
+        lr, _step_size, _root = tf.unstack(layers.table_row(self.table, self.iterations))
         for g, p, velocity in zip(grads, variables, self.velocities, strict=True):
             tf.raw_ops.ResourceApplyMomentum(
                 var=p.value.handle,
@@ -111,7 +111,7 @@ class Adam:
 
     def apply(self, grads: list[tf.Tensor], variables: list[keras.Variable]) -> None:
         """One step."""
-        lr, step_size, root = tf.unstack(self.table[tf.minimum(self.iterations, len(self.table) - 1)])
+        lr, step_size, root = tf.unstack(layers.table_row(self.table, self.iterations))
         for g, p, mean, square in zip(grads, variables, self.means, self.squares, strict=True):
             if self.spec.weight_decay:
                 p.value.assign_sub(lr * self.spec.weight_decay * p.value)
@@ -195,10 +195,9 @@ class Session:
     def put(self, x: np.ndarray, y: np.ndarray, masks: tuple[np.ndarray, ...] = ()) -> Batch:
         """Place a batch on the device."""
         labels = tf.int32 if self.spec.outputs > 1 else self.dtype
-        place = lambda array, dtype: tf.constant(array, dtype)  # noqa: E731
         with tf.device(self.device):
-            placed = tuple(place(m, self.dtype) for m in masks) or self.no_masks
-            return Batch(place(x, self.dtype), place(y, labels), placed)
+            placed = tuple(tf.constant(m, self.dtype) for m in masks) or self.no_masks
+            return Batch(tf.constant(x, self.dtype), tf.constant(y, labels), placed)
 
     def train_step(self, batch: Batch) -> tf.Tensor:
         """One optimizer step; the mean loss before it, a scalar."""

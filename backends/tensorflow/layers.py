@@ -13,7 +13,7 @@ class MaskDropout(keras.layers.Layer):
     """Dropout by a mask drawn outside: 0, or 1/(1-rate)."""
 
     def call(self, x: tf.Tensor, keep: tf.Tensor | None, *, training: bool) -> tf.Tensor:
-        """x (B, C), keep (B, C)."""
+        """X (B, C), keep (B, C)."""
         return x * keep if training else x
 
 
@@ -21,7 +21,7 @@ class StockDropout(keras.layers.Dropout):
     """Keras's own dropout; ignores the mask."""
 
     def call(self, x: tf.Tensor, keep: tf.Tensor | None, *, training: bool) -> tf.Tensor:
-        """x (B, C)."""
+        """X (B, C)."""
         return super().call(x, training=training)
 
 
@@ -38,7 +38,7 @@ class BatchNorm(keras.layers.Layer):
         self.moving_variance = self.add_weight(shape=(channels,), initializer="ones", trainable=False)
 
     def call(self, x: tf.Tensor, *, training: bool) -> tf.Tensor:
-        """x (B, S, S, C)."""
+        """X (B, S, S, C)."""
         if training:
             mean, var = tf.nn.moments(x, (0, 1, 2))
             n = tf.cast(tf.size(x) // x.shape[-1], x.dtype)
@@ -55,12 +55,17 @@ class TableSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """The spec's lr of each step, for Keras's own optimizers."""
 
     def __init__(self, table: tf.Tensor) -> None:
-        """table (steps, 3): the first column is the lr."""
+        """Table (steps, 3): the first column is the lr."""
         self.table = table
 
     def __call__(self, step: Any) -> tf.Tensor:
         """The lr of a step from 0."""
-        return self.table[tf.minimum(tf.cast(step, tf.int32), len(self.table) - 1), 0]
+        return table_row(self.table, step)[0]
+
+
+def table_row(table: tf.Tensor, step: Any) -> tf.Tensor:
+    """The spec's scalars of a step from 0, (3,). A gather: XLA compiles a slice anew for every value of its index."""
+    return tf.gather(table, tf.minimum(tf.cast(step, tf.int32), len(table) - 1))
 
 
 class Layers(NamedTuple):

@@ -61,9 +61,7 @@ def optimizer(spec: OptimizerSpec, parameters: list[nn.Parameter], *, stock: boo
     betas = {} if stock else {"betas": (spec.beta1, spec.beta2), "eps": spec.eps, "fused": True}
     if spec.kind == "sgd":
         fused = {} if stock else {"fused": True}
-        return torch.optim.SGD(
-            parameters, lr=spec.lr, momentum=spec.momentum, weight_decay=spec.weight_decay, **fused
-        )
+        return torch.optim.SGD(parameters, lr=spec.lr, momentum=spec.momentum, weight_decay=spec.weight_decay, **fused)
     if spec.kind == "adam":
         return torch.optim.Adam(parameters, lr=spec.lr, **betas)
     return torch.optim.AdamW(parameters, lr=spec.lr, weight_decay=spec.weight_decay, **betas)

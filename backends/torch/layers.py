@@ -12,7 +12,7 @@ class MaskDropout(nn.Module):
     """Dropout by a mask drawn outside: 0, or 1/(1-rate)."""
 
     def forward(self, x: Tensor, keep: Tensor | None) -> Tensor:
-        """x (B, C), keep (B, C)."""
+        """X (B, C), keep (B, C)."""
         return x * keep if self.training else x
 
 
@@ -20,7 +20,7 @@ class StockDropout(nn.Dropout):
     """PyTorch's own dropout; ignores the mask."""
 
     def forward(self, x: Tensor, keep: Tensor | None) -> Tensor:
-        """x (B, C)."""
+        """X (B, C)."""
         return super().forward(x)
 
 

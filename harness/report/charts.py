@@ -1,7 +1,7 @@
-"""The plots, as SVG text for one page: equal input gives equal bytes, text stays text, ids are unique, no reference leaves.
+"""The plots, as SVG text for a page: equal input gives equal bytes, text stays text, ids are unique, no link leaves.
 
-A backend has one colour (Okabe-Ito) and one marker everywhere; a mode is told by how its marker is filled. Ink is ``currentColor``,
-so that the page's own light or dark setting colours axes and words. Curves that may coincide get thinner upwards.
+A backend has one colour (Okabe-Ito) and one marker everywhere; a mode is told by how the marker is filled. Ink is
+``currentColor``: the page's light or dark setting colours axes and words. Curves that may coincide get thinner upwards.
 """
 
 import io
@@ -16,11 +16,11 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from harness import stats
 from harness.records import Cell
-from harness.report.words import digits, interval, listed, name, time_unit
+from harness.report.words import digits, listed, name, plural, sized, time_unit
 from harness.stats import MARGIN, TIE_BAND, Contest, Proven
 
 INK = "#010203"  # stands for currentColor until the SVG is text
@@ -117,7 +117,9 @@ def chart(figure: Figure, ident: str, title: str, says: str) -> Chart:
 
 def inline(svg: str, ident: str, title: str, says: str) -> str:
     """SVG text fit for a page: own ids, title and description, page colours and font, nothing that points elsewhere."""
-    body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", svg[svg.index("<svg") :], flags=re.S)
+    body = re.sub(
+        r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", svg[svg.index("<svg") :], flags=re.DOTALL
+    )
     body = re.sub(r' xmlns(:xlink)?="[^"]*"', "", body).replace("xlink:href=", "href=")
     body = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{ident}-", body)
     body = re.sub(r" font-family: [^;\"]*;", "", body)
@@ -179,6 +181,7 @@ def loss_curves(
         if others:
             axes[1].set(yscale="log", ylabel=f"|difference|\nto {name(first)}")
             axes[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
+            axes[1].yaxis.set_minor_formatter(NullFormatter())
         axes[-1].set_xlabel("training step")
         legend(figure, axes[0])
         return chart(figure, ident, title, loss_words(first, gaps, len(found[first])))
@@ -194,12 +197,17 @@ def loss_words(first: Cell, gaps: Mapping[Cell, np.ndarray], steps: int) -> str:
     """What the loss curves show."""
     width = -(-steps // POINTS)
     each = f" Drawn: means of {width} steps; below, the largest difference in {5 * width}." if width > 1 else ""
+    told = {cell: np.nan_to_num(distance, nan=-1.0) for cell, distance in gaps.items()}
     far = [
-        f"{name(c)} by up to {digits(float(np.nanmax(d)), 2)} (step {int(np.nanargmax(d))})"
-        for c, d in gaps.items()
-        if len(d)
+        f"{name(c)} by up to {digits(float(d.max()), 2)} (step {int(d.argmax())})"
+        for c, d in told.items()
+        if max(d) >= 0
     ]
-    return f"Training loss over {steps} steps. " + (f"From {name(first)} differ: {listed(far)}." if far else "") + each
+    return (
+        f"Training loss over {plural(steps, 'step')}. "
+        + (f"From {name(first)} differ: {listed(far)}; no line where they do not." if far else "")
+        + each
+    )
 
 
 def forest(contest: Contest, styles: Mapping[Cell, Look], *, ident: str, title: str) -> Chart | None:
@@ -223,15 +231,9 @@ def forest(contest: Contest, styles: Mapping[Cell, Look], *, ident: str, title: 
         axes.set_xlabel(f"time relative to {name(best)} (shaded: a tie, within {TIE_BAND:.0%})")
         axes.grid(visible=False, axis="y")
         plain(axes.xaxis, *span, suffix="x")
-        says = "; ".join(
-            f"{forest_label(contest, c)}: {digits(found[c].point)} times ({interval(found[c])})" for c in rows
-        )
-        return chart(
-            figure,
-            ident,
-            title,
-            f"Time relative to {name(best)}: {says}. Below {MARGIN} nothing is called slower.",
-        )
+        told = "; ".join(f"{forest_label(contest, cell)} {sized(found[cell])}" for cell in rows)
+        says = f"Time relative to {name(best)}: {told}. Below {MARGIN} nothing is called slower."
+        return chart(figure, ident, title, says)
 
 
 def forest_label(contest: Contest, cell: Cell) -> str:

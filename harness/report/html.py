@@ -91,7 +91,8 @@ def design(findings: Findings) -> str:
     if not keys:
         return "Nothing was timed."
     generations = len({generation for generation, _ in keys})
-    return f"{generations} generations of fresh processes with up to {len(keys) // generations} rounds each."
+    rounds = words.plural(len(keys) // generations, "round")
+    return f"{words.plural(generations, 'generation')} of fresh processes with up to {rounds} each."
 
 
 def task_views(findings: Findings) -> list[TaskView]:
@@ -130,12 +131,16 @@ def task_view(
         troubles=[f"{words.name(cell)}: {text}" for cell in cells for text in findings.troubles(cell)],
         proofs=proofs,
         levels=by_level(proofs),
-        failed=[f"{p.backend} {p.mode}, {p.level}: {stats.located(p)}" for p in proofs if p.verdict == "failed"],
+        failed=[
+            f"{p.backend} {p.mode}, {p.level} against {p.against}: {stats.located(p)}"
+            for p in proofs
+            if p.verdict == "failed"
+        ],
         pairs=[row for row in pair_rows if row["task"] == task],
         plots=plots(findings, task, ident, looks),
         quality=grid(findings, cells, ("fit",)),
         costs=grid(findings, cells, ("first_call", "memory")),
-        quality_note=words.quality_note(goal, measured, data=data, cut_short=findings.cut_short(task)),
+        quality_note=words.quality_note(goal, measured, data=data, limit=words.cut_short(findings, task)),
         rows=[row for cell in cells for row in findings.rows[cell]],
     )
 
@@ -152,15 +157,19 @@ def by_level(proofs: Sequence[Proof]) -> dict[tuple[str, str], dict[str, Proof]]
 
 
 def grid(findings: Findings, cells: Sequence[Cell], phases: Sequence[str]) -> Grid:
-    """The figures of some phases, a column a metric."""
-    found = {cell: {row.metric: row for row in findings.rows[cell] if row.phase in phases} for cell in cells}
-    metrics = list(dict.fromkeys(metric for rows in found.values() for metric in rows))
+    """The figures of some phases, a column a metric; how the warm-up went is left to the table of every figure."""
+    found = {
+        cell: {row.metric: row for row in findings.rows[cell] if row.phase in phases and "warmup" not in row.metric}
+        for cell in cells
+    }
+    units = {metric: row.unit for rows in found.values() for metric, row in rows.items()}
     lines = {
-        words.name(cell): [words.amount(rows[metric]) if metric in rows else "-" for metric in metrics]
+        words.name(cell): [words.amount(rows[metric]) if metric in rows else "-" for metric in units]
         for cell, rows in found.items()
         if rows
     }
-    return Grid([metric.replace("_", " ") for metric in metrics], lines)
+    headings = [m.replace("_", " ") + " memory" * (unit == "bytes") for m, unit in units.items()]
+    return Grid(headings, lines)
 
 
 def plots(findings: Findings, task: str, ident: str, looks: Mapping[Cell, Look]) -> dict[str, Chart]:

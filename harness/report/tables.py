@@ -1,4 +1,4 @@
-"""The figures of a run as rows: what summary.csv, trials.csv, losses.csv, pairs.csv, the page and the terminal all show."""
+"""The figures of a run as rows: what the CSV files, the page and the terminal all show."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -73,7 +73,7 @@ class Findings:
         time = self.pick(cell, "train", "step_time")
         if time is None:
             return 3, 0.0
-        return ("proven", "not proven", "failed").index(time.proof), time.value
+        return ("proven", "not proven", "failed").index(time.proof), time.ratio_to_best or time.value
 
     def pick(self, cell: Cell, phase: str, metric: str) -> Row | None:
         """The row of one figure, if it was measured."""
@@ -98,14 +98,6 @@ class Findings:
         fallback = {"title": task, "metric": next((m for m in measured if m in ("accuracy", "auc")), "")}
         given = {key: stated[key] for key in GIVEN if key in stated}
         return {**fallback, **given, **known(known(self.run.manifest, "tasks"), task)}
-
-    def cut_short(self, task: str) -> str:
-        """How the suite's job shortened the training of a task, in words; nothing where it ran as its spec says."""
-        for job in known(self.run.manifest, "suite").get("jobs") or ():
-            if str(job.get("task")).partition(":")[0] == task.partition(":")[0]:
-                limits = {"epochs": job.get("epochs"), "steps": job.get("max_steps")}
-                return ", ".join(f"{count} {what} at most" for what, count in limits.items() if count)
-        return ""
 
     def troubles(self, cell: Cell) -> list[str]:
         """What did not end well in a cell, in words, each once: phase, status, reason."""

@@ -107,4 +107,4 @@ def time_cells(line: Line, phase: str, units: Mapping[str, tuple[float, str]]) -
         return [line.hole if phase == "train" else "", ""]
     span = f" ({figure.interval})" if figure.interval else ""
     text = f"{figure.value} {units[phase][1]}{span}"
-    return [Text(text, "strike") if line.proof.state == "failed" else text, figure.ratio]
+    return [Text(f"void: {text}", "strike") if line.proof.state == "failed" else text, figure.ratio]

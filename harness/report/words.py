@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.records import Cell
-from harness.report.tables import Findings, Row
+from harness.report.tables import Findings, Row, known
 from harness.stats import TIE_BAND, Contest, Estimate, Proven, Ratio
 
 MARKS = {"proven": "✓", "failed": "✗", "not proven": "○"}
@@ -95,11 +95,25 @@ def figure(row: Row, factor: float, ratio: Ratio | None) -> Figure:
     return Figure(digits(row.value * factor), interval(row, factor), size, within, row.rank)
 
 
+def sized(ratio: Ratio) -> str:
+    """A ratio with its interval, if it has one."""
+    within = interval(ratio)
+    return f"{digits(ratio.point)}x" + (f" ({within})" if within else "")
+
+
+def plural(count: int, what: str) -> str:
+    """A count of things: "1 step", "1,200 steps"."""
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
 def amount(row: Row) -> str:
-    """A figure with its unit, bytes as MiB."""
+    """A single figure with its unit: times in the unit that suits them, bytes as MiB, counts whole."""
+    if row.unit == "s":
+        factor, unit = time_unit([row.value])
+        return f"{digits(row.value * factor)} {unit}"
     if row.unit == "bytes":
         return f"{digits(row.value / 2**20)} MiB"
-    return digits(row.value, 4) if row.unit == "1" else f"{digits(row.value)} {row.unit}"
+    return f"{row.value:,.0f}" if row.value > 1 and row.value.is_integer() else digits(row.value, 4)
 
 
 def listed(parts: Iterable[str]) -> str:
@@ -153,20 +167,31 @@ def speed_clause(contest: Contest) -> str:
 
 def against_best(ratio: Ratio, verdict: str) -> str:
     """One pair in words."""
-    size = f"{digits(ratio.point)}x ({interval(ratio)})"
+    size = sized(ratio)
     if verdict == "tie":
         return f"ties with it within {TIE_BAND:.0%}, at {size}"
     return f"takes {size} as long" if verdict in ("slower", "faster") else f"is undecided, at {size}"
 
 
-def quality_note(goal: Mapping[str, Any], measured: Mapping[str, float], *, data: str, cut_short: str) -> str:
+def cut_short(findings: Findings, task: str) -> str:
+    """How the suite's job shortened the training of a task, in words; nothing where it ran as its spec says."""
+    for job in known(findings.run.manifest, "suite").get("jobs") or ():
+        if str(job.get("task")).partition(":")[0] == task.partition(":")[0]:
+            limits = {"epoch": job.get("epochs"), "step": job.get("max_steps")}
+            told = [plural(count, what) for what, count in limits.items() if count]
+            return f"{' or '.join(told)} at most" if told else ""
+    return ""
+
+
+def quality_note(goal: Mapping[str, Any], measured: Mapping[str, float], *, data: str, limit: str) -> str:
     """Target and published figure beside what was measured: claimed only for whole data and a whole training."""
     source = f" ({goal['published_source']})" if goal.get("published_source") else ""
     published = goal.get("published")
     stated = f"Published {goal['metric']}: {published}{source}. " if isinstance(published, int | float) else ""
-    reasons = [f"on {data}"] * ("sample" in data) + [f"cut short at {cut_short}"] * bool(cut_short)
+    reasons = [f"on {data}"] * ("sample" in data) + [f"for {limit}"] * bool(limit)
     if reasons:
-        return f"{stated}Trained {listed(reasons)}: neither the target nor the published figure applies."
+        void = "neither the target nor the published figure applies" if stated else "the target does not apply"
+        return f"{stated}Trained {listed(reasons)}: {void}."
     if not isinstance(target := goal.get("target"), int | float):
         return stated
     short = [label for label, value in measured.items() if not value >= target]

@@ -37,7 +37,10 @@ def make(*, depth: int = 20) -> TaskSpec:
             tensors += [*conv(f"{path}/conv1", width, channels), *norm(f"{path}/norm1", channels)]
             tensors += [*conv(f"{path}/conv2", channels, channels), *norm(f"{path}/norm2", channels)]
             width = channels
-    tensors += [ParamSpec("dense/kernel", "i o", (width, 10), he_normal(width)), ParamSpec("dense/bias", "c", (10,), ZEROS)]
+    tensors += [
+        ParamSpec("dense/kernel", "i o", (width, 10), he_normal(width)),
+        ParamSpec("dense/bias", "c", (10,), ZEROS),
+    ]
     return TaskSpec(
         name="cifar_resnet",
         title=f"CIFAR-10 ResNet-{depth}",

@@ -1,0 +1,367 @@
+"""The rules that turn times into verdicts: against brute force, against scipy, and against simulated machines."""
+
+import math
+from collections import Counter
+from itertools import combinations_with_replacement
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness import stats
+from harness.records import Cell, Proof, Trial
+from harness.stats import Ratio
+
+settings.register_profile("stats", max_examples=30, deadline=None)
+settings.load_profile("stats")
+CELL = Cell("mnist_cnn", "torch", "eager", "cpu", "float32", "mnist", 64)
+KEYS = st.tuples(st.integers(0, 4), st.integers(0, 4))
+TIMES = st.floats(1e-6, 1e3)
+PAIRED = st.dictionaries(KEYS, st.tuples(TIMES, TIMES), min_size=1, max_size=25)
+
+
+def trial(generation=0, round_=0, *, times=(1_000_000,), steps=1, phase="train", **more):
+    """A trial of CELL."""
+    settings = {"status": "ok", "generation": generation, "round": round_, "steps": steps, "times_ns": times}
+    return Trial(more.pop("cell", CELL), phase, **{**settings, **more})
+
+
+def machine(rng, *, effect=0.0, offset=0.0, noise=0.04, generations=5, rounds=5):
+    """Two backends' samples: process offsets of sd ``offset`` each, a shared drift, noise of a round."""
+    a, b = {}, {}
+    for generation in range(generations):
+        ours, theirs = rng.normal(0, offset, 2)
+        for turn in range(rounds):
+            drift = 0.3 * math.sin(generation + turn / 3)
+            a[generation, turn] = math.exp(drift + ours + rng.normal(0, noise))
+            b[generation, turn] = math.exp(drift + theirs + effect + rng.normal(0, noise))
+    return a, b
+
+
+def simulate(times, **settings):
+    """The paired ratios of that many simulated runs."""
+    rng = np.random.default_rng(3)
+    return [stats.paired(*machine(rng, **settings)) for _ in range(times)]
+
+
+# Samples
+
+
+def test_a_sample_is_the_median_time_of_a_step():
+    """Seconds a step, from nanoseconds a block."""
+    found = stats.blocks([trial(1, 2, times=(40, 10, 20), steps=10)])
+    assert stats.samples(found) == {(1, 2): pytest.approx(2e-9)}
+
+
+def test_what_failed_or_compiled_is_not_used_but_counted():
+    """A void trial leaves no trace in the samples; the count tells why."""
+    void = [trial(0), trial(1, compilations=1), trial(2, status="timeout"), trial(3, times=()), trial(4, times=(0,))]
+    assert list(stats.blocks(void)) == [(0, 0)]
+    assert stats.unused(void)["compiled inside a block"] == 1
+    assert stats.unused(void)["timeout"] == 1
+    assert sum(stats.unused([*void, trial(phase="fit", status="failed")]).values()) == 4
+
+
+def test_of_a_repeated_round_the_first_usable_trial_counts():
+    """By rule, not by value."""
+    found = stats.blocks([trial(compilations=1), trial(times=(7,)), trial(times=(5,))])
+    assert stats.samples(found) == {(0, 0): pytest.approx(7e-9)}
+
+
+# Absolute times
+
+
+def test_one_sample_has_no_interval():
+    """Nothing is known of its spread."""
+    assert stats.absolute({(0, 0): 2.0}) == stats.Estimate(2.0, None, None, 1)
+
+
+def test_bootstrap_agrees_with_scipy_where_there_is_one_level_only():
+    """One generation: the hierarchical bootstrap is the ordinary one."""
+    values = np.random.default_rng(5).lognormal(0, 0.2, 30)
+    found = stats.absolute({(0, turn): value for turn, value in enumerate(values)})
+    theirs = scipy.stats.bootstrap((values,), np.median, method="percentile", n_resamples=10_000, rng=1)
+    assert found.value == np.median(values)
+    assert found.low == pytest.approx(theirs.confidence_interval.low, rel=0.01)
+    assert found.high == pytest.approx(theirs.confidence_interval.high, rel=0.01)
+
+
+def test_resamples_draw_generations_first():
+    """Every draw holds as many generations as there are, and whole ones: unequal rounds are no exception."""
+    drawn = stats.resamples((3, 1, 2))
+    assert drawn.shape == (stats.DRAWS, 6)
+    assert drawn.mean(0) == pytest.approx([1, 1, 1, 1, 1, 1], abs=0.05)
+    assert set(drawn[:, 3]) == {0, 1, 2, 3}
+    assert (drawn[:, :3].sum(1) % 3 == 0).all()
+    assert (drawn[:, 4:].sum(1) % 2 == 0).all()
+
+
+def test_bootstrap_sees_the_offsets_of_processes():
+    """Same values, but in clusters: the interval must widen."""
+    values = np.repeat([1.0, 1.1, 1.2, 1.3, 1.4], 5) + np.tile(np.linspace(0, 0.01, 5), 5)
+    clustered = stats.absolute({(i // 5, i % 5): v for i, v in enumerate(values)})
+    flat = stats.absolute({(0, i): v for i, v in enumerate(values)})
+    assert clustered.high - clustered.low > 1.3 * (flat.high - flat.low)
+
+
+@given(st.dictionaries(KEYS, TIMES, min_size=2, max_size=25))
+def test_the_interval_lies_among_the_samples(figures):
+    """A percentile bootstrap of a median cannot leave them."""
+    found = stats.absolute(figures)
+    assert min(figures.values()) <= found.low <= found.high <= max(figures.values())
+    assert found.n == len(figures)
+
+
+def test_a_quantile_of_many_calls_is_numpys():
+    """p99 of 5,000 calls, with an interval that holds the true one."""
+    rng = np.random.default_rng(2)
+    calls = {(g, r): rng.exponential(1.0, 200) for g in range(5) for r in range(5)}
+    found = stats.quantile(calls, 0.99)
+    assert found.value == np.quantile(np.concatenate(list(calls.values())), 0.99)
+    assert found.n == 5000
+    assert found.low < -math.log(0.01) < found.high
+
+
+# Ratios
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=12))
+def test_hodges_lehmann_is_the_median_of_all_pairs(values):
+    """Against the definition, written out."""
+    walsh = [(a + b) / 2 for a, b in combinations_with_replacement(values, 2)]
+    assert stats.hodges_lehmann(np.array(values)) == pytest.approx(np.median(walsh))
+
+
+def test_the_interval_is_the_t_interval_on_generation_medians():
+    """Against scipy, at the level that three pairs leave: t = 3.96 from five generations."""
+    a, b = machine(np.random.default_rng(1), effect=0.1, offset=0.02)
+    medians = [np.median([math.log(b[g, r] / a[g, r]) for r in range(5)]) for g in range(5)]
+    low, high = scipy.stats.t.interval(1 - 0.05 / 3, 4, np.mean(medians), scipy.stats.sem(medians))
+    found = stats.paired(a, b, pairs=3)
+    assert (found.low, found.high) == (pytest.approx(math.exp(low)), pytest.approx(math.exp(high)))
+    assert stats.t_quantile(5, 3) == pytest.approx(3.96, abs=0.005)
+    assert stats.t_quantile(10, 3) == pytest.approx(2.93, abs=0.005)
+
+
+def test_smallest_visible_difference():
+    """1.24 half-widths at five generations, 1.30 at ten (80 % power)."""
+    for generations, factor in ((5, 1.24), (10, 1.30)):
+        found = Ratio(1.0, math.exp(-0.1), math.exp(0.1), generations, 25, 3).detectable
+        assert math.log1p(found) / 0.1 == pytest.approx(factor, abs=0.006)
+    assert Ratio(1.0, None, None, 1, 5, 3).detectable is None
+
+
+@given(PAIRED)
+def test_the_ratio_the_other_way_round_is_the_reciprocal(both):
+    """A/B = 1/(B/A), ends of the interval included."""
+    a, b = ({key: pair[side] for key, pair in both.items()} for side in (0, 1))
+    one, other = stats.paired(a, b, pairs=3), stats.paired(b, a, pairs=3)
+    assert one.point == pytest.approx(1 / other.point)
+    if one.low is not None and one.high < 1e300:
+        assert one.low == pytest.approx(1 / other.high, rel=1e-6)
+
+
+@given(PAIRED, st.randoms(use_true_random=False))
+def test_the_order_of_records_changes_nothing(both, random):
+    """Bit for bit."""
+    shuffled = list(both.items())
+    random.shuffle(shuffled)
+    sides = [[{key: pair[side] for key, pair in items} for side in (0, 1)] for items in (both.items(), shuffled)]
+    assert stats.paired(*sides[0]) == stats.paired(*sides[1])
+    assert stats.absolute(sides[0][0]) == stats.absolute(sides[1][0])
+
+
+@given(PAIRED, st.floats(1e-3, 1e3))
+def test_a_faster_machine_changes_no_ratio(both, speed):
+    """Only the ratio of times counts."""
+    a, b = ({key: pair[side] for key, pair in both.items()} for side in (0, 1))
+    scaled = [{key: value * speed for key, value in side.items()} for side in (a, b)]
+    assert stats.paired(*scaled).point == pytest.approx(stats.paired(a, b).point)
+
+
+def test_only_rounds_that_both_have_are_paired():
+    """And without any there is no ratio."""
+    found = stats.paired({(0, 0): 1.0, (0, 1): 1.0}, {(0, 1): 3.0, (1, 0): 5.0})
+    assert (found.point, found.rounds, found.low) == (pytest.approx(3.0), 1, None)
+    assert stats.paired({(0, 0): 1.0}, {(1, 0): 1.0}) is None
+
+
+# How often the rules are right
+
+
+def test_coverage_of_the_t_rule():
+    """95 % of the intervals hold the true ratio, although processes differ by 2 %."""
+    found = simulate(1000, effect=0.07, offset=0.02)
+    held = np.mean([ratio.low <= math.exp(0.07) <= ratio.high for ratio in found])
+    assert 0.93 <= held <= 0.98
+
+
+def test_identical_backends_are_not_told_apart():
+    """A/A: of 1,000 runs with process offsets fewer than 2 % claim a difference."""
+    found = Counter(stats.verdict(ratio) for ratio in simulate(1000, offset=0.02))
+    assert (found["faster"] + found["slower"]) / 1000 < 0.02
+
+
+def test_a_real_difference_is_found():
+    """20 % is seen nearly always, and always with the right sign."""
+    found = Counter(stats.verdict(ratio) for ratio in simulate(500, effect=0.2, offset=0.01))
+    assert found["slower"] / 500 > 0.95
+    assert found["faster"] == 0
+
+
+# Verdicts and ranks
+
+
+def ratio(low, high, generations=5):
+    """A ratio with that interval."""
+    return Ratio(math.sqrt(low * high), low, high, generations, 25, 1)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (ratio(0.96, 1.04), "tie"),
+        (ratio(1.03, 1.045), "tie"),  # a tie comes first: what is within 5 % is one time
+        (ratio(1.03, 1.2), "slower"),
+        (ratio(1.01, 1.2), "undecided"),  # beyond 1, but not by more than is worth a word
+        (ratio(0.5, 0.97), "faster"),
+        (ratio(0.9, 1.1), "undecided"),
+        (ratio(1.5, 1.6, generations=4), "indicative"),
+        (Ratio(2.0, None, None, 1, 5, 1), "indicative"),
+    ],
+)
+def test_verdicts(found, expected):
+    """In the order of the rule."""
+    assert stats.verdict(found) == expected
+
+
+def test_a_noisy_machine_widens_the_tie_band():
+    """What two identical backends differ by is no difference."""
+    assert stats.verdict(ratio(1.03, 1.09)) == "slower"
+    assert stats.verdict(ratio(1.03, 1.09), noise_floor=0.1) == "tie"
+
+
+def table(**slower):
+    """Verdicts among a, b, c from "ab"="slower" (b is slower than a); the rest are ties."""
+    turned = {"slower": "faster", "faster": "slower"}
+    found = {(x, y): "tie" for x in "abc" for y in "abc" if x != y}
+    for (x, y), word in slower.items():
+        found[x, y], found[y, x] = word, turned.get(word, word)
+    return found
+
+
+def test_ranks_are_groups():
+    """Who is not told apart shares a place, also where it is not transitive."""
+    assert stats.ranks("abc", table(ab="slower", ac="slower")) == {"a": "1", "b": "2-3", "c": "2-3"}
+    assert stats.ranks("abc", table(ab="slower", ac="slower", bc="slower")) == {"a": "1", "b": "2", "c": "3"}
+    assert stats.ranks("abc", table(ac="slower")) == {"a": "1-2", "b": "1-3", "c": "2-3"}
+    assert stats.ranks("abc", table()) == dict.fromkeys("abc", "1-3")
+
+
+def contest(states, *, generations=5, speeds=(1.0, 2.0, 3.0)):
+    """A contest of torch, tensorflow, jax with these proofs, each ``speeds`` slow."""
+    rng = np.random.default_rng(4)
+    members, proofs = {}, {}
+    for backend, state, speed in zip(("torch", "tensorflow", "jax"), states, speeds, strict=True):
+        cell = Cell("mnist_cnn", backend, "default", "cpu", "float32", "mnist", 64)
+        keys = [(g, r) for g in range(generations) for r in range(5)]
+        members[cell] = {key: np.array([speed * math.exp(rng.normal(0, 0.01))]) for key in keys}
+        proofs[cell] = stats.Proven(state)
+    return stats.contest("train", members, proofs)
+
+
+def places(found):
+    """Ranks by backend."""
+    return {cell.backend: rank for cell, rank in found.ranks.items()}
+
+
+def test_what_failed_its_proof_is_neither_best_nor_ranked_nor_compared():
+    """A faster wrong answer is not faster; the pairs that remain are fewer, and so is the correction."""
+    found = contest(["failed", "proven", "proven"])
+    assert found.best.backend == "tensorflow"
+    assert places(found) == {"tensorflow": "1", "jax": "2"}
+    assert not any("torch" in (a.backend, b.backend) for a, b in found.ratios)
+    assert {ratio.pairs for ratio in found.ratios.values()} == {1}
+
+
+def test_what_is_not_proven_is_compared_but_not_ranked():
+    """The stock mode: its ratio to the best is worth knowing."""
+    found = contest(["not proven", "proven", "proven"])
+    stock = next(cell for cell in found.blocks if cell.backend == "torch")
+    assert found.ratios[found.best, stock].point == pytest.approx(0.5, rel=0.02)
+    assert places(found) == {"tensorflow": "1", "jax": "2"}
+
+
+@pytest.mark.parametrize(
+    ("states", "generations", "why"),
+    [
+        (["not proven"] * 3, 5, "nothing is proven"),
+        (["proven", "failed", "not proven"], 5, "only one is proven"),
+        (["proven"] * 3, 4, "4 of the 5 generations"),
+        (["proven"] * 3, 1, "1 of the 5 generations"),
+    ],
+)
+def test_no_ranks_without_grounds(states, generations, why):
+    """And the reason is told."""
+    found = contest(states, generations=generations)
+    assert why in found.refusal
+    assert found.ranks == {}
+
+
+# Proofs
+
+
+def proofs(entry="torch eager", *, against=stats.REFERENCE, levels=stats.LEVELS, **change):
+    """The rows of a whole float64 proof; ``change`` maps a level to its verdict."""
+    backend, mode = entry.split()
+    return [
+        Proof("t", backend, mode, "float64", level, against, 1e-14, 1e-10, "fc/bias", change.get(level, "proven"))
+        for level in levels
+    ]
+
+
+def state(rows, entry="torch eager"):
+    """What the rows prove of an entry."""
+    backend, mode = entry.split()
+    return stats.proven(rows, task="t", backend=backend, mode=mode)
+
+
+def test_proven_needs_every_level():
+    """A proof that broke off half way proves nothing."""
+    assert state(proofs()) == stats.Proven("proven", "", 1e-14)
+    for level in stats.LEVELS:
+        found = state([row for row in proofs() if row.level != level])
+        assert (found.state, found.reason) == ("not proven", f"no proof of {level}")
+
+
+def test_levels_against_another_backend_do_not_replace_the_reference():
+    """Two backends can be wrong together."""
+    rows = proofs(against="jax jit")
+    assert state(rows).state == "not proven"
+
+
+def test_one_failed_row_fails_and_is_located():
+    """The reason names level, place and size."""
+    found = state(proofs(gradients="failed"))
+    assert found.state == "failed"
+    assert "gradients against numpy: fc/bias" in found.reason
+
+
+def test_a_failed_pair_is_the_fault_of_who_fails_on_its_own():
+    """The reference arbitrates: a broken jax must not take torch with it; without a culprit both fail."""
+    pair = proofs(against="jax jit", levels=["loss"], loss="failed")
+    sound, broken = proofs(), proofs("jax jit", loss="failed")
+    assert state([*sound, *broken, *pair]).state == "proven"
+    assert state([*sound, *broken, *pair], "jax jit").state == "failed"
+    both = [*sound, *proofs("jax jit"), *pair]
+    assert state(both).state == state(both, "jax jit").state == "failed"
+
+
+def test_skipped_and_absent_proofs_say_why():
+    """Stock modes are timed, not proven; the reference needs no proof."""
+    stock = Proof("t", "torch", "stock", "float64", "drift", "numpy", 0.1, None, "", "skipped", "timed, not proven")
+    assert state([stock], "torch stock") == stats.Proven("not proven", "timed, not proven, 0.1", None)
+    assert state([]).reason == "no proof in this run"
+    assert state([], "numpy reference").state == "proven"
