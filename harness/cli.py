@@ -184,7 +184,7 @@ def verify(
       concord verify
       concord verify cifar_resnet:depth=32 --backends jax --modes all
     """
-    from harness import data, run
+    from harness import data, proof, run
     from harness import verify as job
     from harness.workplace import Workplace
 
@@ -196,6 +196,9 @@ def verify(
     with run.scratch_folder() as scratch:
         exhibits = [job.exhibit(spec, data.find(spec.data.name, data_dir=data_dir).arrays, seed) for spec in specs]
         rows = job.verify(exhibits, chosen, Workplace(Path(scratch), python, device, seed), say)
+    for name, reason in skipped.items():
+        mode = catalog.backend(name).MODES[0]
+        rows += [proof.missing(ex.task, name, mode, verdict="skipped", reason=reason) for ex in exhibits]
     print_proofs(rows, as_json=as_json)
     sys.exit(EXIT_PROOF if any(row.verdict == "failed" for row in rows) else 0)
 
@@ -346,20 +349,19 @@ def data_group() -> None:
 
 @data_group.command()
 @click.argument("names", nargs=-1)
+@options("data_dir")
 @say_errors
-def fetch(names: tuple[str, ...]) -> None:
-    """Download data sets from their official mirrors into the cache, checked by content."""
+def fetch(names: tuple[str, ...], data_dir: Path | None) -> None:
+    """Download data sets from their official mirrors into the cache, or into --data-dir, checked by content."""
     from rich.console import Console
     from rich.progress import Progress
 
     from harness import download
 
     for name in names or download.SOURCES:
-        if name not in download.SOURCES:
-            raise unknown("data set", name, download.SOURCES)
         with Progress(console=Console(stderr=True)) as bars:
             show = partial(bar, bars, bars.add_task(name))
-            where = download.fetch(name, show)
+            where = download.fetch(name, show, data_dir=data_dir)
         click.echo(f"{name}: {where}")
 
 

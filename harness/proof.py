@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.records import Proof
+from harness.records import Proof, Verdict
 from harness.spec import Arrays, TaskSpec
 
 LOSS_TOLERANCE = 1e-12  # float64, relative
@@ -188,6 +188,6 @@ def drift(task: str, subject: Subject, reference: Subject) -> Proof:
     )
 
 
-def missing(task: str, backend: str, mode: str, *, reason: str) -> Proof:
-    """The failed row of a backend that gave no trace."""
-    return Proof(task, backend, mode, "float64", "trace", "", None, None, "", "failed", reason)
+def missing(task: str, backend: str, mode: str, *, verdict: Verdict, reason: str) -> Proof:
+    """The row of a backend that gave no trace: failed where it tried, skipped where it is not installed."""
+    return Proof(task, backend, mode, "float64", "trace", "", None, None, "", verdict, reason)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import catalog, data, environment, launch, records, verify, weights
+from harness import catalog, data, environment, launch, proof, records, sanity, verify, weights
 from harness.data import Dataset
 from harness.launch import Worker, WorkerError
 from harness.records import Cell, Trial
@@ -123,6 +123,7 @@ def task_facts(subject: Subject) -> dict[str, Any]:
         "batch": subject.batch,
         "loss": spec.loss,
         "parameters": spec.model.parameter_count,
+        "baseline": sanity.logistic_regression(spec, subject.dataset),
         **asdict(spec.quality),
     }
 
@@ -131,6 +132,8 @@ def skip(plan: Plan, folder: Path, backend: str, reason: str) -> None:
     """A backend that cannot run is a record with its reason."""
     for s in plan.subjects:
         cell = plan.cell(s, backend, catalog.backend(backend).MODES[0])
+        row = proof.missing(s.task, backend, cell.mode, verdict="skipped", reason=reason)
+        records.append(folder / "proofs.jsonl", row)
         records.append(folder / "trials.jsonl", Trial(cell=cell, phase="train", status="skipped", reason=reason))
 
 
@@ -196,6 +199,7 @@ def start(plan: Plan, backend: str, cpu: int, name: str) -> Worker:
         device=place.device,
         seed=place.seed,
         timeout_s=900.0,
+        root=place.code,
     )
 
 

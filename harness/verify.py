@@ -73,6 +73,7 @@ def gather(name: str, modes: tuple[str, ...], exhibits: list[Exhibit], workplace
                     device=workplace.device,
                     seed=workplace.seed,
                     timeout_s=900.0,
+                    root=workplace.code,
                 ) as worker:
                     while waiting:
                         ex, mode = waiting.pop(0)
@@ -114,10 +115,9 @@ def judge_task(ex: Exhibit, traces: Traces, chosen: Mapping[str, tuple[str, ...]
     for backend, modes in chosen.items():
         for m in modes:
             found = traces[ex.task, backend, m]
-            if isinstance(found, str):
-                rows.append(proof.missing(ex.task, backend, m, reason=found))
-            elif isinstance(witness, str):
-                rows.append(proof.missing(ex.task, backend, m, reason=f"the {name} reference gave no trace: {witness}"))
+            if isinstance(found, str) or isinstance(witness, str):
+                reason = found if isinstance(found, str) else f"the {name} reference gave no trace: {witness}"
+                rows.append(proof.missing(ex.task, backend, m, verdict="failed", reason=reason))
             elif backend != name and m == "stock":
                 rows.append(proof.drift(ex.task, proof.Subject(backend, m, found), proof.Subject(name, mode, witness)))
             elif backend != name:

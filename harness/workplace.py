@@ -2,6 +2,7 @@
 
 import json
 import queue
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -53,6 +54,14 @@ def probe(name: str, interpreter: str) -> Installed:
     return Installed(interpreter, said["python"], versions, tuple(said["missing"]))
 
 
+def stage(folder: Path) -> Path:
+    """Copy the three packages into a folder of their own: all that another interpreter gets to see of this one."""
+    for package in ("harness", "backends", "suites"):
+        source = catalog.ROOT / package
+        shutil.copytree(source, folder / package, ignore=shutil.ignore_patterns("__pycache__", "samples"))
+    return folder
+
+
 @dataclass
 class Workplace:
     """The interpreters in use, the scratch folder, and the CPUs that are handed out one to a worker."""
@@ -63,7 +72,8 @@ class Workplace:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """All available CPUs are free."""
+        """All available CPUs are free; workers run a copy of the source, which nobody edits while they do."""
+        self.code = stage(self.scratch / "code")
         self.free: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.cpus = environment.available_cpus()
         for cpu in self.cpus:

@@ -136,7 +136,7 @@ def mirrors() -> Iterator[tuple[Mirror, Mirror]]:
 def fetch(root: Path, *servers: Mirror, net: Net | None = None, progress: download.Progress | None = None) -> Path:
     """Fetch the German credit data, which is small, from these servers."""
     source = Source(tuple(server.url for server in servers), (FILE,), limit=100_000)
-    patient = Net(tuple(server.url for server in servers), connect_s=2, stall_s=0.3, attempts=3, pause_s=0.01)
+    patient = Net(tuple(server.url for server in servers), connect_s=2, stall_s=1, attempts=3, pause_s=0.01)
     return download.fetch(
         "german_credit",
         data_dir=root,
@@ -190,7 +190,7 @@ def test_other_errors_are_not_retried(tmp_path: Path, mirrors: tuple[Mirror, Mir
     assert len(mirrors[0].asked) == 1
 
 
-@pytest.mark.parametrize(("fault", "fact"), [(broken, "the connection broke off"), (stalled, "no answer for 0.3 s")])
+@pytest.mark.parametrize(("fault", "fact"), [(broken, "the connection broke off"), (stalled, "no answer for 1 s")])
 def test_resume(tmp_path: Path, mirrors: tuple[Mirror, Mirror], fault: Answer, fact: str) -> None:
     """What came before the fault is not asked for again; a fault that stays is told."""
     mirrors[0].answers = [fault, whole]
@@ -205,7 +205,7 @@ def test_resume(tmp_path: Path, mirrors: tuple[Mirror, Mirror], fault: Answer, f
 
 def impatient(server: Mirror) -> Net:
     """One attempt only."""
-    return Net((server.url,), connect_s=2, stall_s=0.3, attempts=1)
+    return Net((server.url,), connect_s=2, stall_s=1, attempts=1)
 
 
 def test_resume_in_a_later_fetch(tmp_path: Path, mirrors: tuple[Mirror, Mirror]) -> None:

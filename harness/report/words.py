@@ -188,9 +188,12 @@ def quality_note(goal: Mapping[str, Any], measured: Mapping[str, float], *, data
     source = f" ({goal['published_source']})" if goal.get("published_source") else ""
     published = goal.get("published")
     stated = f"Published {goal['metric']}: {published}{source}. " if isinstance(published, int | float) else ""
+    baseline = goal.get("baseline") or {}
+    if goal["metric"] in baseline:
+        stated += f"Logistic regression on the same split: {goal['metric']} {baseline[goal['metric']]:.4f}. "
     reasons = [f"on {data}"] * ("sample" in data) + [f"for {limit}"] * bool(limit)
     if reasons:
-        void = "neither the target nor the published figure applies" if stated else "the target does not apply"
+        void = "neither the target nor the published figure applies" if published else "the target does not apply"
         return f"{stated}Trained {listed(reasons)}: {void}."
     if not isinstance(target := goal.get("target"), int | float):
         return stated

@@ -1,0 +1,653 @@
+"""The traps, put back: each mutation makes one backend differ from the spec in one way. Data only; judged by test_mutations.py.
+
+``row`` is the trap's row in the design's table of traps, 0 for a slip of our own kind. ``precision``, ``level`` and ``where`` say
+which row of the proof must be the first to fail: a proof that fails later, or somewhere else, has not found the trap.
+"""
+
+from typing import NamedTuple
+
+MNIST, RESNET, RISK = "mnist_cnn", "cifar_resnet:depth=8", "risk_mlp"
+
+
+class Edit(NamedTuple):
+    """A change of one file of the backend; ``old`` occurs there exactly once."""
+
+    file: str
+    old: str
+    new: str
+
+
+class Mutation(NamedTuple):
+    """One trap in one backend, and where the proof must find it."""
+
+    name: str
+    row: int
+    backend: str
+    task: str
+    edits: tuple[Edit, ...]
+    level: str  # weights, logits, loss, gradients, tensors, eval, steps
+    where: str
+    precision: str = "float64"
+
+
+LOGITS, LOSS = "logits at step 0", "loss at step 0"
+
+TORCH = (
+    Mutation(
+        "flatten order: channels last",
+        15,
+        "torch",
+        MNIST,
+        (Edit("engine.py", '"h w c o": "o (c h w)"', '"h w c o": "o (h w c)"'),),
+        "logits",
+        LOGITS,
+    ),
+    Mutation(
+        "max-pool padded: 3 by 3 at stride 2",
+        2,
+        "torch",
+        MNIST,
+        (Edit("mnist_cnn.py", "nn.MaxPool2d(2, stride=2)", "nn.MaxPool2d(3, stride=2, padding=1)"),),
+        "logits",
+        LOGITS,
+    ),
+    Mutation(
+        "GELU for ReLU",
+        17,
+        "torch",
+        MNIST,
+        (Edit("mnist_cnn.py", "F.relu(self.dense1(x))", "F.gelu(self.dense1(x))"),),
+        "logits",
+        LOGITS,
+    ),
+    Mutation(
+        "Adam epsilon 1e-7",
+        8,
+        "torch",
+        MNIST,
+        (Edit("engine.py", '"eps": spec.eps', '"eps": 1e-7'),),
+        "tensors",
+        "conv1/kernel after step 0",
+    ),
+    Mutation(
+        "Adam betas not rounded to float32",
+        9,
+        "torch",
+        MNIST,
+        (Edit("engine.py", "(spec.beta1, spec.beta2)", "(0.9, 0.999)"),),
+        "tensors",
+        "conv1/kernel after step 0",
+    ),
+    Mutation(
+        "lr x 1.01",
+        0,
+        "torch",
+        MNIST,
+        (Edit("engine.py", 'group["lr"] = lr', 'group["lr"] = 1.01 * lr'),),
+        "tensors",
+        "conv1/kernel after step 0",
+    ),
+    Mutation(
+        "lr of the step before",
+        13,
+        "torch",
+        MNIST,
+        (Edit("engine.py", "self.lrs[min(self.step,", "self.lrs[min(max(self.step - 1, 0),"),),
+        "tensors",
+        "conv1/kernel after step 1",
+    ),
+    Mutation(
+        "sum for mean",
+        18,
+        "torch",
+        MNIST,
+        (Edit("engine.py", 'F.cross_entropy(logits, y, reduction="mean")', 'F.cross_entropy(logits, y, reduction="sum")'),),
+        "loss",
+        LOSS,
+    ),
+    Mutation(
+        "bfloat16 autocast",
+        21,
+        "torch",
+        MNIST,
+        (
+            Edit(
+                "engine.py",
+                "        value = loss(self.spec.loss, self.forward(batch.x, batch.masks), batch.y)\n",
+                '        with torch.autocast("cpu", torch.bfloat16):\n'
+                "            logits = self.forward(batch.x, batch.masks)\n"
+                "        value = loss(self.spec.loss, logits.to(self.dtype), batch.y)\n",
+            ),
+        ),
+        "loss",
+        LOSS,
+        precision="float32",
+    ),
+    Mutation(
+        "gradient not zeroed",
+        0,
+        "torch",
+        RISK,
+        (
+            Edit(
+                "engine.py",
+                "        self.optimizer.zero_grad()\n        value = self.backward(batch)\n        self.optimizer.step()\n",
+                "        value = self.backward(batch)\n        self.optimizer.step()\n",
+            ),
+        ),
+        "tensors",
+        "dense1/kernel after step 0",
+    ),
+    Mutation(
+        "dump gives views of the live tensors",
+        0,
+        "torch",
+        RISK,
+        (Edit("engine.py", "return np.array(einops.rearrange(", "return np.asarray(einops.rearrange("),),
+        "weights",
+        "dense1/kernel",
+    ),
+    Mutation(
+        "load keeps the optimizer's state",
+        0,
+        "torch",
+        RISK,
+        (
+            Edit(
+                "engine.py",
+                ".copy_(torch.from_numpy(np.ascontiguousarray(ours)))\n        self.reset()\n",
+                ".copy_(torch.from_numpy(np.ascontiguousarray(ours)))\n",
+            ),
+        ),
+        "tensors",
+        "dense1/kernel after step 0",
+    ),
+    Mutation(
+        "weight decay coupled in AdamW",
+        10,
+        "torch",
+        RISK,
+        (Edit("engine.py", "return torch.optim.AdamW(parameters,", "return torch.optim.Adam(parameters,"),),
+        "tensors",
+        "dense1/kernel after step 0",
+    ),
+    Mutation(
+        "dropout in evaluation",
+        16,
+        "torch",
+        RISK,
+        (Edit("engine.py", "self.set_training(False)", "self.set_training(True)"),),
+        "logits",
+        LOGITS,
+    ),
+    Mutation(
+        "dropout mask not scaled",
+        16,
+        "torch",
+        RISK,
+        (Edit("layers.py", "return x * keep if", "return x * (keep > 0) if"),),
+        "loss",
+        LOSS,
+    ),
+    Mutation(
+        "SAME padding at stride 2",
+        1,
+        "torch",
+        RESNET,
+        (
+            Edit(
+                "cifar_resnet.py",
+                "nn.Conv2d(width, channels, 3, stride=self.stride, padding=1,",
+                "nn.Conv2d(width, channels, 3, stride=self.stride, padding=2 - self.stride,",
+            ),
+            Edit(
+                "cifar_resnet.py",
+                "self.conv1(x)",
+                "self.conv1(F.pad(x, (0, self.stride - 1, 0, self.stride - 1)))",
+            ),
+        ),
+        "logits",
+        LOGITS,
+    ),
+    Mutation(
+        "BatchNorm momentum is the share kept",
+        4,
+        "torch",
+        RESNET,
+        (Edit("layers.py", "momentum=spec.batch_norm_momentum", "momentum=1 - spec.batch_norm_momentum"),),
+        "tensors",
+        "norm/mean after step 0",
+    ),
+    Mutation(
+        "weight decay decoupled in SGD",
+        11,
+        "torch",
+        RESNET,
+        (
+            Edit("engine.py", "momentum=spec.momentum, weight_decay=spec.weight_decay,", "momentum=spec.momentum,"),
+            Edit(
+                "engine.py",
+                "        self.optimizer.step()\n",
+                "        with torch.no_grad():\n"
+                "            for p in self.model.parameters():\n"
+                "                p.mul_(1 - lr * self.spec.optimizer.weight_decay)\n"
+                "        self.optimizer.step()\n",
+            ),
+        ),
+        "tensors",
+        "conv/kernel after step 1",
+    ),
+    Mutation(
+        "Nesterov momentum",
+        12,
+        "torch",
+        RESNET,
+        (Edit("engine.py", "momentum=spec.momentum,", "momentum=spec.momentum, nesterov=True,"),),
+        "tensors",
+        "conv/kernel after step 0",
+    ),
+)
+
+JAX = (
+    Mutation(
+        "flatten order: channels first",
+        15,
+        "jax",
+        MNIST,
+        (Edit("mnist_cnn.py", "x.reshape(len(x), -1)", "x.transpose(0, 3, 1, 2).reshape(len(x), -1)"),),
+        "logits",
+        LOGITS,
+    ),
+    Mutation(
+        "dense bias missing",
+        14,
+        "jax",
+        MNIST,
+        (Edit("mnist_cnn.py", "return self.dense2(x)", "return x @ self.dense2.kernel[...] + 0 * self.dense2.bias[...]"),),
+        "logits",
+        LOGITS,
+    ),
+    Mutation(
+        "softmax over the batch",
+        18,
+        "jax",
+        MNIST,
+        (
+            Edit(
+                "engine.py",
+                "optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()",
+                "-jnp.take_along_axis(jax.nn.log_softmax(logits, axis=0), y[:, None], axis=1).mean()",
+            ),
+        ),
+        "loss",
+        LOSS,
+    ),
+    Mutation(
+        "cross-entropy of probabilities clipped at 1e-7",
+        18,
+        "jax",
+        MNIST,
+        (
+            Edit(
+                "engine.py",
+                "optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()",
+                "-jnp.log(jnp.take_along_axis(jax.nn.softmax(logits), y[:, None], axis=1).clip(1e-7, 1 - 1e-7)).mean()",
+            ),
+        ),
+        "loss",
+        LOSS,
+    ),
+    Mutation(
+        "Adam epsilon inside the bias correction",
+        8,
+        "jax",
+        MNIST,
+        (Edit("engine.py", "(jnp.sqrt(v) / root + spec.eps)", "((jnp.sqrt(v) + spec.eps) / root)"),),
+        "tensors",
+        "conv1/kernel after step 0",
+    ),
+    Mutation(
+        "Adam bias correction in float32",
+        9,
+        "jax",
+        MNIST,
+        (
+            Edit(
+                "engine.py",
+                "        lr, step_size, root = table[jnp.minimum(state.count, len(table) - 1)]\n",
+                "        lr = table[jnp.minimum(state.count, len(table) - 1), 0]\n"
+                "        t = state.count + 1\n"
+                "        step_size, root = lr / (1 - spec.beta1**t), jnp.sqrt(1 - spec.beta2**t)\n",
+            ),
+        ),
+        "steps",
+        "loss at step 1",
+        precision="float32",
+    ),
+    Mutation(
+        "table one step ahead",
+        13,
+        "jax",
+        MNIST,
+        (Edit("engine.py", "jnp.minimum(state.count, len(table) - 1)", "jnp.minimum(state.count + 1, len(table) - 1)"),),
+        "tensors",
+        "conv1/kernel after step 0",
+    ),
+    Mutation(
+        "float64 not enabled",
+        19,
+        "jax",
+        MNIST,
+        (Edit("engine.py", '"jax_enable_x64", precision == "float64"', '"jax_enable_x64", False'),),
+        "weights",
+        "conv1/kernel",
+    ),
+    Mutation(
+        "weight decay missing in AdamW",
+        10,
+        "jax",
+        RISK,
+        (Edit("engine.py", "decay = lr * spec.weight_decay", "decay = 0.0 * lr"),),
+        "tensors",
+        "dense1/kernel after step 0",
+    ),
+    Mutation(
+        "dropout not applied in training",
+        16,
+        "jax",
+        RISK,
+        (Edit("layers.py", "return x * keep if training else x", "return x"),),
+        "loss",
+        LOSS,
+    ),
+    Mutation(
+        "SAME padding at stride 2",
+        1,
+        "jax",
+        RESNET,
+        (Edit("cifar_resnet.py", "strides=self.stride, padding=1,", 'strides=self.stride, padding="SAME",'),),
+        "logits",
+        LOGITS,
+    ),
+    Mutation(
+        "shortcut's new channels on one side",
+        0,
+        "jax",
+        RESNET,
+        (Edit("cifar_resnet.py", "(half, half)", "(0, 2 * half)"),),
+        "logits",
+        LOGITS,
+    ),
+    Mutation(
+        "BatchNorm running variance biased",
+        5,
+        "jax",
+        RESNET,
+        (Edit("layers.py", "self.momentum * (n / (n - 1)) * var", "self.momentum * var"),),
+        "tensors",
+        "norm/var after step 0",
+    ),
+    Mutation(
+        "BatchNorm statistics of half the batch",
+        4,
+        "jax",
+        RESNET,
+        (Edit("layers.py", "x.mean((0, 1, 2)), x.var((0, 1, 2))", "x[::2].mean((0, 1, 2)), x[::2].var((0, 1, 2))"),),
+        "loss",
+        LOSS,
+    ),
+    Mutation(
+        "no gradient through BatchNorm's statistics",
+        4,
+        "jax",
+        RESNET,
+        (
+            Edit(
+                "layers.py",
+                "mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))",
+                "mean, var = jax.lax.stop_gradient((x.mean((0, 1, 2)), x.var((0, 1, 2))))",
+            ),
+        ),
+        "gradients",
+        "stage3/0/conv2/kernel at step 0",
+    ),
+    Mutation(
+        "training flag in evaluation",
+        4,
+        "jax",
+        RESNET,
+        (
+            Edit(
+                "engine.py",
+                "return model(x, (None,) * len(self.spec.model.dropout), training=False)",
+                "return model(x, (None,) * len(self.spec.model.dropout), training=True)",
+            ),
+        ),
+        "logits",
+        LOGITS,
+    ),
+    Mutation(
+        "weight decay missing in SGD",
+        11,
+        "jax",
+        RESNET,
+        (Edit("engine.py", "optax.add_decayed_weights(spec.weight_decay)", "optax.identity()"),),
+        "tensors",
+        "conv/kernel after step 0",
+    ),
+    Mutation(
+        "lr baked into the velocity",
+        12,
+        "jax",
+        RESNET,
+        (
+            Edit(
+                "engine.py",
+                "optax.sgd(lr, momentum=spec.momentum)",
+                "optax.scale_by_learning_rate(lr), optax.trace(decay=spec.momentum)",
+            ),
+        ),
+        "tensors",
+        "conv/kernel after step 1",
+    ),
+)
+
+TENSORFLOW = (
+    Mutation(
+        "flatten order: channels first",
+        15,
+        "tensorflow",
+        MNIST,
+        (Edit("mnist_cnn.py", "tf.reshape(x, (-1, self.flat))", "tf.reshape(tf.transpose(x, (0, 3, 1, 2)), (-1, self.flat))"),),
+        "logits",
+        LOGITS,
+    ),
+    Mutation(
+        "LeakyReLU for ReLU",
+        17,
+        "tensorflow",
+        MNIST,
+        (Edit("mnist_cnn.py", "tf.nn.relu(self.dense1(x))", "tf.nn.leaky_relu(self.dense1(x), 0.01)"),),
+        "logits",
+        LOGITS,
+    ),
+    Mutation(
+        "labels shifted by one",
+        18,
+        "tensorflow",
+        MNIST,
+        (Edit("engine.py", "labels=y, logits=logits)", "labels=(y + 1) % 10, logits=logits)"),),
+        "loss",
+        LOSS,
+    ),
+    Mutation(
+        "Adam epsilon in Keras's form",
+        8,
+        "tensorflow",
+        MNIST,
+        (Edit("engine.py", "epsilon=self.spec.eps * root", "epsilon=tf.constant(self.spec.eps, lr.dtype)"),),
+        "tensors",
+        "conv1/kernel after step 0",
+    ),
+    Mutation(
+        "Adam without bias correction",
+        9,
+        "tensorflow",
+        MNIST,
+        (
+            Edit("engine.py", "lr=step_size * root", "lr=lr"),
+            Edit("engine.py", "epsilon=self.spec.eps * root", "epsilon=tf.constant(self.spec.eps, lr.dtype)"),
+        ),
+        "tensors",
+        "conv1/kernel after step 0",
+    ),
+    Mutation(
+        "optimizer's scalars through float32",
+        9,
+        "tensorflow",
+        MNIST,
+        (Edit("engine.py", "tf.constant(table, self.dtype)", "tf.cast(tf.constant(table, tf.float32), self.dtype)"),),
+        "tensors",
+        "conv1/kernel after step 0",
+    ),
+    Mutation(
+        "step counter stands still",
+        13,
+        "tensorflow",
+        RISK,
+        (
+            Edit(
+                "engine.py",
+                "                grad=g,\n            )\n        self.iterations.assign_add(1)\n",
+                "                grad=g,\n            )\n",
+            ),
+        ),
+        "tensors",
+        "dense1/kernel after step 1",
+    ),
+    Mutation(
+        "no weight decay of biases",
+        11,
+        "tensorflow",
+        RISK,
+        (Edit("engine.py", "if self.spec.weight_decay:", "if self.spec.weight_decay and len(p.shape) > 1:"),),
+        "tensors",
+        "dense1/bias after step 0",
+    ),
+    Mutation(
+        "positives weigh more",
+        18,
+        "tensorflow",
+        RISK,
+        (
+            Edit(
+                "engine.py",
+                "tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=logits[:, 0])",
+                "tf.nn.weighted_cross_entropy_with_logits(labels=y, logits=logits[:, 0], pos_weight=1.01)",
+            ),
+        ),
+        "loss",
+        LOSS,
+    ),
+    Mutation(
+        "loss after the step",
+        0,
+        "tensorflow",
+        RISK,
+        (
+            Edit(
+                "engine.py",
+                "        self.optimizer.apply(grads, self.variables)\n",
+                "        self.optimizer.apply(grads, self.variables)\n        value, _ = self.pure_gradients(batch)\n",
+            ),
+        ),
+        "steps",
+        LOSS,
+    ),
+    Mutation(
+        "load keeps the optimizer's state",
+        0,
+        "tensorflow",
+        RISK,
+        (Edit("engine.py", "slot.assign(np.zeros(slot.shape))", "slot.assign(slot)"),),
+        "tensors",
+        "dense1/kernel after step 0",
+    ),
+    Mutation(
+        "SAME padding at stride 2",
+        1,
+        "tensorflow",
+        RESNET,
+        (
+            Edit("cifar_resnet.py", "self.conv1(self.pad(x))", "self.conv1(x)"),
+            Edit("cifar_resnet.py", 'strides=self.stride, padding="valid"', 'strides=self.stride, padding="same"'),
+        ),
+        "logits",
+        LOGITS,
+    ),
+    Mutation(
+        "shortcut takes the odd pixels",
+        0,
+        "tensorflow",
+        RESNET,
+        (Edit("cifar_resnet.py", "x[:, ::2, ::2, :]", "x[:, 1::2, 1::2, :]"),),
+        "logits",
+        LOGITS,
+    ),
+    Mutation(
+        "BatchNorm epsilon 1e-3",
+        4,
+        "tensorflow",
+        RESNET,
+        (Edit("layers.py", "spec.batch_norm_eps", "1e-3"),),
+        "logits",
+        LOGITS,
+    ),
+    Mutation(
+        "BatchNorm momentum .01",
+        4,
+        "tensorflow",
+        RESNET,
+        (Edit("layers.py", "spec.batch_norm_momentum", "0.01"),),
+        "tensors",
+        "norm/mean after step 0",
+    ),
+    Mutation(
+        "evaluation statistics in training",
+        4,
+        "tensorflow",
+        RESNET,
+        (Edit("engine.py", "batch.masks, training=True)", "batch.masks, training=False)"),),
+        "loss",
+        LOSS,
+    ),
+    Mutation(
+        "evaluation moves BatchNorm's statistics",
+        4,
+        "tensorflow",
+        RESNET,
+        (
+            Edit(
+                "layers.py",
+                "            mean, var = self.moving_mean.value, self.moving_variance.value\n",
+                "            mean, var = self.moving_mean.value, self.moving_variance.value\n"
+                "            self.moving_mean.assign(0.9 * mean + 0.1 * tf.reduce_mean(x, (0, 1, 2)))\n",
+            ),
+        ),
+        "eval",
+        "norm/mean after the evaluation",
+    ),
+    Mutation(
+        "lr baked into the velocity: Keras's kernel",
+        12,
+        "tensorflow",
+        RESNET,
+        (
+            Edit("engine.py", "tf.raw_ops.ResourceApplyMomentum(", "tf.raw_ops.ResourceApplyKerasMomentum("),
+        ),
+        "tensors",
+        "conv/kernel after step 1",
+    ),
+)
+
+MUTATIONS = (*TORCH, *JAX, *TENSORFLOW)
