@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 a proof failed; 2 usage or input; 3 some cell failed or is
 """
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from harness.records import Proof
     from harness.verify import Say
-    from harness.workplace import Installed
+    from harness.workplace import Installed, Workplace
 
 EXIT_PROOF, EXIT_INPUT, EXIT_CELL, EXIT_INTERRUPTED = 1, 2, 3, 130
 RESULTS = Path("results")
@@ -41,6 +42,7 @@ def say_errors(verb: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(verb)
     def wrapped(*args: Any, **kwargs: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends a run as Ctrl-C does
         try:
             verb(*args, **kwargs)
         except HarnessError as error:
@@ -151,6 +153,17 @@ def choose(
     return {name: modes for name, modes in chosen.items() if modes}, skipped, installed
 
 
+def check_device(place: "Workplace", chosen: dict[str, tuple[str, ...]]) -> None:
+    """Ask every backend for the GPU before anything is begun."""
+    from harness import launch
+
+    for name in chosen if place.device == "gpu" else ():
+        try:
+            place.worker(name, place.cpus[0], f"check-{name}").close()
+        except launch.WorkerError as error:
+            raise HarnessError(error.reason) from None
+
+
 def pick_modes(name: str, modes: list[str]) -> tuple[str, ...]:
     """The modes of a backend that were asked for; a mode that no backend has is an error."""
     everywhere = {mode for other in catalog.backends() for mode in catalog.backend(other).MODES}
@@ -193,9 +206,11 @@ def verify(
     say = progress()
     for reason in skipped.values():
         say(f"skipped {reason}")
+    exhibits = [job.exhibit(spec, data.find(spec.data.name, data_dir=data_dir).arrays, seed) for spec in specs]
     with run.scratch_folder() as scratch:
-        exhibits = [job.exhibit(spec, data.find(spec.data.name, data_dir=data_dir).arrays, seed) for spec in specs]
-        rows = job.verify(exhibits, chosen, Workplace(Path(scratch), python, device, seed), say)
+        place = Workplace(Path(scratch), python, device, seed)
+        check_device(place, chosen)
+        rows = job.verify(exhibits, chosen, place, say)
     for name, reason in skipped.items():
         mode = catalog.backend(name).MODES[0]
         rows += [proof.missing(ex.task, name, mode, verdict="skipped", reason=reason) for ex in exhibits]
@@ -241,12 +256,13 @@ def run(
 
     recipe = catalog.suite(suite)
     chosen, skipped, installed = choose(backends, modes or (["all"] if recipe.modes == "all" else []), python)
-    folder = new_folder(out, suite)
     say = progress()
     with job.scratch_folder() as scratch:
         place = Workplace(Path(scratch), python, device, seed)
+        check_device(place, chosen)
         subjects = tuple(job.subject(j, data_dir=data_dir, scratch=place.scratch, seed=seed) for j in recipe.jobs)
         plan = job.Plan(suite, recipe, subjects, chosen, skipped, installed, place)
+        folder = new_folder(out, suite)
         say(f"plan    {recipe.title}: {', '.join(s.dataset.label for s in subjects)}")
         try:
             job.run(plan, folder, say)

@@ -72,6 +72,8 @@ class Worker:
         self.device = message["device"]
         import_s = watch.seconds()
         facts = {**self.engine.describe(), "cpus": environment.available_cpus()}
+        if self.device == "gpu" and not facts["gpus"]:
+            raise HarnessError(f"{message['backend']} sees no GPU: run with --device cpu, or name another interpreter.")
         return {"import_s": import_s, "describe": facts}, {}
 
     def session(self, spec: TaskSpec, message: Message, steps: int) -> Session:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +33,17 @@ class WorkerError(Exception):
         self.status, self.reason, self.log = status, reason, log
 
 
+STOPPING = threading.Event()  # set once the harness itself is going down: no worker starts any more
+ALIVE: "weakref.WeakSet[Worker]" = weakref.WeakSet()
+
+
+def stop_all() -> None:
+    """Kill every worker, whichever thread waits for it, and let no other start."""
+    STOPPING.set()
+    for worker in list(ALIVE):
+        worker.process.kill()
+
+
 class Worker:
     """A running worker, as a context manager: whatever happens, none outlives its block.
 
@@ -51,6 +63,8 @@ class Worker:
         root: Path = ROOT,
     ) -> None:
         """Start the process and its backend; ``facts`` then holds what it said of itself."""
+        if STOPPING.is_set():
+            raise WorkerError("failed", "the run was interrupted", "")
         scratch.mkdir(parents=True, exist_ok=True)
         self.backend, self.timeout_s = backend, timeout_s
         self.log = scratch / "worker.log"
@@ -65,6 +79,7 @@ class Worker:
                 stderr=log,
             )
         self.outgoing, self.incoming = cast("IO[bytes]", self.process.stdin), cast("IO[bytes]", self.process.stdout)
+        ALIVE.add(self)
         threading.Thread(target=self.listen, daemon=True).start()
         try:
             self.facts, _ = self.ask(

@@ -5,7 +5,6 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -121,6 +120,8 @@ def task_facts(subject: Subject) -> dict[str, Any]:
     return {
         "title": spec.title,
         "batch": subject.batch,
+        "epochs": subject.job.epochs,
+        "max_steps": subject.job.max_steps,
         "loss": spec.loss,
         "parameters": spec.model.parameter_count,
         "baseline": sanity.logistic_regression(spec, subject.dataset),
@@ -148,7 +149,7 @@ def prove(plan: Plan, folder: Path, say: Say) -> None:
 
 def train(plan: Plan, folder: Path, say: Say) -> None:
     """Train every cell in a process of its own, as many at once as there are CPUs: quality and memory, not time."""
-    with ThreadPoolExecutor(len(plan.workplace.cpus)) as pool:
+    with plan.workplace.pool() as pool:
         jobs = [pool.submit(fit, plan, s, backend, mode, say) for s in plan.subjects for backend, mode in plan.pairs()]
         for job in jobs:
             records.append(folder / "trials.jsonl", job.result())
@@ -168,7 +169,7 @@ def fit(plan: Plan, subject: Subject, backend: str, mode: str, say: Say) -> Tria
         "max_steps": subject.job.max_steps,
     }
     try:
-        with place.cpu() as cpu, start(plan, backend, cpu, f"fit-{subject.spec.name}-{backend}-{mode}") as worker:
+        with place.cpu() as cpu, place.worker(backend, cpu, f"fit-{subject.spec.name}-{backend}-{mode}") as worker:
             reply, _ = worker.ask(message, launch.weights_message(subject.weights), timeout_s=3600.0)
     except WorkerError as error:
         say(f"train   {subject.task}  {backend} {mode}: {error.reason}")
@@ -185,21 +186,6 @@ def fit(plan: Plan, subject: Subject, backend: str, mode: str, say: Say) -> Tria
         values=reply["values"],
         losses=tuple(reply["losses"]),
         epochs=tuple(reply["epochs"]),
-    )
-
-
-def start(plan: Plan, backend: str, cpu: int, name: str) -> Worker:
-    """A worker on one CPU."""
-    place = plan.workplace
-    return Worker(
-        backend,
-        scratch=place.scratch / name,
-        cpus=[cpu],
-        interpreter=place.interpreter(backend),
-        device=place.device,
-        seed=place.seed,
-        timeout_s=900.0,
-        root=place.code,
     )
 
 
@@ -240,7 +226,7 @@ class Generation:
         self.say(f"time    {self.title}: {backend} starts")
         modes = self.plan.chosen[backend]
         try:
-            worker = stack.enter_context(start(self.plan, backend, cpu, f"time-{self.number}-{backend}"))
+            worker = stack.enter_context(self.plan.workplace.worker(backend, cpu, f"time-{self.number}-{backend}"))
         except WorkerError as error:
             for s in self.plan.subjects:
                 for mode in modes:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -49,7 +48,7 @@ def verify(
     """Prove every chosen backend and mode, by name, on every task; as many backends at once as there are CPUs."""
     reference = catalog.reference()
     everyone = {reference: catalog.backend(reference).MODES, **{n: m for n, m in chosen.items() if n != reference}}
-    with ThreadPoolExecutor(len(workplace.cpus)) as pool:
+    with workplace.pool() as pool:
         jobs = [pool.submit(gather, name, modes, exhibits, workplace, say) for name, modes in everyone.items()]
         traces: Traces = {}
         for job in jobs:
@@ -63,18 +62,8 @@ def gather(name: str, modes: tuple[str, ...], exhibits: list[Exhibit], workplace
     waiting = [(ex, mode) for ex in exhibits for mode in modes]
     with workplace.cpu() as cpu:
         while waiting:
-            scratch = workplace.scratch / f"verify-{name}-{len(waiting)}"
             try:
-                with launch.Worker(
-                    name,
-                    scratch=scratch,
-                    cpus=[cpu],
-                    interpreter=workplace.interpreter(name),
-                    device=workplace.device,
-                    seed=workplace.seed,
-                    timeout_s=900.0,
-                    root=workplace.code,
-                ) as worker:
+                with workplace.worker(name, cpu, f"verify-{name}-{len(waiting)}") as worker:
                     while waiting:
                         ex, mode = waiting.pop(0)
                         found[ex.task, name, mode] = ask(worker, ex, mode, say)

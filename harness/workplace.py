@@ -6,13 +6,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import catalog, environment
+from harness import catalog, environment, launch
 from harness.errors import HarnessError
 
+TIMEOUT_S = 900.0  # of one request: the slowest is a compilation
 PROBE = """
 import importlib.metadata as m, importlib.util as u, json, platform, sys
 def version(name):
@@ -79,9 +81,30 @@ class Workplace:
         for cpu in self.cpus:
             self.free.put(cpu)
 
-    def interpreter(self, name: str) -> str:
-        """The interpreter that runs a backend."""
-        return self.interpreters.get(name, sys.executable)
+    def worker(self, backend: str, cpu: int, label: str) -> launch.Worker:
+        """A new worker of a backend on one CPU; ``label`` names its scratch folder."""
+        return launch.Worker(
+            backend,
+            scratch=self.scratch / label,
+            cpus=[cpu],
+            interpreter=self.interpreters.get(backend, sys.executable),
+            device=self.device,
+            seed=self.seed,
+            timeout_s=TIMEOUT_S,
+            root=self.code,
+        )
+
+    @contextmanager
+    def pool(self) -> Iterator[ThreadPoolExecutor]:
+        """Threads to wait for workers in, one a CPU. If anything breaks, Ctrl-C included, none waits any longer."""
+        executor = ThreadPoolExecutor(len(self.cpus))
+        try:
+            yield executor
+        except BaseException:
+            launch.stop_all()
+            executor.shutdown(cancel_futures=True)
+            raise
+        executor.shutdown()
 
     @contextmanager
     def cpu(self) -> Iterator[int]:

@@ -41,7 +41,7 @@ def describe() -> dict[str, Any]:
     """Versions, devices and threads that this process really has."""
     return {
         "versions": {"jax": jax.__version__, "flax": flax.__version__, "optax": optax.__version__},
-        "devices": [f"{d.platform} {d.device_kind}" for d in jax.devices()],
+        "gpus": [d.device_kind for d in jax.devices() if d.platform == "gpu"],
         "numerics": {"matmul_precision": jax.config.jax_default_matmul_precision},
     }
 

@@ -23,7 +23,7 @@ def configure(*, threads: int, seed: int) -> None:
 
 def describe() -> dict[str, Any]:
     """Versions, devices and threads that this process really has."""
-    return {"versions": {"numpy": np.__version__}, "devices": ["cpu"]}
+    return {"versions": {"numpy": np.__version__}, "gpus": []}
 
 
 def loss(kind: str, logits: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -42,7 +42,7 @@ def describe() -> dict[str, Any]:
     """Versions, devices and threads that this process really has."""
     return {
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
-        "devices": [d.name for d in tf.config.list_physical_devices()],
+        "gpus": [d.name for d in tf.config.list_physical_devices("GPU")],
         "threads": tf.config.threading.get_intra_op_parallelism_threads(),
         "numerics": {"tf32": tf.config.experimental.tensor_float_32_execution_enabled()},
     }

@@ -40,10 +40,9 @@ def configure(*, threads: int, seed: int) -> None:
 
 def describe() -> dict[str, Any]:
     """Versions, devices and threads that this process really has."""
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "versions": {"torch": torch.__version__},
-        "devices": ["cpu", *gpus],
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "threads": torch.get_num_threads(),
         "numerics": {"tf32": torch.backends.cuda.matmul.allow_tf32, "mkldnn": torch.backends.mkldnn.is_available()},
     }
