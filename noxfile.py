@@ -18,30 +18,28 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 GROUPS = PROJECT["dependency-groups"]
 FRAMEWORKS = ["torch", "tensorflow", "jax"]
+WORKER = ["numpy", "einops"]  # all that a worker needs beside its framework
 BIN = "Scripts" if os.name == "nt" else "bin"
 
 
-def framework_python(session: nox.Session, name: str) -> str:
-    """The interpreter of one framework's own environment, made or brought up to date first."""
+def framework_python(session: nox.Session, name: str, *more: str) -> str:
+    """The interpreter of one framework's own environment, made and filled first where it is not yet."""
     home = Path(session.virtualenv.location).parent / f"framework-{name}"
     python = str(home / BIN / "python")
-    wanted = [*EXTRAS[name], *GROUPS["tests"], "-e", "."]
-    mark, digest = (
-        home / "installed",
-        hashlib.sha256(repr((wanted, PROJECT["project"]["dependencies"])).encode()).hexdigest(),
-    )
-    if not mark.is_file() or mark.read_text() != digest:
+    wanted = [*EXTRAS[name], *WORKER, *more]
+    mark = home / f"installed-{hashlib.sha256(repr(wanted).encode()).hexdigest()[:16]}"
+    if not mark.is_file():
         session.log(f"installing {name} into {home}: a minute or two, once")
-        session.run("python", "-m", "venv", "--clear", str(home))
-        session.run(python, "-m", "pip", "install", "--quiet", *wanted, external=True)
-        mark.write_text(digest)
+        session.run("python", "-m", "venv", str(home))
+        session.run(python, "-m", "pip", "install", *wanted, external=True)
+        mark.touch()
     return python
 
 
 @nox.session
 def quick(session: nox.Session) -> None:
     """Prove, train and time three tasks on all frameworks; writes results/RUN/report.html. Takes options of `concord run`."""
-    session.install("--quiet", "-e", ".")
+    session.install("-e", ".")
     pythons = [f"--python={name}={framework_python(session, name)}" for name in FRAMEWORKS]
     session.run("concord", "run", "quick", *pythons, *session.posargs)
 
@@ -49,7 +47,7 @@ def quick(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Everything: lint, types, unit, proof, mutations, with all three frameworks in one environment."""
-    session.install("--quiet", "-e", ".[all]", *GROUPS["tests"], *GROUPS["lint"], *GROUPS["types"])
+    session.install("-e", ".[all]", *GROUPS["tests"], *GROUPS["lint"], *GROUPS["types"])
     check_style(session)
     check_types(session)
     session.run("pytest", *session.posargs)
@@ -58,7 +56,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def unit(session: nox.Session) -> None:
     """The tests that need no framework: the numpy backend carries them."""
-    session.install("--quiet", "-e", ".", *GROUPS["tests"])
+    session.install("-e", ".", *GROUPS["tests"])
     session.run("pytest", "-m", "not frameworks", *session.posargs)
 
 
@@ -66,7 +64,7 @@ def unit(session: nox.Session) -> None:
 @nox.parametrize("name", FRAMEWORKS, ids=FRAMEWORKS)
 def backend(session: nox.Session, name: str) -> None:
     """One framework alone in its environment: conformance, proof against numpy, benchmarks of its train step and predict."""
-    python = framework_python(session, name)
+    python = framework_python(session, name, *GROUPS["tests"], "-e", ".")
     command = [
         python,
         "-m",
@@ -82,14 +80,14 @@ def backend(session: nox.Session, name: str) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Ruff and the import contracts."""
-    session.install("--quiet", "-e", ".", *GROUPS["lint"])
+    session.install("-e", ".", *GROUPS["lint"])
     check_style(session)
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """The type checker."""
-    session.install("--quiet", "-e", ".", *GROUPS["types"])
+    session.install("-e", ".", *GROUPS["types"])
     check_types(session)
 
 

@@ -62,7 +62,7 @@ def say_errors(verb: Callable[..., None]) -> Callable[..., None]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CONCORD"})
 @click.version_option(version(), prog_name="concord")
 def main() -> None:
-    r"""Prove that TensorFlow, PyTorch and JAX compute the same thing, then time them.
+    """Prove that TensorFlow, PyTorch and JAX compute the same thing, then time them.
 
     \b
     Examples:
@@ -190,7 +190,7 @@ def verify(
     device: str,
     as_json: bool,
 ) -> None:
-    r"""Prove that backends compute the same thing. Exit code 1 if one does not.
+    """Prove that backends compute the same thing. Exit code 1 if one does not.
 
     \b
     Examples:
@@ -244,7 +244,7 @@ def run(
     as_json: bool,
     out: Path | None,
 ) -> None:
-    r"""Run a suite: prove, train, time, report.
+    """Run a suite: prove, train, time, report.
 
     \b
     Examples:
