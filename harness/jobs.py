@@ -121,8 +121,6 @@ class Worker:
         cell, phase, steps = self.cells[message["cell"]], message["phase"], message["steps"]
         cell.session.load(cell.weights)
         call, over = cell.call(phase)
-        for i in range(measure.SETTLE_STEPS):
-            cell.session.sync(call(over[i % len(over)]))
         if phase == "latency":
             return {"times_ns": measure.calls(cell.session, call, over[0], steps), "cpu_ns": 0, "compilations": 0}, {}
         block = measure.block(cell.session, call, over, steps)

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from harness.protocol import Batch, Handle, Session
 
 WARMUP_STEPS, WARMUP_S, WARMUP_CAP_S = 5, 0.5, 30.0
-SETTLE_STEPS = 2  # untimed steps after the weights are set again
 
 
 class Block(NamedTuple):
@@ -45,7 +44,7 @@ def quiet_collector() -> Iterator[None]:
 
 
 def block(session: Session, call: Callable[[Batch], Handle], batches: list[Batch], steps: int) -> Block:
-    """Time ``steps`` calls over the placed batches in turn, with one synchronisation before the first and one after the last."""
+    """Time ``steps`` calls over the placed batches in turn: synchronised before the first and after the last, one call ahead."""
     count = len(batches)
     session.sync(call(batches[0]))
     compiled = session.compilations()

@@ -1,0 +1,180 @@
+"""What Concord's session costs beside a loop written by hand: python tests/overhead.py BACKEND [TASK...]
+
+Both train the same architecture in one process on one CPU, in turns of about 0.25 s; printed is the median of the paired ratios
+session/bare with its range. The bare loops use each framework's own layers and optimizer, as its documentation would write them.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {0})
+os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "OMP_NUM_THREADS": "1"}
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from importlib import import_module  # noqa: E402
+from typing import Any  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+from harness import batches, catalog, data, measure, weights  # noqa: E402
+from harness.spec import TaskSpec  # noqa: E402
+
+TURNS, TURN_S = 25, 0.25
+
+
+def torch_loop(spec: TaskSpec, batch: batches.HostBatch) -> Callable[[], Any]:
+    """A training step in plain PyTorch."""
+    import torch
+    from torch import nn
+
+    if spec.name == "mnist_cnn":
+        model = nn.Sequential(
+            nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(5408, 64), nn.ReLU(), nn.Linear(64, 10)
+        )
+        optimizer: torch.optim.Optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+        criterion: nn.Module = nn.CrossEntropyLoss()
+        x, y = torch.tensor(batch.x.transpose(0, 3, 1, 2).copy()), torch.tensor(batch.y).long()
+    else:
+        model = nn.Sequential(nn.Dropout(0.2), nn.Linear(61, 256), nn.ReLU(), nn.Dropout(0.2), nn.Linear(256, 1), nn.Flatten(0))
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+        criterion = nn.BCEWithLogitsLoss()
+        x, y = torch.tensor(batch.x), torch.tensor(batch.y).float()
+
+    def step() -> Any:
+        optimizer.zero_grad()
+        loss = criterion(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def tensorflow_loop(spec: TaskSpec, batch: batches.HostBatch) -> Callable[[], Any]:
+    """A training step in plain Keras under tf.function."""
+    import keras
+    import tensorflow as tf
+
+    if spec.name == "mnist_cnn":
+        body = [
+            keras.layers.Conv2D(32, 3, activation="relu"),
+            keras.layers.MaxPooling2D(2),
+            keras.layers.Flatten(),
+            keras.layers.Dense(64, activation="relu"),
+            keras.layers.Dense(10),
+        ]
+        optimizer: Any = keras.optimizers.Adam(1e-3)
+        criterion: Any = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    else:
+        body = [keras.layers.Dropout(0.2), keras.layers.Dense(256, activation="relu"), keras.layers.Dropout(0.2)]
+        body.append(keras.layers.Dense(1))
+        optimizer, criterion = keras.optimizers.AdamW(1e-3), keras.losses.BinaryCrossentropy(from_logits=True)
+    model = keras.Sequential([keras.Input(spec.data.x_shape), *body])
+    optimizer.build(model.trainable_variables)
+    x, y = tf.constant(batch.x), tf.constant(batch.y.reshape(-1, 1))
+
+    @tf.function
+    def train(x: Any, y: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = criterion(y, model(x, training=True))
+        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+        return loss
+
+    return lambda: train(x, y)
+
+
+def jax_loop(spec: TaskSpec, batch: batches.HostBatch) -> Callable[[], Any]:
+    """A training step in plain flax.nnx and optax under one jit, the module split once."""
+    import jax
+    import optax
+    from flax import nnx
+
+    class Net(nnx.Module):
+        def __init__(self, rngs: nnx.Rngs) -> None:
+            if spec.name == "mnist_cnn":
+                self.conv = nnx.Conv(1, 32, (3, 3), padding="VALID", rngs=rngs)
+                self.hidden, self.out = nnx.Linear(5408, 64, rngs=rngs), nnx.Linear(64, 10, rngs=rngs)
+            else:
+                self.hidden, self.out = nnx.Linear(61, 256, rngs=rngs), nnx.Linear(256, 1, rngs=rngs)
+
+        def __call__(self, x: Any, keys: Any) -> Any:
+            if spec.name == "mnist_cnn":
+                x = nnx.max_pool(nnx.relu(self.conv(x)), (2, 2), strides=(2, 2)).reshape(len(x), -1)
+                return self.out(nnx.relu(self.hidden(x)))
+            x = nnx.Dropout(0.2)(x, deterministic=False, rngs=keys[0])
+            x = nnx.relu(self.hidden(x))
+            return self.out(nnx.Dropout(0.2)(x, deterministic=False, rngs=keys[1]))
+
+    graph, state = nnx.split(Net(nnx.Rngs(0)), nnx.Param)
+    params = nnx.to_pure_dict(state)
+    optimizer = optax.adam(1e-3) if spec.name == "mnist_cnn" else optax.adamw(1e-3)
+    x, y = jax.numpy.asarray(batch.x), jax.numpy.asarray(batch.y)
+
+    def loss_of(params: Any, keys: Any) -> Any:
+        logits = nnx.merge(graph, params)(x, keys)
+        if spec.name == "mnist_cnn":
+            return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+        return optax.sigmoid_binary_cross_entropy(logits[:, 0], y).mean()
+
+    @jax.jit
+    def train(params: Any, state: Any, key: Any) -> Any:
+        key, *keys = jax.random.split(key, 3)
+        loss, grads = jax.value_and_grad(loss_of)(params, keys)
+        updates, state = optimizer.update(grads, state, params)
+        return optax.apply_updates(params, updates), state, key, loss
+
+    held = [params, optimizer.init(params), jax.random.key(0)]
+
+    def step() -> Any:
+        *held[:], loss = train(*held)
+        return loss
+
+    return step
+
+
+def compare(name: str, task: str) -> str:
+    """One line: the ratio session/bare of a training step."""
+    engine = import_module(f"backends.{name}.engine")
+    spec = catalog.task(task)
+    batch = next(batches.training(spec, data.find(spec.data.name).arrays, batch=spec.train.batch, seed=0, epoch=0))
+    table = spec.optimizer.table(spec.learning_rates(1000))
+    device = {"mode": catalog.backend(name).MODES[0], "precision": "float32", "device": "cpu"}
+    session = engine.open_session(spec, table=table, **device)
+    session.load(weights.initial(spec, 0))
+    placed = session.put(*batch)
+    bare = {"torch": torch_loop, "tensorflow": tensorflow_loop, "jax": jax_loop}[name](spec, batch)
+    sides = {"session": lambda: session.train_step(placed), "bare": bare}
+    steps = {side: calibrate(session, call) for side, call in sides.items()}
+    times: dict[str, list[float]] = {side: [] for side in sides}
+    for turn in range(TURNS):
+        for side in list(sides)[:: 1 if turn % 2 else -1]:
+            times[side].append(seconds(session, sides[side], steps[side]))
+    ratio = np.array(times["session"]) / np.array(times["bare"])
+    low, middle, high = np.percentile(ratio, (25, 50, 75))
+    step = np.median(times["session"]) * 1e3
+    return f"{name} {task}: session/bare {middle:.3f} (quartiles {low:.3f} to {high:.3f}), {step:.3f} ms a step"
+
+
+def calibrate(session: Any, call: Callable[[], Any]) -> int:
+    """Steps that last about a turn, after a warm-up."""
+    seconds(session, call, 20)
+    return max(1, round(TURN_S / seconds(session, call, 10)))
+
+
+def seconds(session: Any, call: Callable[[], Any], steps: int) -> float:
+    """Seconds a step over ``steps`` steps with one synchronisation."""
+    with measure.quiet_collector():
+        watch = measure.Stopwatch()
+        for _ in range(steps):
+            handle = call()
+        session.sync(handle)
+        return watch.seconds() / steps
+
+
+if __name__ == "__main__":
+    import_module(f"backends.{sys.argv[1]}.engine").configure(threads=1, seed=0)
+    for each in sys.argv[2:] or ["mnist_cnn", "risk_mlp"]:
+        print(compare(sys.argv[1], each))  # noqa: T201 - its purpose
