@@ -4,262 +4,174 @@ Nothing but https is spoken, redirects included, and nothing is kept that is not
 """
 
 import gzip
+import io
 import shutil
 import tarfile
 import time
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import product
 from pathlib import Path
-from typing import IO, cast
 from urllib.parse import urlsplit
 
 import requests
 from filelock import FileLock, Timeout
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter
 
 from harness import data
-from harness.editions import MNIST, Edition, File, official
+from harness.editions import FOLDERS, MNIST, Edition, File, official
 from harness.errors import HarnessError
 
 Progress = Callable[[str, int, int | None], None]  # file, bytes so far, bytes in all where that is known
-MEGABYTE = 1_000_000
+PREFIXES = ("https://",)  # how an address must begin for it to be spoken to at all
+TIMEOUTS_S = (10.0, 30.0)  # to connect, and without a byte
+ATTEMPTS = 4
+PAUSE_S = 1.0  # before the second attempt; then doubled
 CHUNK = 1 << 13  # bytes; a fault loses what came of a chunk
-ARCHIVE_FOLDER = "cifar-10-batches-bin"
-PASSING = {408, 425, 429, *range(500, 600)}  # HTTP errors that another attempt may not meet
-PARTIAL, RANGE_NOT_SATISFIABLE = 206, 416
+_PASSING = {408, 425, 429, *range(500, 600)}  # HTTP errors that another attempt may not meet
 
 
-class RefusedError(Exception):
-    """A short fact about a mirror that does not give what it should, and need not be asked again."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a data set is published: ``files`` below each of ``mirrors``, none over ``limit`` bytes."""
-
-    mirrors: tuple[str, ...]
-    files: tuple[str, ...]
-    limit: int
-
-
-@dataclass(frozen=True)
-class Net:
-    """How patient a download is, and how an address must begin for it to be spoken to at all."""
-
-    prefixes: tuple[str, ...] = ("https://",)
-    connect_s: float = 10.0
-    stall_s: float = 30.0
-    attempts: int = 4
-    pause_s: float = 1.0  # before the second attempt; then doubled
-
-
-@dataclass(frozen=True)
-class Job:
-    """One fetch: from where, through which folder into which, how, and whom to tell."""
-
-    source: Source
-    parts: Path
-    folder: Path
-    net: Net
-    progress: Progress
-
-
-NET = Net()
-SOURCES: Mapping[str, Source] = {
-    "mnist": Source(
-        mirrors=(
-            "https://ossci-datasets.s3.amazonaws.com/mnist/",
-            "https://storage.googleapis.com/cvdf-datasets/mnist/",
-        ),
-        files=tuple(f"{name}.gz" for name in MNIST),
-        limit=20 * MEGABYTE,
+# Where a data set is published: mirrors, and what lies below each of them, an archive or every file of the edition.
+SOURCES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "mnist": (
+        ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+        tuple(f"{name}.gz" for name in MNIST),
     ),
-    "cifar10": Source(
-        mirrors=("https://www.cs.toronto.edu/~kriz/",),
-        files=("cifar-10-binary.tar.gz",),
-        limit=200 * MEGABYTE,
-    ),
-    "credit_default": Source(
-        mirrors=("https://archive.ics.uci.edu/static/public/350/",),
-        files=("data.csv",),
-        limit=6 * MEGABYTE,
-    ),
+    "cifar10": (("https://www.cs.toronto.edu/~kriz/",), ("cifar-10-binary.tar.gz",)),
+    "credit_default": (("https://archive.ics.uci.edu/static/public/350/",), ("data.csv",)),
 }
 
 
-def fetch(
-    name: str,
-    progress: Progress = lambda *_: None,
-    *,
-    data_dir: Path | None = None,
-    sources: Mapping[str, Source] = SOURCES,
-    net: Net = NET,
-) -> Path:
+def fetch(name: str, progress: Progress, *, data_dir: Path | None = None) -> Path:
     """Put a data set into ``data_dir`` (Concord's cache) unless it is there; the folder it is in."""
     edition = official(name)
-    if name not in sources:
+    if name not in SOURCES:
         raise HarnessError(f"{name} ships with Concord: there is nothing to fetch.")
     root = data_dir or data.cache()
-    job = Job(sources[name], root / ".parts" / name, root / edition.folder, net, progress)
+    folder, parts = root / FOLDERS[name][0], root / ".parts" / name
     try:
-        job.parts.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{job.parts}.lock", timeout=0):
-            job.parts.mkdir(exist_ok=True)
-            complete(job, edition)
-            shutil.rmtree(job.parts)
+        parts.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{parts}.lock", timeout=0):
+            parts.mkdir(exist_ok=True)
+            _complete(folder, edition, parts=parts, progress=progress)
+            shutil.rmtree(parts)
+    except data.DamagedError as error:
+        raise HarnessError(f"{error}: try again later, or put it into {folder} yourself.") from None
     except Timeout:
         raise HarnessError(f"another fetch of {name} into {root} is under way: wait for it to end.") from None
     except OSError as error:
-        fact = f"cannot write below {root} ({error.strerror or error})"
-        raise HarnessError(f"{fact}: free some space or name another folder with --data-dir.") from None
-    return job.folder
+        fact = error.strerror or error
+        raise HarnessError(f"cannot write below {root} ({fact}): free space or give another --data-dir.") from None
+    return folder
 
 
-def complete(job: Job, edition: Edition) -> None:
+def _complete(folder: Path, edition: Edition, *, parts: Path, progress: Progress) -> None:
     """Download what the folder lacks, and move it there when all of it is whole."""
-    missing = [file for file in edition.files if not intact(job.folder, file)]
-    ready: dict[str, Path] = {}  # by the name it is to have
-    if missing and job.source.files[0].endswith(".tar.gz"):
-        get(job, job.source.files[0], accept=partial(unpack, edition=edition, into=job.parts))
-        ready = {file.name: job.parts / file.name for file in missing}
-    elif missing:
-        for remote, file in zip(job.source.files, edition.files, strict=True):
-            if file in missing:
-                get(job, remote, accept=partial(data.read, file=file))
-                ready[file.name + (".gz" if remote.endswith(".gz") else "")] = job.parts / remote
-    job.folder.mkdir(parents=True, exist_ok=True)
-    for name, path in ready.items():
-        hiding = job.folder / name.removesuffix(".gz")  # an unpacked file, not intact, that would be read instead
-        if name.endswith(".gz") and hiding.exists():
-            hiding.replace(hiding.with_name(f"{hiding.name}.damaged"))
-        path.replace(job.folder / name)
+    missing = list(edition.files)
+    for file, path in data.stored(folder, edition.files, edition.name).items():
+        with suppress(data.DamagedError):
+            data.read(path, file)
+            missing.remove(file)
+    mirrors, remotes = SOURCES[edition.name]
+    groups = [[file] for file in edition.files] if len(remotes) > 1 else [edition.files]
+    for remote, files in zip(remotes, groups, strict=True):
+        if any(file in missing for file in files):
+            _get(remote, mirrors, files=files, parts=parts, progress=progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in missing:
+        target = folder / file.name
+        if target.exists():  # and is not what it should be; nothing of a user's is lost
+            target.replace(f"{target}.damaged")
+        (parts / file.name).replace(target)
 
 
-def intact(folder: Path, file: File) -> bool:
-    """Whether the folder holds the file, whole and unaltered."""
-    path = data.stored(folder, file, data.listing(folder))
-    try:
-        return path is not None and bool(data.read(path, file))
-    except data.DamagedError:
-        return False
-
-
-def get(job: Job, remote: str, *, accept: Callable[[Path], object]) -> None:
-    """Download one file, mirror by mirror and again after a pause, until ``accept`` takes what came."""
-    mirrors, facts = list(job.source.mirrors), dict[str, str]()
-    part = job.parts / remote
-    for attempt in range(job.net.attempts):
-        if attempt and mirrors:
-            time.sleep(job.net.pause_s * 2 ** (attempt - 1))
-        for mirror in tuple(mirrors):
-            resumed = part.exists()
-            try:
-                stream(job, mirror + remote, part)
-                accept(part)
-            except (RefusedError, data.DamagedError) as fact:
-                facts[mirror] = str(fact)
-                part.unlink(missing_ok=True)
-                if not resumed:  # else what was there before may be to blame, and the mirror is asked again
-                    mirrors.remove(mirror)
-            except requests.RequestException as error:
-                facts[mirror] = reason(error, job.net)
-            else:
-                return
+def _get(remote: str, mirrors: Sequence[str], *, files: Sequence[File], parts: Path, progress: Progress) -> None:
+    """Download one file, mirror by mirror and again after a pause, until what came is good; unpack it in ``parts``."""
+    part, facts, refused = parts / remote, dict[str, str](), set[str]()
+    for attempt, mirror in product(range(ATTEMPTS), mirrors):
+        if mirror in refused:
+            continue
+        time.sleep(PAUSE_S * (2**attempt - 1))
+        resumed = part.exists()
+        try:
+            _stream(mirror + remote, part, limit=2 * sum(file.size for file in files), progress=progress)
+            for name, content in _contents(part, files):
+                (parts / name).write_bytes(content)
+        except data.DamagedError as error:
+            facts[mirror] = str(error)
+            part.unlink(missing_ok=True)
+            if not resumed:  # else what was there before may be to blame, and the mirror is asked again
+                refused.add(mirror)
+        except requests.RequestException as error:
+            facts[mirror] = _reason(error)
+        else:
+            return
     told = "; ".join(f"{urlsplit(mirror).netloc}: {fact}" for mirror, fact in facts.items())
-    raise HarnessError(f"cannot fetch {remote} ({told}): try again later, or put it into {job.folder} yourself.")
+    raise data.DamagedError(f"cannot fetch {remote} ({told})")
 
 
-def stream(job: Job, url: str, part: Path) -> None:
+def _stream(url: str, part: Path, *, limit: int, progress: Progress) -> None:
     """Download to ``part``, going on where an earlier attempt stopped."""
     start = part.stat().st_size if part.exists() else 0
-    with session(job.net) as web, ask(web, url, start=start, net=job.net) as answer:
-        if start and answer.status_code == RANGE_NOT_SATISFIABLE:
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    with _Session() as web, web.get(url, headers=headers, timeout=TIMEOUTS_S, stream=True) as answer:
+        code, sent = answer.status_code, answer.headers.get("Content-Range", "")
+        if start and code == requests.codes.requested_range_not_satisfiable:
             return  # nothing is left to send
-        check_status(answer, start)
-        done = start if answer.status_code == PARTIAL else 0
-        length = answer.headers.get("Content-Length", "")
-        total = done + int(length) if length.isdecimal() else None
+        if code in _PASSING:
+            answer.raise_for_status()
+        partial = code == requests.codes.partial_content and sent.startswith(f"bytes {start}-")
+        if code != requests.codes.ok and not partial:
+            raise data.DamagedError(f"HTTP {code}{sent and f', {sent!r}'}")
+        done = start if partial else 0
+        left = answer.raw.length_remaining  # None where the mirror does not say
+        total = None if left is None else done + left
         with part.open("ab" if done else "wb") as file:
             for chunk in answer.iter_content(CHUNK):
                 done += len(chunk)
-                if max(done, total or 0) > job.source.limit:
-                    raise RefusedError(f"sends more than {job.source.limit:,} bytes")
+                if max(done, total or 0) > limit:
+                    raise data.DamagedError(f"sends more than {limit:,} bytes")
                 file.write(chunk)
-                job.progress(part.name, done, total)
+                progress(part.name, done, total)
 
 
-def session(net: Net) -> requests.Session:
-    """A session with no means to speak to an address that does not begin with one of our prefixes."""
-    web = requests.Session()
-    web.adapters.clear()
-    for prefix in net.prefixes:
-        web.mount(prefix, HTTPAdapter())
-    return web
+class _Session(requests.Session):
+    def get_adapter(self, url: str) -> BaseAdapter:
+        """Refuse whatever does not begin as it must, also where a redirect leads."""
+        if not url.startswith(PREFIXES):
+            raise data.DamagedError(f"leads to an address that does not begin with {' or '.join(PREFIXES)}")
+        return super().get_adapter(url)
 
 
-def ask(web: requests.Session, url: str, *, start: int, net: Net) -> requests.Response:
-    """The head of the answer, its body still to be read; the body may begin at byte ``start`` of the file."""
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-    try:
-        return web.get(url, headers=headers, timeout=(net.connect_s, net.stall_s), stream=True)
-    except requests.exceptions.InvalidSchema:
-        raise RefusedError(f"leads to an address that does not begin with {' or '.join(net.prefixes)}") from None
-
-
-def check_status(answer: requests.Response, start: int) -> None:
-    """Raise unless the answer carries the file, or the rest of it from ``start``."""
-    if answer.status_code in PASSING:
-        answer.raise_for_status()
-    if answer.status_code not in {requests.codes.ok, PARTIAL}:
-        raise RefusedError(f"HTTP {answer.status_code}")
-    sent = answer.headers.get("Content-Range", "")
-    if answer.status_code == PARTIAL and not sent.startswith(f"bytes {start}-"):
-        raise RefusedError(f"was asked for the bytes from {start} and sends {sent!r}")
-
-
-def reason(error: requests.RequestException, net: Net) -> str:
+def _reason(error: requests.RequestException) -> str:
     """A failure that may pass, in a few words."""
-    if isinstance(error, requests.HTTPError) and error.response is not None:
+    if error.response is not None:
         return f"HTTP {error.response.status_code}"
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate is not valid here"
     if "timed out" in str(error):
-        return f"no answer for {net.stall_s:g} s"
+        return f"no answer for {TIMEOUTS_S[1]:g} s"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the connection broke off"
     return "no connection" if isinstance(error, requests.ConnectionError) else type(error).__name__
 
 
-@dataclass
-class Bounded:
-    """A stream that ends after ``left`` bytes, however much a crafted archive unpacks to."""
-
-    stream: gzip.GzipFile
-    left: int
-
-    def read(self, size: int) -> bytes:
-        """The next bytes."""
-        chunk = self.stream.read(min(size, self.left))
-        self.left -= len(chunk)
-        return chunk
-
-
-def unpack(archive: Path, *, edition: Edition, into: Path) -> None:
-    """Accept an archive with all official files; whatever is not a file of such a name is ignored."""
-    wanted = {f"{ARCHIVE_FOLDER}/{file.name}": file for file in edition.files}
-    bound = sum(file.size for file in edition.files) + MEGABYTE
+def _contents(part: Path, files: Sequence[File]) -> Iterator[tuple[str, bytes]]:
+    """The checked files in what was downloaded: the only one, or those of an archive, whatever else is in it."""
+    if not part.name.endswith(".tar.gz"):
+        yield files[0].name, data.read(part, files[0])
+        return
+    wanted = {f"cifar-10-batches-bin/{file.name}": file for file in files}
     try:
-        with gzip.open(archive) as packed:
-            stream = cast(IO[bytes], Bounded(packed, bound))
-            with tarfile.open(fileobj=stream, mode="r|") as tar:
-                for member in tar:
-                    if member.name in wanted and (content := member.isreg() and tar.extractfile(member)):
-                        file = wanted.pop(member.name)
-                        whole = data.checked(content.read(file.size + 1), Path(member.name), file=file)
-                        (into / file.name).write_bytes(whole)
+        with gzip.open(part) as packed:
+            plain = io.BytesIO(packed.read(2 * sum(file.size for file in files)))  # and no more of a bomb
+        with tarfile.open(fileobj=plain, mode="r|") as tar:  # as a stream: no member leads back
+            for member in tar:
+                if member.name in wanted and (stream := member.isreg() and tar.extractfile(member)):
+                    file = wanted.pop(member.name)
+                    yield file.name, data.checked(stream.read(file.size + 1), Path(member.name), file=file)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise data.DamagedError(f"{archive.name} cannot be unpacked ({error})") from None
+        raise data.DamagedError(f"{part.name} cannot be unpacked ({error})") from None
     if wanted:
-        raise data.DamagedError(f"{archive.name} lacks {min(wanted)}")
+        raise data.DamagedError(f"{part.name} lacks {min(wanted)}")

@@ -6,10 +6,9 @@ A file is known by the sha256 of its unpacked content, so that any mirror and an
 import hashlib
 from dataclasses import dataclass
 
-from harness import credit
 from harness.errors import unknown
 
-CONTENTS = """
+_CONTENTS = """
 ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db 47040016 train-images-idx3-ubyte
 65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5    60008 train-labels-idx1-ubyte
 0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7  7840016 t10k-images-idx3-ubyte
@@ -46,7 +45,6 @@ class Edition:
 
     name: str
     label: str  # for records and reports: says when it is a sample
-    folder: str  # below a data folder
     files: tuple[File, ...]
     whole: bool = True
 
@@ -58,13 +56,8 @@ class Edition:
 
 def files(*names: str) -> tuple[File, ...]:
     """The named files of the list above."""
-    rows = {row.split()[2]: row.split() for row in CONTENTS.strip().splitlines()}
+    rows = {row.split()[2]: row.split() for row in _CONTENTS.strip().splitlines()}
     return tuple(File(rows[name][0], int(rows[name][1]), name) for name in names)
-
-
-def sample(name: str, label: str, *names: str) -> Edition:
-    """An edition that is a part of the data set and lies in the folder of that name."""
-    return Edition(name, label, name, files(*names), whole=False)
 
 
 def official(name: str) -> Edition:
@@ -77,26 +70,20 @@ def official(name: str) -> Edition:
 MNIST = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 CIFAR = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
 TABLE = "default_of_credit_card_clients.csv"
-EDITIONS = (
-    Edition("mnist", "mnist (60,000)", "mnist", files(*MNIST)),
-    sample("mnist", "mnist (sample 10,000 of 60,000)", *(f"sample-{name}" for name in MNIST)),
-    Edition("cifar10", "cifar10 (50,000)", "cifar10/cifar-10-batches-bin", files(*CIFAR)),
-    sample("cifar10", "cifar10 (sample 4,000 of 50,000)", "sample-train.bin", "sample-test.bin"),
-    Edition("german_credit", "german_credit (1,000)", "german_credit", files("germancredit.csv")),
-    Edition("credit_default", "credit_default (30,000)", "credit_default", files(TABLE)),
+EDITIONS = (  # the whole of a data set before its sample
+    Edition("mnist", "mnist (60,000)", files(*MNIST)),
+    Edition("mnist", "mnist (sample 10,000 of 60,000)", files(*(f"sample-{name}" for name in MNIST)), whole=False),
+    Edition("cifar10", "cifar10 (50,000)", files(*CIFAR)),
+    Edition("cifar10", "cifar10 (sample 4,000 of 50,000)", files("sample-train.bin", "sample-test.bin"), whole=False),
+    Edition("german_credit", "german_credit (1,000)", files("germancredit.csv")),
+    Edition("credit_default", "credit_default (30,000)", files(TABLE)),
 )
 NAMES = tuple(dict.fromkeys(edition.name for edition in EDITIONS))
-FOLDERS = {  # below a place, in the order they are tried; "." when the place is the set's own folder
+FOLDERS = {  # below a place, in the order they are tried, the one to fetch into first; "." is the set's own folder
     "mnist": ("mnist", "MNIST/raw", "raw", "."),  # MNIST/raw is torchvision's
     "cifar10": ("cifar10/cifar-10-batches-bin", "cifar10", "cifar-10-batches-bin", "."),
     "german_credit": ("german_credit", "."),
     "credit_default": ("credit_default", "."),
 }
-KERAS = {  # the member of Keras' mnist.npz with the same bytes, and the shape that an IDX header states
-    MNIST[0]: ("x_train.npy", (60_000, 28, 28)),
-    MNIST[1]: ("y_train.npy", (60_000,)),
-    MNIST[2]: ("x_test.npy", (10_000, 28, 28)),
-    MNIST[3]: ("y_test.npy", (10_000,)),
-}
-# This table goes round in several spellings (1.00E+05, 100000): the sha256 of its numbers is known as well.
-FIGURES = {TABLE: (credit.DEFAULT, "3dc06541724af1b3af028c4af2dbeb45fd986f96554e3df75cbc8e34a165dbd5")}
+# the members of Keras' mnist.npz with the same bytes
+KERAS = dict(zip(MNIST, ("x_train.npy", "y_train.npy", "x_test.npy", "y_test.npy"), strict=True))

@@ -37,7 +37,7 @@ Name = TypeVar("Name", bound=Hashable)
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval; no interval where there is one sample only."""
+    """A figure with its 95 % interval; no interval where there is one sample, or one generation of a ratio, only."""
 
     value: float
     low: float | None
@@ -46,14 +46,10 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """How many times A's time B takes, with a simultaneous interval over ``pairs`` pairs; none from one generation."""
+class Ratio(Estimate):
+    """How many times A's time B takes, from ``n`` rounds; the interval is simultaneous over ``pairs`` pairs."""
 
-    point: float
-    low: float | None
-    high: float | None
     generations: int
-    rounds: int
     pairs: int
 
     @property
@@ -143,12 +139,12 @@ def quantile(times: Blocks, share: float) -> Estimate:
     below = np.array([np.searchsorted(np.sort(times[key]), pool, side="right") for key in keys], float)
     counts = resamples(tuple(Counter(generation for generation, _ in keys).values()))
     wanted = share * (counts @ below[:, -1])
-    lower, upper = (reaching(counts, below, need) for need in (np.ceil(wanted), np.floor(wanted) + 1))
+    lower, upper = (_reaching(counts, below, need) for need in (np.ceil(wanted), np.floor(wanted) + 1))
     low, high = np.quantile((pool[lower] + pool[upper]) / 2, [0.025, 0.975])
     return Estimate(value, float(low), float(high), len(pool))
 
 
-def reaching(counts: np.ndarray, below: np.ndarray, need: np.ndarray) -> np.ndarray:
+def _reaching(counts: np.ndarray, below: np.ndarray, need: np.ndarray) -> np.ndarray:
     """For each draw the first place in the pool up to which it holds ``need`` values, by bisection.
 
     ``counts`` (DRAWS, samples): how often each is drawn; ``below`` (samples, pool): how many of its values lie there.
@@ -187,10 +183,10 @@ def paired(a: Samples, b: Samples, *, pairs: int = 1) -> Ratio | None:
     medians = np.array([np.median(logs[owner == generation]) for generation in np.unique(owner)])
     count, point = len(medians), math.exp(hodges_lehmann(logs))
     if count == 1:
-        return Ratio(point, None, None, count, len(keys), pairs)
+        return Ratio(point, None, None, len(keys), count, pairs)
     centre = float(np.mean(medians))
     half = t_quantile(count, pairs) * float(np.std(medians, ddof=1)) / math.sqrt(count)
-    return Ratio(point, math.exp(centre - half), math.exp(centre + half), count, len(keys), pairs)
+    return Ratio(point, math.exp(centre - half), math.exp(centre + half), len(keys), count, pairs)
 
 
 def verdict(ratio: Ratio, *, noise_floor: float = 0.0) -> Verdict:
@@ -218,13 +214,14 @@ def ranks(names: Sequence[Name], verdicts: Mapping[tuple[Name, Name], Verdict]) 
 def proven(proofs: Sequence[Proof], *, task: str, backend: str, mode: str) -> Proven:
     """Proven: every float64 level against the reference holds, and no row failed that this entry must answer for."""
     rows = [p for p in proofs if (p.task, p.backend, p.mode) == (task, backend, mode)]
-    failed = failures([p for p in proofs if p.task == task], f"{backend} {mode}")
-    worst = max((p.worst for p in rows if counts(p) and p.worst is not None), default=None)
-    if failed:
+    exact = [p for p in rows if (p.against, p.precision) == (REFERENCE, "float64") or p.level == "weights"]
+    exact = [p for p in exact if p.verdict == "proven"]  # a round trip of the weights needs no reference
+    worst = max((p.worst for p in exact if p.worst is not None), default=None)
+    if failed := _failures([p for p in proofs if p.task == task], f"{backend} {mode}"):
         return Proven("failed", f"{failed[0].level} against {failed[0].against or '?'}: {located(failed[0])}", worst)
     if not rows and backend == REFERENCE:
         return Proven("proven", "the reference itself", 0.0)
-    missing = [level for level in LEVELS if not any(p.level == level and counts(p) for p in rows)]
+    missing = [level for level in LEVELS if level not in {p.level for p in exact}]
     if not missing:
         return Proven("proven", "", worst)
     skipped = [located(p) for p in rows if p.verdict == "skipped"]
@@ -232,31 +229,24 @@ def proven(proofs: Sequence[Proof], *, task: str, backend: str, mode: str) -> Pr
     return Proven("not proven", skipped[0] if skipped else absent, worst)
 
 
-def failures(proofs: Sequence[Proof], entry: str) -> list[Proof]:
-    """The failed rows of a task that ``entry`` ("torch eager") must answer for.
+def _failures(proofs: Sequence[Proof], entry: str) -> list[Proof]:
+    """The failed rows of a task that ``entry`` ("torch eager") must answer for, its very own first.
 
-    Its own rows, and those between it and another entry, on either side: unless that other one has failed on its own.
-    The reference is the arbiter, and a broken backend must not take the sound ones with it.
+    Also those between it and another entry, on either side: unless that other one has failed on its own. The reference
+    is the arbiter, and a broken backend must not take the sound ones with it.
     """
     entries = {f"{p.backend} {p.mode}" for p in proofs}
-    failed = [(f"{p.backend} {p.mode}", p) for p in proofs if p.verdict == "failed"]
-    guilty = {owner for owner, p in failed if p.against not in entries}
-    own = [p for owner, p in failed if owner == entry and p.against not in entries]
-    shared = [p for owner, p in failed if p.against in entries and entry in (owner, p.against)]
-    return own + [p for p in shared if not guilty & ({f"{p.backend} {p.mode}", p.against} - {entry})]
-
-
-def counts(proof: Proof) -> bool:
-    """Whether the row carries one of the levels "proven" needs; a round trip of the weights needs no reference."""
-    exact = proof.level == "weights" or (proof.against == REFERENCE and proof.precision == "float64")
-    return proof.verdict == "proven" and exact
+    failed = [({f"{p.backend} {p.mode}", p.against} & entries, p) for p in proofs if p.verdict == "failed"]
+    guilty = {name for parties, _ in failed if len(parties) == 1 for name in parties}
+    ours = [(parties, p) for parties, p in failed if entry in parties and not (parties - {entry}) & guilty]
+    return [p for _, p in sorted(ours, key=lambda found: len(found[0]))]
 
 
 def located(proof: Proof) -> str:
     """Where the worst value is, how large, and the reason if there is one."""
-    size = "" if proof.worst is None else f"{proof.worst:.2g}"
-    beyond = "" if proof.tolerance is None or not size else f" > {proof.tolerance:.2g}"
-    return ", ".join(part for part in (proof.reason, proof.where, size + beyond) if part)
+    beyond = "" if proof.tolerance is None else f" > {proof.tolerance:.2g}"
+    size = "" if proof.worst is None else f"{proof.worst:.2g}{beyond}"
+    return ", ".join(part for part in (proof.reason, proof.where, size) if part)
 
 
 def statuses(run: Run) -> dict[Cell, Proven]:
@@ -267,54 +257,36 @@ def statuses(run: Run) -> dict[Cell, Proven]:
 
 def contests(run: Run) -> tuple[Contest, ...]:
     """Every phase of a task in which something was timed; cells meet on equal device, precision, data and batch."""
-    trials: dict[tuple[str, Cell], list[Trial]] = defaultdict(list)
-    for trial in filter(usable, run.trials):
-        trials[trial.phase, trial.cell].append(trial)
-    terms: dict[tuple[str, Cell], dict[Cell, Blocks]] = defaultdict(dict)
-    for (phase, cell), group in trials.items():
-        if phase in TIMED:
-            terms[phase, replace(cell, backend="", mode="")][cell] = blocks(group)
+    found: dict[tuple[str, Cell], dict[Cell, list[Trial]]] = defaultdict(lambda: defaultdict(list))
+    for trial in run.trials:
+        if trial.phase in TIMED and usable(trial):
+            found[trial.phase, replace(trial.cell, backend="", mode="")][trial.cell].append(trial)
     proofs = statuses(run)
-    return tuple(contest(phase, members, proofs) for (phase, _), members in terms.items())
+    times = [(phase, {cell: blocks(group) for cell, group in terms.items()}) for (phase, _), terms in found.items()]
+    return tuple(contest(phase, members, proofs) for phase, members in times)
 
 
 def contest(phase: str, members: Mapping[Cell, Blocks], proofs: Mapping[Cell, Proven]) -> Contest:
-    """Compare all that did not fail their proof; choose the best and the ranks among the proven alone."""
+    """Compare all that did not fail their proof; choose the best and the ranks among the proven alone.
+
+    The best is the one whose ratios to the others are smallest on the whole.
+    """
     ordered = sorted(members, key=lambda cell: (cell.backend, cell.mode))
     able = [cell for cell in ordered if proofs[cell].state == "proven"]
-    pairs = max(len(able) * (len(able) - 1) // 2, 1)
     times = {cell: samples(members[cell]) for cell in ordered if proofs[cell].state != "failed"}
-    found = {(a, b): paired(times[a], times[b], pairs=pairs) for a, b in permutations(times, 2)}
-    ratios = {pair: ratio for pair, ratio in found.items() if ratio is not None}
+    pairs = max(math.comb(len(able), 2), 1)
+    ratios = {(a, b): r for a, b in permutations(times, 2) if (r := paired(times[a], times[b], pairs=pairs))}
+    lead = {b: sum(math.log(ratios[a, b].value) for a in able if (a, b) in ratios) for b in able}
     verdicts = {pair: verdict(ratio) for pair, ratio in ratios.items()}
-    refusal = refused(able, ratios)
+    refusal = _refusal(able, ratios)
     places = {} if refusal else ranks(able, verdicts)
-    return Contest(
-        phase,
-        {cell: members[cell] for cell in ordered},
-        ratios,
-        verdicts,
-        fastest(able, ratios),
-        places,
-        refusal,
-    )
+    best = min(able, key=lead.__getitem__, default=None)
+    return Contest(phase, {cell: members[cell] for cell in ordered}, ratios, verdicts, best, places, refusal)
 
 
-def fastest(able: Sequence[Cell], ratios: Mapping[tuple[Cell, Cell], Ratio]) -> Cell | None:
-    """The cell whose ratios to the others are smallest on the whole; others are set against it."""
-
-    def lead(cell: Cell) -> float:
-        return sum(math.log(ratios[other, cell].point) for other in able if (other, cell) in ratios)
-
-    return min(able, key=lead, default=None)
-
-
-def refused(able: Sequence[Cell], ratios: Mapping[tuple[Cell, Cell], Ratio]) -> str:
-    """Why no rank can be given, or nothing."""
-    if not able:
-        return "nothing is proven"
-    if len(able) == 1:
-        return "only one is proven"
+def _refusal(able: Sequence[Cell], ratios: Mapping[tuple[Cell, Cell], Ratio]) -> str:
+    if len(able) < 2:  # noqa: PLR2004 - a pair
+        return "only one is proven" if able else "nothing is proven"
     if any(pair not in ratios for pair in permutations(able, 2)):
         return "some have no round in common"
     least = min(ratios[pair].generations for pair in permutations(able, 2))

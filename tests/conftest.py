@@ -1,5 +1,6 @@
 """What the tests share: the option --backend, skips, fixtures. Backends and tasks are the files that exist: no list is kept."""
 
+# ruff: noqa: E402 - NumPy must find the environment set
 import os
 
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -20,7 +21,6 @@ from harness.errors import HarnessError
 from harness.launch import Worker
 from harness.verify import Exhibit
 
-MUTATIONS = pytest.StashKey[list[tuple[str, bool]]]()  # name of a mutation, and whether the proof caught it
 SMALLER = {"cifar_resnet": "cifar_resnet:depth=8"}  # where the default takes minutes in float64 NumPy
 SEED = 0
 
@@ -53,33 +53,40 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"--backend: {error}") from None
         if importlib.util.find_spec(door.IMPORT) is None:
             raise pytest.UsageError(f"--backend: {door.TITLE} is not installed here: pip install -e '.[{name}]'")
-    config.stash[MUTATIONS] = []
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests of backends that --backend does not name."""
-    chosen = config.getoption("--backend")
-    if not chosen:
-        return
-    params = {item: getattr(getattr(item, "callspec", None), "params", {}) for item in items}
-    wanted = [item for item in items if {params[item].get(key, chosen[0]) for key in ("backend", "framework")} <= {*chosen}]
-    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
-    items[:] = wanted
+    chosen = set(config.getoption("--backend"))
+    left_out = [item for item in items if chosen and not subjects(item) <= chosen]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The score of the mutation suite: what was not caught stands below it by name."""
-    found = config.stash.get(MUTATIONS, [])
-    if found:
-        terminalreporter.write_line(f"mutations caught: {sum(caught for _, caught in found)} of {len(found)}")
-    for name in (name for name, caught in found if not caught):
+def subjects(item: pytest.Item) -> set[str]:
+    """The backends that a test is about, by its parameters."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    found = {params.get(key) for key in ("backend", "framework", "sound")} | {
+        getattr(params.get("mutation"), "backend", None)
+    }
+    return {name for name in found if name}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The score of the mutation suite, from the tests that recorded the property ``mutation``."""
+    caught, survived = (
+        [
+            value
+            for report in terminalreporter.getreports(outcome)
+            for key, value in report.user_properties
+            if key == "mutation"
+        ]
+        for outcome in ("passed", "failed")
+    )
+    if caught or survived:
+        terminalreporter.write_line(f"mutations caught: {len(caught)} of {len(caught) + len(survived)}")
+    for name in survived:
         terminalreporter.write_line(f"  not caught: {name}")
-
-
-@pytest.fixture(scope="session")
-def mutations(request: pytest.FixtureRequest) -> list[tuple[str, bool]]:
-    """Where the mutation suite writes (name, caught), for the score at the end of the session."""
-    return request.config.stash[MUTATIONS]
 
 
 @pytest.fixture(scope="session", params=[parameter(name) for name in catalog.backends()])
@@ -98,6 +105,12 @@ def framework(request: pytest.FixtureRequest) -> str:
 def task(request: pytest.FixtureRequest) -> str:
     """Every task, small enough for seconds, as the command line would name it."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def tasks() -> list[str]:
+    """All tasks, as ``task`` names them."""
+    return [SMALLER.get(name, name) for name in catalog.tasks()]
 
 
 @pytest.fixture(scope="session")
@@ -142,7 +155,9 @@ def exhibit() -> Callable[[str], Exhibit]:
 
 
 @pytest.fixture(scope="session")
-def witness(exhibit: Callable[[str], Exhibit], cpu: int, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+def witness(
+    exhibit: Callable[[str], Exhibit], cpu: int, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Any]:
     """The reference's traces of a task, by precision, made once."""
 
     @cache

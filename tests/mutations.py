@@ -70,15 +70,6 @@ TORCH = (
         "conv1/kernel after step 0",
     ),
     Mutation(
-        "Adam betas not rounded to float32",
-        9,
-        "torch",
-        MNIST,
-        (Edit("engine.py", "(spec.beta1, spec.beta2)", "(0.9, 0.999)"),),
-        "tensors",
-        "conv1/kernel after step 0",
-    ),
-    Mutation(
         "lr x 1.01",
         0,
         "torch",
@@ -101,7 +92,13 @@ TORCH = (
         18,
         "torch",
         MNIST,
-        (Edit("engine.py", 'F.cross_entropy(logits, y, reduction="mean")', 'F.cross_entropy(logits, y, reduction="sum")'),),
+        (
+            Edit(
+                "engine.py",
+                'F.cross_entropy(logits, y, reduction="mean")',
+                'F.cross_entropy(logits, y, reduction="sum")',
+            ),
+        ),
         "loss",
         LOSS,
     ),
@@ -109,7 +106,7 @@ TORCH = (
         "bfloat16 autocast",
         21,
         "torch",
-        MNIST,
+        RISK,
         (
             Edit(
                 "engine.py",
@@ -121,6 +118,24 @@ TORCH = (
         ),
         "loss",
         LOSS,
+        precision="float32",
+    ),
+    Mutation(
+        "gradients in bfloat16",
+        21,
+        "torch",
+        MNIST,
+        (
+            Edit(
+                "engine.py",
+                "        return value.detach()\n",
+                "        for p in self.model.parameters():\n"
+                "            p.grad = p.grad if self.dtype == torch.float64 else p.grad.bfloat16().float()\n"
+                "        return value.detach()\n",
+            ),
+        ),
+        "gradients",
+        "dense2/bias at step 0",
         precision="float32",
     ),
     Mutation(
@@ -210,6 +225,15 @@ TORCH = (
         LOGITS,
     ),
     Mutation(
+        "shortcut's new channels on one side",
+        0,
+        "torch",
+        RESNET,
+        (Edit("cifar_resnet.py", "(0, 0, 0, 0, half, half)", "(0, 0, 0, 0, 0, 2 * half)"),),
+        "logits",
+        LOGITS,
+    ),
+    Mutation(
         "BatchNorm momentum is the share kept",
         4,
         "torch",
@@ -263,7 +287,13 @@ JAX = (
         14,
         "jax",
         MNIST,
-        (Edit("mnist_cnn.py", "return self.dense2(x)", "return x @ self.dense2.kernel[...] + 0 * self.dense2.bias[...]"),),
+        (
+            Edit(
+                "mnist_cnn.py",
+                "return self.dense2(x)",
+                "return x @ self.dense2.kernel[...] + 0 * self.dense2.bias[...]",
+            ),
+        ),
         "logits",
         LOGITS,
     ),
@@ -295,52 +325,38 @@ JAX = (
             ),
         ),
         "loss",
-        LOSS,
+        "loss of confident logits",
     ),
     Mutation(
         "Adam epsilon inside the bias correction",
         8,
         "jax",
-        MNIST,
+        RISK,
         (Edit("engine.py", "(jnp.sqrt(v) / root + spec.eps)", "((jnp.sqrt(v) + spec.eps) / root)"),),
         "tensors",
-        "conv1/kernel after step 0",
-    ),
-    Mutation(
-        "Adam bias correction in float32",
-        9,
-        "jax",
-        MNIST,
-        (
-            Edit(
-                "engine.py",
-                "        lr, step_size, root = table[jnp.minimum(state.count, len(table) - 1)]\n",
-                "        lr = table[jnp.minimum(state.count, len(table) - 1), 0]\n"
-                "        t = state.count + 1\n"
-                "        step_size, root = lr / (1 - spec.beta1**t), jnp.sqrt(1 - spec.beta2**t)\n",
-            ),
-        ),
-        "steps",
-        "loss at step 1",
-        precision="float32",
+        "dense1/kernel after step 0",
     ),
     Mutation(
         "table one step ahead",
         13,
         "jax",
-        MNIST,
-        (Edit("engine.py", "jnp.minimum(state.count, len(table) - 1)", "jnp.minimum(state.count + 1, len(table) - 1)"),),
+        RISK,
+        (
+            Edit(
+                "engine.py", "jnp.minimum(state.count, len(table) - 1)", "jnp.minimum(state.count + 1, len(table) - 1)"
+            ),
+        ),
         "tensors",
-        "conv1/kernel after step 0",
+        "dense1/kernel after step 0",
     ),
     Mutation(
         "float64 not enabled",
         19,
         "jax",
-        MNIST,
+        RISK,
         (Edit("engine.py", '"jax_enable_x64", precision == "float64"', '"jax_enable_x64", False'),),
         "weights",
-        "conv1/kernel",
+        "dense1/kernel",
     ),
     Mutation(
         "weight decay missing in AdamW",
@@ -370,15 +386,6 @@ JAX = (
         LOGITS,
     ),
     Mutation(
-        "shortcut's new channels on one side",
-        0,
-        "jax",
-        RESNET,
-        (Edit("cifar_resnet.py", "(half, half)", "(0, 2 * half)"),),
-        "logits",
-        LOGITS,
-    ),
-    Mutation(
         "BatchNorm running variance biased",
         5,
         "jax",
@@ -386,15 +393,6 @@ JAX = (
         (Edit("layers.py", "self.momentum * (n / (n - 1)) * var", "self.momentum * var"),),
         "tensors",
         "norm/var after step 0",
-    ),
-    Mutation(
-        "BatchNorm statistics of half the batch",
-        4,
-        "jax",
-        RESNET,
-        (Edit("layers.py", "x.mean((0, 1, 2)), x.var((0, 1, 2))", "x[::2].mean((0, 1, 2)), x[::2].var((0, 1, 2))"),),
-        "loss",
-        LOSS,
     ),
     Mutation(
         "no gradient through BatchNorm's statistics",
@@ -410,21 +408,6 @@ JAX = (
         ),
         "gradients",
         "stage3/0/conv2/kernel at step 0",
-    ),
-    Mutation(
-        "training flag in evaluation",
-        4,
-        "jax",
-        RESNET,
-        (
-            Edit(
-                "engine.py",
-                "return model(x, (None,) * len(self.spec.model.dropout), training=False)",
-                "return model(x, (None,) * len(self.spec.model.dropout), training=True)",
-            ),
-        ),
-        "logits",
-        LOGITS,
     ),
     Mutation(
         "weight decay missing in SGD",
@@ -458,7 +441,13 @@ TENSORFLOW = (
         15,
         "tensorflow",
         MNIST,
-        (Edit("mnist_cnn.py", "tf.reshape(x, (-1, self.flat))", "tf.reshape(tf.transpose(x, (0, 3, 1, 2)), (-1, self.flat))"),),
+        (
+            Edit(
+                "mnist_cnn.py",
+                "tf.reshape(x, (-1, self.flat))",
+                "tf.reshape(tf.transpose(x, (0, 3, 1, 2)), (-1, self.flat))",
+            ),
+        ),
         "logits",
         LOGITS,
     ),
@@ -502,11 +491,14 @@ TENSORFLOW = (
         "conv1/kernel after step 0",
     ),
     Mutation(
-        "optimizer's scalars through float32",
+        "Adam betas not rounded to float32",
         9,
         "tensorflow",
         MNIST,
-        (Edit("engine.py", "tf.constant(table, self.dtype)", "tf.cast(tf.constant(table, tf.float32), self.dtype)"),),
+        (
+            Edit("engine.py", "tf.constant(self.spec.beta1, lr.dtype)", "tf.constant(0.9, lr.dtype)"),
+            Edit("engine.py", "tf.constant(self.spec.beta2, lr.dtype)", "tf.constant(0.999, lr.dtype)"),
+        ),
         "tensors",
         "conv1/kernel after step 0",
     ),
@@ -613,6 +605,21 @@ TENSORFLOW = (
         "norm/mean after step 0",
     ),
     Mutation(
+        "training flag in evaluation",
+        4,
+        "tensorflow",
+        RESNET,
+        (
+            Edit(
+                "engine.py",
+                "return self.model(x, self.no_masks, training=False)",
+                "return self.model(x, self.no_masks, training=True)",
+            ),
+        ),
+        "logits",
+        LOGITS,
+    ),
+    Mutation(
         "evaluation statistics in training",
         4,
         "tensorflow",
@@ -630,7 +637,7 @@ TENSORFLOW = (
             Edit(
                 "layers.py",
                 "            mean, var = self.moving_mean.value, self.moving_variance.value\n",
-                "            mean, var = self.moving_mean.value, self.moving_variance.value\n"
+                "            mean, var = tf.identity(self.moving_mean.value), self.moving_variance.value\n"
                 "            self.moving_mean.assign(0.9 * mean + 0.1 * tf.reduce_mean(x, (0, 1, 2)))\n",
             ),
         ),
@@ -642,9 +649,7 @@ TENSORFLOW = (
         12,
         "tensorflow",
         RESNET,
-        (
-            Edit("engine.py", "tf.raw_ops.ResourceApplyMomentum(", "tf.raw_ops.ResourceApplyKerasMomentum("),
-        ),
+        (Edit("engine.py", "tf.raw_ops.ResourceApplyMomentum(", "tf.raw_ops.ResourceApplyKerasMomentum("),),
         "tensors",
         "conv/kernel after step 1",
     ),

@@ -1,4 +1,4 @@
-"""What Concord's session costs beside a loop written by hand: python tests/overhead.py BACKEND [TASK...]
+"""What a session costs beside a loop written by hand: `python tests/overhead.py BACKEND [TASK...]`.
 
 Both train the same architecture in one process on one CPU, in turns of about 0.25 s; printed is the median of the paired ratios
 session/bare with its range. The bare loops use each framework's own layers and optimizer, as its documentation would write them.
@@ -14,13 +14,13 @@ if hasattr(os, "sched_setaffinity"):
 os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "OMP_NUM_THREADS": "1"}
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from importlib import import_module  # noqa: E402
-from typing import Any  # noqa: E402
+from importlib import import_module
+from typing import Any
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from harness import batches, catalog, data, measure, weights  # noqa: E402
-from harness.spec import TaskSpec  # noqa: E402
+from harness import batches, catalog, data, measure, weights
+from harness.spec import TaskSpec
 
 TURNS, TURN_S = 25, 0.25
 
@@ -32,13 +32,21 @@ def torch_loop(spec: TaskSpec, batch: batches.HostBatch) -> Callable[[], Any]:
 
     if spec.name == "mnist_cnn":
         model = nn.Sequential(
-            nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(5408, 64), nn.ReLU(), nn.Linear(64, 10)
+            nn.Conv2d(1, 32, 3),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(5408, 64),
+            nn.ReLU(),
+            nn.Linear(64, 10),
         )
         optimizer: torch.optim.Optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
         criterion: nn.Module = nn.CrossEntropyLoss()
         x, y = torch.tensor(batch.x.transpose(0, 3, 1, 2).copy()), torch.tensor(batch.y).long()
     else:
-        model = nn.Sequential(nn.Dropout(0.2), nn.Linear(61, 256), nn.ReLU(), nn.Dropout(0.2), nn.Linear(256, 1), nn.Flatten(0))
+        model = nn.Sequential(
+            nn.Dropout(0.2), nn.Linear(61, 256), nn.ReLU(), nn.Dropout(0.2), nn.Linear(256, 1), nn.Flatten(0)
+        )
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
         criterion = nn.BCEWithLogitsLoss()
         x, y = torch.tensor(batch.x), torch.tensor(batch.y).float()

@@ -10,7 +10,6 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,7 +18,6 @@ import pytest
 from filelock import FileLock
 
 from harness import data, download, editions
-from harness.download import Net, Source
 from harness.errors import HarnessError
 
 PACKED = (data.SAMPLES / "german_credit" / "germancredit.csv.gz").read_bytes()
@@ -133,17 +131,23 @@ def mirrors() -> Iterator[tuple[Mirror, Mirror]]:
         server.server_close()
 
 
-def fetch(root: Path, *servers: Mirror, net: Net | None = None, progress: download.Progress | None = None) -> Path:
-    """Fetch the German credit data, which is small, from these servers."""
-    source = Source(tuple(server.url for server in servers), (FILE,), limit=100_000)
-    patient = Net(tuple(server.url for server in servers), connect_s=2, stall_s=1, attempts=3, pause_s=0.01)
-    return download.fetch(
-        "german_credit",
-        data_dir=root,
-        sources={"german_credit": source},
-        net=net or patient,
-        progress=progress or (lambda *_: None),
-    )
+def fetch(
+    root: Path,
+    *servers: Mirror,
+    attempts: int = 3,
+    prefixes: tuple[str, ...] = (),
+    files: tuple[str, ...] = (FILE,),
+    progress: download.Progress = lambda *_: None,
+) -> Path:
+    """Fetch the German credit data, which is small, from these servers, which are the only ones that may be asked."""
+    urls = tuple(server.url for server in servers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(download, "SOURCES", {"german_credit": (urls, files)})
+        patch.setattr(download, "PREFIXES", prefixes or urls)
+        patch.setattr(download, "TIMEOUTS_S", (2, 1))
+        patch.setattr(download, "ATTEMPTS", attempts)
+        patch.setattr(download, "PAUSE_S", 0.01)
+        return download.fetch("german_credit", progress, data_dir=root)
 
 
 def refused(call: Callable[[], object]) -> str:
@@ -157,7 +161,7 @@ def refused(call: Callable[[], object]) -> str:
 def assert_fetched(root: Path) -> None:
     """The data set is found in the folder, and nothing else lies there but the lock."""
     assert data.find("german_credit", data_dir=root).where == root / "german_credit"
-    assert [path.name for path in (root / "german_credit").iterdir()] == [FILE]
+    assert [path.name for path in (root / "german_credit").iterdir()] == [Path(FILE).stem]
     assert [path.name for path in (root / ".parts").iterdir() if path.suffix != ".lock"] == []
 
 
@@ -200,19 +204,14 @@ def test_resume(tmp_path: Path, mirrors: tuple[Mirror, Mirror], fault: Answer, f
     assert_fetched(tmp_path)
     assert mirrors[0].asked == [(f"/{FILE}", None), (f"/{FILE}", REST)]
     mirrors[0].answers = [fault]
-    assert fact in refused(lambda: fetch(tmp_path / "other", mirrors[0], net=impatient(mirrors[0])))
-
-
-def impatient(server: Mirror) -> Net:
-    """One attempt only."""
-    return Net((server.url,), connect_s=2, stall_s=1, attempts=1)
+    assert fact in refused(lambda: fetch(tmp_path / "other", mirrors[0], attempts=1))
 
 
 def test_resume_in_a_later_fetch(tmp_path: Path, mirrors: tuple[Mirror, Mirror]) -> None:
     """A fetch that failed leaves its part, and the next one goes on from there, on another mirror as well."""
     mirrors[0].answers = [broken]
-    refused(lambda: fetch(tmp_path, mirrors[0], net=impatient(mirrors[0])))
-    assert not (tmp_path / "german_credit" / FILE).exists()
+    refused(lambda: fetch(tmp_path, mirrors[0], attempts=1))
+    assert not (tmp_path / "german_credit").exists()
     fetch(tmp_path, mirrors[1])
     assert_fetched(tmp_path)
     assert mirrors[1].asked == [(f"/{FILE}", REST)]
@@ -241,8 +240,8 @@ def test_wrong_part_of_a_file(tmp_path: Path, mirrors: tuple[Mirror, Mirror]) ->
     """A mirror that sends another part than was asked for is not believed."""
     wrong: Answer = lambda handler: handler.head(206, 0, Content_Range="bytes 0-9/10")  # noqa: E731 - one use
     mirrors[0].answers = [broken, wrong]
-    told = refused(lambda: fetch(tmp_path, mirrors[0], net=replace(impatient(mirrors[0]), attempts=2)))
-    assert "sends 'bytes 0-9/10'" in told
+    told = refused(lambda: fetch(tmp_path, mirrors[0], attempts=2))
+    assert "HTTP 206, 'bytes 0-9/10'" in told
     mirrors[0].answers = [broken, wrong, whole]
     fetch(tmp_path / "other", mirrors[0])
     assert_fetched(tmp_path / "other")
@@ -262,18 +261,18 @@ def test_wrong_content(tmp_path: Path, mirrors: tuple[Mirror, Mirror], body: byt
     """What is not the official content is never kept: the next mirror is asked, or the fetch fails."""
     mirrors[0].answers = [partial(whole, body=body)]
     refused(lambda: fetch(tmp_path, mirrors[0]))
-    assert list(tmp_path.rglob(FILE)) == []
+    assert list(tmp_path.rglob("germancredit*")) == []
     fetch(tmp_path, *mirrors)
     assert_fetched(tmp_path)
     assert len(mirrors[0].asked) == 2
 
 
-@pytest.mark.parametrize("flood", [endless, partial(whole, body=bytes(200_000))])
+@pytest.mark.parametrize("flood", [endless, partial(whole, body=bytes(600_000))])
 def test_size_is_bounded(tmp_path: Path, mirrors: tuple[Mirror, Mirror], flood: Answer) -> None:
     """Nothing larger than the file can be is taken, whether its length is said or not."""
     mirrors[0].answers = [flood]
-    assert "more than 100,000 bytes" in refused(lambda: fetch(tmp_path, mirrors[0]))
-    assert list(tmp_path.rglob(FILE)) == []
+    assert "more than 536,084 bytes" in refused(lambda: fetch(tmp_path, mirrors[0]))
+    assert list(tmp_path.rglob("germancredit*")) == []
 
 
 def test_dead_mirror(tmp_path: Path, mirrors: tuple[Mirror, Mirror]) -> None:
@@ -291,7 +290,7 @@ def test_redirect_to_another_address(tmp_path: Path, mirrors: tuple[Mirror, Mirr
     told = refused(lambda: fetch(tmp_path, mirrors[0]))
     assert "leads to an address" in told
     assert mirrors[1].asked == []
-    fetch(tmp_path, mirrors[0], net=Net((mirrors[0].url, mirrors[1].url), attempts=1))
+    fetch(tmp_path, mirrors[0], prefixes=(mirrors[0].url, mirrors[1].url))
     assert_fetched(tmp_path)
 
 
@@ -308,15 +307,14 @@ def test_redirect_from_https_to_http(
     context.load_cert_chain(certificate, key)
     secure.socket = context.wrap_socket(secure.socket, server_side=True)
     secure.scheme = "https"
-    net = replace(download.NET, attempts=1)
-    assert "certificate" in refused(lambda: fetch(tmp_path, secure, net=net))
+    assert "certificate" in refused(lambda: fetch(tmp_path, secure, attempts=1, prefixes=download.PREFIXES))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     secure.answers = [redirect(plain.url + FILE), whole]
-    assert "https://" in refused(lambda: fetch(tmp_path, secure, net=net))
+    assert "https://" in refused(lambda: fetch(tmp_path, secure, attempts=1, prefixes=download.PREFIXES))
     assert plain.asked == []
-    fetch(tmp_path, secure, net=net)
+    fetch(tmp_path, secure, attempts=1, prefixes=download.PREFIXES)
     assert_fetched(tmp_path)
-    assert "https://" in refused(lambda: fetch(tmp_path / "other", plain, net=net))
+    assert "https://" in refused(lambda: fetch(tmp_path / "other", plain, attempts=1, prefixes=download.PREFIXES))
     assert plain.asked == []
 
 
@@ -349,31 +347,28 @@ def test_unwritable_folder(tmp_path: Path, mirrors: tuple[Mirror, Mirror]) -> No
 
 def test_what_cannot_be_fetched() -> None:
     """A set that ships needs no fetch; an unknown one gets the nearest name."""
-    assert "ships with Concord" in refused(lambda: download.fetch("german_credit"))
-    assert "'cifar10'" in refused(lambda: download.fetch("cifar"))
+    assert "ships with Concord" in refused(lambda: download.fetch("german_credit", print))
+    assert "'cifar10'" in refused(lambda: download.fetch("cifar", print))
 
 
 def test_sources() -> None:
     """What does not ship whole has mirrors, all https, with one archive or as many files as the edition."""
     assert sorted([*download.SOURCES, "german_credit"]) == sorted(editions.NAMES)
-    for name, source in download.SOURCES.items():
-        files = editions.official(name).files
-        assert all(mirror.startswith("https://") and mirror.endswith("/") for mirror in source.mirrors)
-        assert len(source.files) == (1 if source.files[0].endswith(".tar.gz") else len(files))
-    assert download.NET.prefixes == ("https://",)
+    for name, (mirrors, remotes) in download.SOURCES.items():
+        assert all(mirror.startswith("https://") and mirror.endswith("/") for mirror in mirrors)
+        assert len(remotes) == (1 if remotes[0].endswith(".tar.gz") else len(editions.official(name).files))
+    assert download.PREFIXES == ("https://",)
 
 
 Member = tuple[str, bytes, bytes, str]  # name, kind, content, link target
 CONTENTS = {"one.bin": bytes(range(256)) * 1000, "two.bin": b"two" * 100_000}
 EDITION = editions.Edition(
-    "cifar10",
+    "german_credit",
     "invented",
-    "cifar10",
     tuple(editions.File(hashlib.sha256(content).hexdigest(), len(content), name) for name, content in CONTENTS.items()),
 )
-GOOD: list[Member] = [
-    (f"{download.ARCHIVE_FOLDER}/{name}", tarfile.REGTYPE, content, "") for name, content in CONTENTS.items()
-]
+TOP = "cifar-10-batches-bin"
+GOOD: list[Member] = [(f"{TOP}/{name}", tarfile.REGTYPE, content, "") for name, content in CONTENTS.items()]
 
 
 def archive(path: Path, members: list[Member]) -> Path:
@@ -386,24 +381,25 @@ def archive(path: Path, members: list[Member]) -> Path:
     return path
 
 
+def unpack(path: Path) -> dict[str, bytes]:
+    """The contents that are taken out of an archive."""
+    return dict(download._contents(path, EDITION.files))
+
+
 def test_archive_members_outside_are_ignored(tmp_path: Path) -> None:
     """Paths that climb, absolute ones, links and devices are not even looked at."""
-    into = tmp_path / "into"
-    into.mkdir()
     name = GOOD[0][0]
     evil = [
         (f"../{EDITION.files[0].name}", tarfile.REGTYPE, b"evil", ""),
         (str(tmp_path / "evil"), tarfile.REGTYPE, b"evil", ""),
-        (f"{download.ARCHIVE_FOLDER}/../../evil", tarfile.REGTYPE, b"evil", ""),
+        (f"{TOP}/../../evil", tarfile.REGTYPE, b"evil", ""),
         (name, tarfile.SYMTYPE, b"", str(tmp_path / "evil")),
         (name, tarfile.LNKTYPE, b"", "/etc/passwd"),
         (name, tarfile.FIFOTYPE, b"", ""),
-        (f"{download.ARCHIVE_FOLDER}/readme.html", tarfile.REGTYPE, b"hello", ""),
+        (f"{TOP}/readme.html", tarfile.REGTYPE, b"hello", ""),
     ]
-    download.unpack(archive(tmp_path / "a.tar.gz", evil + GOOD), edition=EDITION, into=into)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar.gz", "into"]
-    assert sorted(path.name for path in into.iterdir()) == sorted(file.name for file in EDITION.files)
-    assert all(path.is_file() and not path.is_symlink() for path in into.iterdir())
+    assert unpack(archive(tmp_path / "a.tar.gz", evil + GOOD)) == CONTENTS
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
 
 
 @pytest.mark.parametrize(
@@ -419,7 +415,7 @@ def test_archive_members_outside_are_ignored(tmp_path: Path) -> None:
 def test_bad_archives(tmp_path: Path, members: list[Member], fact: str) -> None:
     """Members missing, swapped or far too large."""
     with pytest.raises(data.DamagedError, match=fact):
-        download.unpack(archive(tmp_path / "a.tar.gz", members), edition=EDITION, into=tmp_path)
+        unpack(archive(tmp_path / "a.tar.gz", members))
 
 
 @pytest.mark.parametrize("cut", [0, 100, 1_000])
@@ -428,31 +424,27 @@ def test_truncated_archives(tmp_path: Path, cut: int) -> None:
     path = archive(tmp_path / "a.tar.gz", GOOD)
     path.write_bytes(path.read_bytes()[:cut] or b"<html></html>")
     with pytest.raises(data.DamagedError):
-        download.unpack(path, edition=EDITION, into=tmp_path)
+        unpack(path)
 
 
 def test_fetch_of_an_archive(tmp_path: Path, mirrors: tuple[Mirror, Mirror], monkeypatch: pytest.MonkeyPatch) -> None:
     """A data set that is published as one archive is unpacked into its folder."""
     monkeypatch.setattr(download, "official", lambda _: EDITION)
-    body = archive(tmp_path / "a.tar.gz", GOOD).read_bytes()
-    mirrors[0].answers = [partial(whole, body=body)]
-    source = Source((mirrors[0].url,), ("a.tar.gz",), limit=len(body))
-    net = Net((mirrors[0].url,), attempts=1)
-    folder = download.fetch("cifar10", data_dir=tmp_path / "root", sources={"cifar10": source}, net=net)
+    mirrors[0].answers = [partial(whole, body=archive(tmp_path / "a.tar.gz", GOOD).read_bytes())]
+    folder = fetch(tmp_path / "root", mirrors[0], files=("a.tar.gz",))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == CONTENTS
 
 
 def test_only_what_is_missing_is_fetched(
     tmp_path: Path, mirrors: tuple[Mirror, Mirror], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of several files, those that are there and good are not downloaded again."""
+    """Of several files, those that are there and good are not downloaded again; one in the way is put aside."""
     monkeypatch.setattr(download, "official", lambda _: EDITION)
-    (tmp_path / "cifar10").mkdir()
-    (tmp_path / "cifar10" / "one.bin").write_bytes(CONTENTS["one.bin"])
-    (tmp_path / "cifar10" / "two.bin").write_bytes(b"not two")
+    (tmp_path / "german_credit").mkdir()
+    (tmp_path / "german_credit" / "one.bin").write_bytes(CONTENTS["one.bin"])
+    (tmp_path / "german_credit" / "two.bin").write_bytes(b"not two")
     mirrors[0].answers = [partial(whole, body=CONTENTS["two.bin"])]
-    source = Source((mirrors[0].url,), ("one.bin", "two.bin"), limit=1_000_000)
-    net = Net((mirrors[0].url,), attempts=1)
-    folder = download.fetch("cifar10", data_dir=tmp_path, sources={"cifar10": source}, net=net)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == CONTENTS
+    folder = fetch(tmp_path, mirrors[0], files=("one.bin", "two.bin"))
+    found = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert found == CONTENTS | {"two.bin.damaged": b"not two"}
     assert mirrors[0].asked == [("/two.bin", None)]

@@ -1,28 +1,30 @@
 """The proof must be able to fail: every trap of mutations.py, put back into a backend, is caught and located.
 
 A mutated backend runs in a worker on a private copy of the source; its traces are judged, by the code that judges every run,
-against the reference of the source as it is. All workers that the chosen tests need run in a pool, one to a CPU.
+against the reference of the source as it is. The workers of all chosen tests are begun at once, and run one to a CPU.
 """
 
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from harness import catalog, data, launch, verify
+from harness import catalog, data, launch, proof, verify
 from harness.records import Proof
+from harness.spec import Arrays
 from harness.workplace import Workplace
 from tests.mutations import MUTATIONS, Edit, Mutation
 
 BACKENDS = catalog.frameworks()
 TASKS = tuple(dict.fromkeys(mutation.task for mutation in MUTATIONS))
 AT_LEAST = 7  # mutations a backend
-Said = list[str]
+SOURCE = ("harness", "backends", "suites")
 
 
 def installed(backend: str) -> bool:
@@ -32,8 +34,12 @@ def installed(backend: str) -> bool:
 
 def needing(backend: str) -> tuple[pytest.MarkDecorator, ...]:
     """The marks of a test that needs the framework."""
-    skip = pytest.mark.skipif(not installed(backend), reason=f"{backend} is not installed")
-    return pytest.mark.frameworks, skip
+    return pytest.mark.frameworks, pytest.mark.skipif(not installed(backend), reason=f"{backend} is not installed")
+
+
+def label(mutation: Mutation) -> str:
+    """The mutation's name among all."""
+    return f"{mutation.backend}: {mutation.name}"
 
 
 def mutated(edits: Iterable[Edit], folder: Path) -> dict[Path, str]:
@@ -55,67 +61,97 @@ def exhibit(task: str) -> verify.Exhibit:
     return verify.exhibit(spec, data.find(spec.data.name, data_dir=data.SAMPLES).arrays, 0)
 
 
+@dataclass(frozen=True)
+class Case:
+    """What one worker is to compute: the tasks of one backend, with these edits, in these precisions."""
+
+    backend: str
+    tasks: tuple[str, ...]
+    precisions: tuple[str, ...] = verify.PRECISIONS
+    edits: tuple[Edit, ...] = ()
+
+    @property
+    def mode(self) -> str:
+        """The backend's first."""
+        return catalog.backend(self.backend).MODES[0]
+
+
 class Court:
-    """Runs what is to be judged, each job in a worker of its own."""
+    """Tries cases, each in a worker of its own."""
 
-    def __init__(self, pool: ThreadPoolExecutor, scratch: Path, tasks: Iterable[str]) -> None:
-        """The reference's traces are the first jobs, so that no other waits for one that has no thread."""
-        self.pool, self.scratch = pool, scratch
-        self.workplace = Workplace(scratch)
-        self.jobs: dict[str, Future[list[Proof]]] = {}
-        name = catalog.reference()
-        self.witnesses = {task: pool.submit(self.traces, name, (task,), (), f"reference-{task}") for task in tasks}
+    def __init__(self, pool: ThreadPoolExecutor, workplace: Workplace, tasks: Iterable[str]) -> None:
+        """The reference is the first to be traced, so that no case waits for one that has no thread."""
+        self.pool, self.workplace = pool, workplace
+        witness = Case(catalog.reference(), tuple(tasks))
+        self.witness = pool.submit(self.subjects, witness, workplace.scratch / "reference")
+        self.trials: dict[str, Future[list[Proof]]] = {}
 
-    def summon(self, name: str, backend: str, tasks: tuple[str, ...], edits: tuple[Edit, ...]) -> None:
-        """Begin a job."""
-        self.jobs[name] = self.pool.submit(self.judged, backend, tasks, edits, f"job-{len(self.jobs)}")
+    def open(self, name: str, case: Case) -> None:
+        """Begin a trial."""
+        self.trials[name] = self.pool.submit(self.judged, case, self.workplace.scratch / f"case-{len(self.trials)}")
 
-    def judged(self, backend: str, tasks: tuple[str, ...], edits: tuple[Edit, ...], folder: str) -> list[Proof]:
-        """The proof of a backend with these edits, in the order in which the proof looks."""
-        found, rows = self.traces(backend, tasks, edits, folder), []
-        for task in tasks:
-            chosen = {name: catalog.backend(name).MODES[:1] for name in (catalog.reference(), backend)}
-            rows += verify.judge_task(exhibit(task), found | self.witnesses[task].result(), chosen)
+    def judged(self, case: Case, root: Path) -> list[Proof]:
+        """The proof of a case, in the order in which the proof looks; without float32 traces, its float64 part."""
+        subjects, rows = self.subjects(case, root), []
+        for task, subject in subjects.items():
+            ex, reference = exhibit(task), self.witness.result()[task]
+            if case.precisions == verify.PRECISIONS:
+                rows += proof.judge(ex.spec, ex.task, reference, [subject], ex.weights)
+            else:
+                rows += proof.round_trip(ex.task, subject, ex.weights)
+                rows += proof.float64(ex.spec, ex.task, subject, reference)
         return rows
 
-    def traces(self, backend: str, tasks: tuple[str, ...], edits: tuple[Edit, ...], folder: str) -> verify.Traces:
-        """What a worker on a copy of the source, with these edits, computes in the backend's first mode."""
-        root, mode = self.scratch / folder, catalog.backend(backend).MODES[0]
-        for part in ("harness", "backends", "suites"):
+    def subjects(self, case: Case, root: Path) -> dict[str, proof.Subject]:
+        """The traces of a worker on a copy of the source, by task."""
+        for part in SOURCE:
             unwanted = shutil.ignore_patterns("__pycache__", "samples")
             shutil.copytree(catalog.ROOT / part, root / part, ignore=unwanted)
-        for path, source in mutated(edits, root / "backends" / backend).items():
+        for path, source in mutated(case.edits, root / "backends" / case.backend).items():
             path.write_text(source, encoding="utf-8")
-        said: Said = []
+        scratch = root / "scratch"
         with (
             self.workplace.cpu() as cpu,
-            launch.Worker(backend, scratch=root / "scratch", cpus=[cpu], root=root) as worker,
+            launch.Worker(case.backend, scratch=scratch, cpus=[cpu], root=root) as worker,
         ):
-            return {(exhibit(t).task, backend, mode): verify.ask(worker, exhibit(t), mode, said.append) for t in tasks}
+            return {
+                task: proof.Subject(
+                    case.backend, case.mode, {p: traced(worker, task, case.mode, p) for p in case.precisions}
+                )
+                for task in case.tasks
+            }
+
+
+def traced(worker: launch.Worker, task: str, mode: str, precision: str) -> Arrays:
+    """One trace, asked for as `concord verify` does."""
+    ex = exhibit(task)
+    message = {"op": "trace", "task": ex.task, "mode": mode, "precision": precision, "lrs": ex.lrs}
+    weights = launch.weights_message(ex.weights)
+    return worker.ask(message | {"tensors": precision == "float64"}, weights | ex.arrays)[1]
 
 
 @pytest.fixture(scope="session")
 def court(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
-    """A court with the jobs of all chosen tests under way."""
-    items = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
-    mutations = [m for item in items if (m := item.callspec.params.get("mutation")) and installed(m.backend)]
-    controls = [b for item in items if (b := item.callspec.params.get("sound")) and installed(b)]
-    pool = ThreadPoolExecutor(len(Workplace(Path()).cpus))
+    """A court with the cases of all chosen tests under way."""
+    chosen = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    sound = [params["sound"] for params in chosen if "sound" in params and installed(params["sound"])]
+    mutations = [params["mutation"] for params in chosen if "mutation" in params]
+    mutations = [mutation for mutation in mutations if installed(mutation.backend)]
+    workplace = Workplace(tmp_path_factory.mktemp("court"))
+    pool = ThreadPoolExecutor(len(workplace.cpus))
     try:
-        tasks = TASKS if controls else sorted({mutation.task for mutation in mutations})
-        sitting = Court(pool, tmp_path_factory.mktemp("court"), tasks)
-        for backend in controls:
-            sitting.summon(backend, backend, TASKS, ())
+        tasks = [task for task in TASKS if sound or task in {mutation.task for mutation in mutations}]
+        for task in tasks:
+            exhibit(task)  # here, since an error of the data is not one of every case
+        sitting = Court(pool, workplace, tasks)
+        for backend in sound:
+            sitting.open(backend, Case(backend, TASKS))
         for m in mutations:
-            sitting.summon(label(m), m.backend, (m.task,), m.edits)
+            precisions = verify.PRECISIONS if m.precision == "float32" else ("float64",)
+            sitting.open(label(m), Case(m.backend, (m.task,), precisions, m.edits))
         yield sitting
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def label(mutation: Mutation) -> str:
-    """The mutation's name among all."""
-    return f"{mutation.backend}: {mutation.name}"
 
 
 def test_table_covers_every_framework():
@@ -128,23 +164,22 @@ def test_table_covers_every_framework():
 def test_mutation_fits_the_source(edited: Mutation):
     """Each edit has exactly one place, and what it makes is Python: a refactoring cannot silently disable a mutation."""
     for path, source in mutated(edited.edits, catalog.ROOT / "backends" / edited.backend).items():
-        assert source != path.read_text(encoding="utf-8")
         compile(source, path.name, "exec")
 
 
 @pytest.mark.parametrize("sound", [pytest.param(b, marks=needing(b)) for b in BACKENDS])
 def test_unmutated_backend_is_proven(sound: str, court: Court):
     """The control: the same machinery, without an edit, proves the backend on every task."""
-    rows = court.jobs[sound].result()
-    assert {row.task for row in rows} == {catalog.key(catalog.task(task)) for task in TASKS}
+    rows = court.trials[sound].result()
+    assert {row.task for row in rows} == {exhibit(task).task for task in TASKS}
     assert [row for row in rows if row.verdict != "proven"] == []
 
 
 @pytest.mark.parametrize("mutation", [pytest.param(m, id=label(m), marks=needing(m.backend)) for m in MUTATIONS])
 def test_mutation_is_caught(mutation: Mutation, court: Court, record_property):
     """The proof fails, and its first failed row is at the place where the mutation is first seen."""
-    record_property("mutation", label(mutation))  # conftest.py prints the score
-    failed = [row for row in court.jobs[label(mutation)].result() if row.verdict == "failed"]
+    record_property("mutation", label(mutation))  # for the score that conftest.py prints
+    failed = [row for row in court.trials[label(mutation)].result() if row.verdict == "failed"]
     assert failed, "the mutation survives: the proof has a hole"
     first = failed[0]
     assert (first.precision, first.level, first.where) == (mutation.precision, mutation.level, mutation.where)

@@ -148,9 +148,9 @@ def test_the_interval_is_the_t_interval_on_generation_medians():
 def test_smallest_visible_difference():
     """1.24 half-widths at five generations, 1.30 at ten (80 % power)."""
     for generations, factor in ((5, 1.24), (10, 1.30)):
-        found = Ratio(1.0, math.exp(-0.1), math.exp(0.1), generations, 25, 3).detectable
+        found = Ratio(1.0, math.exp(-0.1), math.exp(0.1), 25, generations, 3).detectable
         assert math.log1p(found) / 0.1 == pytest.approx(factor, abs=0.006)
-    assert Ratio(1.0, None, None, 1, 5, 3).detectable is None
+    assert Ratio(1.0, None, None, 5, 1, 3).detectable is None
 
 
 @given(PAIRED)
@@ -158,7 +158,7 @@ def test_the_ratio_the_other_way_round_is_the_reciprocal(both):
     """A/B = 1/(B/A), ends of the interval included."""
     a, b = ({key: pair[side] for key, pair in both.items()} for side in (0, 1))
     one, other = stats.paired(a, b, pairs=3), stats.paired(b, a, pairs=3)
-    assert one.point == pytest.approx(1 / other.point)
+    assert one.value == pytest.approx(1 / other.value)
     if one.low is not None and one.high < 1e300:
         assert one.low == pytest.approx(1 / other.high, rel=1e-6)
 
@@ -178,13 +178,13 @@ def test_a_faster_machine_changes_no_ratio(both, speed):
     """Only the ratio of times counts."""
     a, b = ({key: pair[side] for key, pair in both.items()} for side in (0, 1))
     scaled = [{key: value * speed for key, value in side.items()} for side in (a, b)]
-    assert stats.paired(*scaled).point == pytest.approx(stats.paired(a, b).point)
+    assert stats.paired(*scaled).value == pytest.approx(stats.paired(a, b).value)
 
 
 def test_only_rounds_that_both_have_are_paired():
     """And without any there is no ratio."""
     found = stats.paired({(0, 0): 1.0, (0, 1): 1.0}, {(0, 1): 3.0, (1, 0): 5.0})
-    assert (found.point, found.rounds, found.low) == (pytest.approx(3.0), 1, None)
+    assert (found.value, found.n, found.low) == (pytest.approx(3.0), 1, None)
     assert stats.paired({(0, 0): 1.0}, {(1, 0): 1.0}) is None
 
 
@@ -216,7 +216,7 @@ def test_a_real_difference_is_found():
 
 def ratio(low, high, generations=5):
     """A ratio with that interval."""
-    return Ratio(math.sqrt(low * high), low, high, generations, 25, 1)
+    return Ratio(math.sqrt(low * high), low, high, 25, generations, 1)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def ratio(low, high, generations=5):
         (ratio(0.5, 0.97), "faster"),
         (ratio(0.9, 1.1), "undecided"),
         (ratio(1.5, 1.6, generations=4), "indicative"),
-        (Ratio(2.0, None, None, 1, 5, 1), "indicative"),
+        (Ratio(2.0, None, None, 5, 1, 1), "indicative"),
     ],
 )
 def test_verdicts(found, expected):
@@ -290,7 +290,7 @@ def test_what_is_not_proven_is_compared_but_not_ranked():
     """The stock mode: its ratio to the best is worth knowing."""
     found = contest(["not proven", "proven", "proven"])
     stock = next(cell for cell in found.blocks if cell.backend == "torch")
-    assert found.ratios[found.best, stock].point == pytest.approx(0.5, rel=0.02)
+    assert found.ratios[found.best, stock].value == pytest.approx(0.5, rel=0.02)
     assert places(found) == {"tensorflow": "1", "jax": "2"}
 
 

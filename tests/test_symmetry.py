@@ -80,8 +80,14 @@ def shared(some: list[str], others: list[str]) -> list[str]:
 
 def attributes(kind: ast.ClassDef) -> list[str]:
     """The attributes that ``__init__`` sets, in its order."""
-    stores = [n for n in ast.walk(functions(kind)["__init__"]) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)]
-    found = [n.attr for n in sorted(stores, key=lambda n: n.lineno) if isinstance(n.value, ast.Name) and n.value.id == "self"]
+    stores = [
+        n
+        for n in ast.walk(functions(kind)["__init__"])
+        if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)
+    ]
+    found = [
+        n.attr for n in sorted(stores, key=lambda n: n.lineno) if isinstance(n.value, ast.Name) and n.value.id == "self"
+    ]
     return list(dict.fromkeys(found))
 
 
@@ -223,7 +229,11 @@ def heads(tensors: tuple[ParamSpec, ...] | list[ParamSpec], at: int = 0) -> list
 
 def test_the_harness_loads_no_framework() -> None:
     """Not one of its modules, and no door of a backend, imports one: only what a worker is told to start does."""
-    files = [*(ROOT / "harness").rglob("*.py"), *(ROOT / "suites").rglob("*.py"), *(ROOT / "backends").glob("*/__init__.py")]
+    files = [
+        *(ROOT / "harness").rglob("*.py"),
+        *(ROOT / "suites").rglob("*.py"),
+        *(ROOT / "backends").glob("*/__init__.py"),
+    ]
     modules = sorted(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in files)
     assert "harness.worker" in modules
     wanted = [name for name in modules if not name.endswith("__main__")]
@@ -244,11 +254,17 @@ def test_backends_never_import_each_other(backend: str) -> None:
             assert parts[0] != "harness" or parts[1] in seen, f"{path.name} imports {name}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "harness").rglob("*.py")) + sorted((ROOT / "backends").rglob("*.py")), ids=str)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "harness").rglob("*.py")) + sorted((ROOT / "backends").rglob("*.py")), ids=str
+)
 def test_one_file_reads_the_clock(path: Path) -> None:
     """harness/measure.py, and no other."""
     module = parsed(path)
-    used = [n.attr for n in ast.walk(module) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == "time"]
+    used = [
+        n.attr
+        for n in ast.walk(module)
+        if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == "time"
+    ]
     taken = [name.removeprefix("time.") for name in imported(module) if name.startswith("time.")]
     clocks = [name for name in used + taken if name.removesuffix("_ns") in CLOCKS or name in CLOCKS]
     assert bool(clocks) == (path.relative_to(ROOT) == Path("harness/measure.py")), clocks

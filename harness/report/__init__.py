@@ -4,11 +4,17 @@ from pathlib import Path
 
 
 def build(run_dir: Path) -> Path:
-    """Write the CSV files and report.html into the run's folder; the page's path."""
+    """Write the CSV files (UTF-8, one header row, full precision) and report.html into the run's folder; the page's path."""
     from harness import records
-    from harness.report import csvs, html
-    from harness.report.tables import find
+    from harness.report import html, tables
 
-    findings = find(records.read(run_dir))
-    csvs.write(findings)
-    return csvs.replace(run_dir / "report.html", html.render(findings))
+    run = records.read(run_dir)
+    found = tables.find(run)
+    frames = {"summary": found.summary, "pairs": tables.pairs(found)}
+    frames |= {"trials": tables.trials(run), "losses": tables.losses(run)}
+    texts = {f"{name}.csv": frame.to_csv(index=False, lineterminator="\n") for name, frame in frames.items()}
+    for name, text in {**texts, "report.html": html.render(found)}.items():
+        draft = run_dir / f"{name}.part"  # whoever reads sees the old file or the new one, whole
+        draft.write_text(text, encoding="utf-8", newline="")
+        draft.replace(run_dir / name)
+    return run_dir / "report.html"

@@ -6,34 +6,31 @@ A backend has one colour (Okabe-Ito) and one marker everywhere; a mode is told b
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 import matplotlib.style
 import numpy as np
-from matplotlib.axes import Axes
+import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from harness import stats
-from harness.records import Cell
-from harness.report.words import digits, listed, name, plural, sized, time_unit
+from harness.records import Cell, Trial
+from harness.report.tables import Findings
+from harness.report.words import digits, listed, name, plural, sized, terms, time_unit
 from harness.stats import MARGIN, TIE_BAND, Contest, Proven
 
 INK = "#010203"  # stands for currentColor until the SVG is text
-COLOURS = {"torch": "#d55e00", "tensorflow": "#0072b2", "jax": "#009e73", "numpy": INK}
-SPARE = ("#cc79a7", "#e69f00", "#56b4e9", "#a08600")  # for backends that came later
-MARKERS = {"torch": "o", "tensorflow": "s", "jax": "^", "numpy": "D"}
-SPARE_MARKERS = ("v", "P", "X", "p")
+LOOKS = {"torch": ("#d55e00", "o"), "tensorflow": ("#0072b2", "s"), "jax": ("#009e73", "^"), "numpy": (INK, "D")}
+SPARE = (("#cc79a7", "v"), ("#e69f00", "P"), ("#56b4e9", "X"), ("#a08600", "p"))  # for backends that came later
 FILLS = ("full", "none", "left", "top", "bottom", "right")
 POINTS = 300  # most points a loss curve is drawn with
-NICE = tuple(
-    b * t for b in (1, 2, 5, 3, 1.5, 1.2, 1.1, 1.3, 7, 1.05) for t in (1, 10, 0.1, 100, 0.01, 1000)
-)  # best first
+PHASES = {"train": ("training step", "step"), "predict": ("prediction", "batch")}
 STYLE: dict[str, Any] = {
+    "figure.figsize": (6.0, 3.2),
+    "figure.constrained_layout.use": True,
     "svg.fonttype": "none",
     "svg.hashsalt": "concord",
     "text.parse_math": False,  # names come from outside: a dollar sign is a dollar sign
@@ -43,260 +40,186 @@ STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "grid.linewidth": 0.5,
     "grid.alpha": 0.2,
-    "font.size": 10.0,
-    "axes.titlesize": 10.0,
     "legend.frameon": False,
-    "legend.handlelength": 2.5,
-    **dict.fromkeys(("grid.color", "text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor"), INK),
-    **dict.fromkeys(("xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(
+        ("grid.color", "text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
+    ),
 }
+Looks = Mapping[Cell, Mapping[str, Any]]  # how a cell is drawn, in every plot: matplotlib's keywords
+Drawn = tuple[Any, str]  # a figure, and what it shows in a sentence, for those who do not see it
 
 
-@dataclass(frozen=True)
-class Look:
-    """How one cell is drawn, in every plot."""
-
-    label: str
-    color: str
-    marker: str
-    fillstyle: str
-
-    def line(self, layer: int = 0, **more: Any) -> dict[str, Any]:
-        """The keywords of a line with markers; ``layer`` counts the lines above it, which are thinner."""
-        size = {"linewidth": 1.2 + 1.6 * layer, "markersize": 5 + 2.5 * layer}
-        return {**self.dots(), "linestyle": "-", **size, **more}
-
-    def dots(self) -> dict[str, Any]:
-        """The keywords of markers without a line."""
-        look = {"color": self.color, "marker": self.marker, "fillstyle": self.fillstyle}
-        return {**look, "linestyle": "none", "label": self.label}
+def looks(proofs: Mapping[Cell, Proven]) -> Looks:
+    """The look of every cell of a run; a backend this file does not know gets the next spare one, by name."""
+    others = sorted({cell.backend for cell in proofs} - LOOKS.keys())
+    known = LOOKS | {backend: SPARE[number % len(SPARE)] for number, backend in enumerate(others)}
+    found = {}
+    for cell, proof in proofs.items():
+        color, marker = known[cell.backend]
+        modes = sorted({other.mode for other in proofs if other.backend == cell.backend})
+        label = name(cell) + (" (proof failed)" if proof.state == "failed" else "")
+        fill = FILLS[modes.index(cell.mode) % len(FILLS)]
+        found[cell] = {"color": color, "marker": marker, "fillstyle": fill, "label": label}
+    return found
 
 
-@dataclass(frozen=True)
-class Chart:
-    """A finished plot: its SVG, and the same in a sentence, for those who do not see it."""
-
-    svg: str
-    says: str
-
-
-def looks(proofs: Mapping[Cell, Proven]) -> dict[Cell, Look]:
-    """The look of every cell of a run; a backend this file does not know gets the next spare colour, by name."""
-    ordered = sorted(proofs, key=lambda cell: (cell.backend, cell.mode))
-    others = sorted({cell.backend for cell in ordered} - COLOURS.keys())
-    modes = {b: sorted({c.mode for c in ordered if c.backend == b}) for b in {c.backend for c in ordered}}
-
-    def look(cell: Cell) -> Look:
-        spare = others.index(cell.backend) % len(SPARE) if cell.backend in others else 0
-        color, marker = (
-            COLOURS.get(cell.backend, SPARE[spare]),
-            MARKERS.get(cell.backend, SPARE_MARKERS[spare]),
-        )
-        fill = FILLS[modes[cell.backend].index(cell.mode) % len(FILLS)]
-        failed = " (proof failed)" if proofs[cell].state == "failed" else ""
-        return Look(name(cell) + failed, color, marker, fill)
-
-    return {cell: look(cell) for cell in ordered}
+@matplotlib.style.context(["default", STYLE])  # whatever the user's matplotlibrc says
+def plots(findings: Findings, task: str, ident: str) -> dict[str, tuple[str, str]]:
+    """Every plot of a task by its caption: its SVG, and the same in words. ``ident`` makes the ids unique."""
+    styles, fits, goal = looks(findings.proofs), _fits(findings, task), findings.goal(task)
+    drawn: dict[str, Drawn] = {}
+    if losses := {cell: trial.losses for cell, trial in fits.items() if trial.losses}:
+        drawn["Loss curves"] = _losses(losses, styles)
+    if curves := {cell: points for cell, trial in fits.items() if (points := _epochs(trial, goal["metric"]))}:
+        drawn["Quality over epochs"] = _quality(curves, styles, goal=goal)
+    for phase, (called, _) in PHASES.items():
+        contests = findings.contests_of(task, phase)
+        for contest in contests:
+            caption = f"Time of a {called}" + (terms(contest) if len(contests) > 1 else "")
+            if any(a == contest.best for a, _ in contest.ratios):
+                drawn[f"{caption}: ratios"] = _ratios(contest, styles)
+            drawn[f"{caption}: every sample"] = _samples(contest, styles)
+    return {
+        caption: (_svg(figure, f"{ident}-{number}", title=f"{caption}, {task}", says=says), says)
+        for number, (caption, (figure, says)) in enumerate(drawn.items())
+    }
 
 
-@contextmanager
-def canvas(height: float, rows: Sequence[float] = (1,)) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A figure 6 inches wide with axes one above the other, in this page's style whatever the user's matplotlibrc."""
-    with matplotlib.style.context(["default", STYLE]):
-        figure = Figure(figsize=(6.0, height), layout="constrained")
-        axes = figure.subplots(len(rows), 1, sharex=True, squeeze=False, height_ratios=list(rows))
-        yield figure, list(axes[:, 0])
+def _fits(findings: Findings, task: str) -> dict[Cell, Trial]:
+    """The first training of each cell that ended well, the proven ones first."""
+    fits = {t.cell: t for t in reversed(findings.run.trials) if (t.phase, t.status, t.cell.task) == ("fit", "ok", task)}
+    return dict(sorted(fits.items(), key=lambda fit: (findings.proofs[fit[0]].state != "proven", name(fit[0]))))
 
 
-def chart(figure: Figure, ident: str, title: str, says: str) -> Chart:
-    """The figure as SVG to be put into a page: call inside ``canvas``."""
+def _epochs(trial: Trial, metric: str) -> list[tuple[float, float]]:
+    """(epoch, figure) of the first figure whose name ends with the metric: test_accuracy, val_auc."""
+    figure = next((key for epoch in trial.epochs for key in epoch if metric and key.endswith(metric)), "")
+    return [(epoch["epoch"], epoch[figure]) for epoch in trial.epochs if figure in epoch]
+
+
+def _losses(curves: Mapping[Cell, Sequence[float]], styles: Looks) -> Drawn:
+    """Training loss of all cells over each other, and below how far each is from the first one, on a log axis."""
+    first, *others = curves
+    losses = pd.DataFrame({cell: pd.Series(values, dtype=float) for cell, values in curves.items()})
+    gaps = losses[others].sub(losses[first], axis=0).abs()
+    width = -(-len(losses) // POINTS)  # steps a drawn point stands for; five times as many in the lower plot
+    means = losses.groupby(losses.index // width * width).mean()
+    largest = gaps.groupby(gaps.index // (5 * width) * (5 * width)).max().replace(0, np.nan)
+    heights = (3, 2) if others else (3,)
+    figure = Figure(figsize=(6.0, 4.6 if others else 3.0))
+    axes = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    for number, cell in enumerate(curves):
+        marks = (len(means) * number // (8 * len(curves)), max(len(means) // 8, 1))  # no two curves on one step
+        line = _line(styles[cell], len(others) - number) | {"markersize": 6, "markevery": marks}
+        axes[0].plot(means.index, means[cell], **line)
+    every = max(len(largest) // 8, 1)
+    for cell in others:
+        axes[1].plot(largest.index, largest[cell], **_line(styles[cell], 0) | {"label": "_", "markevery": every})
+    if others:
+        axes[1].set(yscale="log", ylabel=f"|difference|\nto {name(first)}")
+        axes[1].yaxis.set_major_formatter(StrMethodFormatter("{x:.0e}"))
+        axes[1].yaxis.set_minor_formatter(NullFormatter())
+    axes[-1].set_xlabel("training step")
+    figure.legend(loc="outside upper left", ncols=3)
+    most = {cell: gaps[cell].max() for cell in others}
+    far = [f"{name(c)} by up to {digits(gap, 2)} (step {gaps[c].idxmax()})" for c, gap in most.items() if gap > 0]
+    says = f"Training loss over {plural(len(losses), 'step')}. "
+    says += f"From {name(first)} differ: {listed(far)}; no line where they do not." if far else ""
+    says += f" Drawn: means of {width} steps; below, the largest difference in {5 * width}." if width > 1 else ""
+    return figure, says
+
+
+def _quality(curves: Mapping[Cell, Sequence[tuple[float, float]]], styles: Looks, *, goal: Mapping[str, Any]) -> Drawn:
+    """The task's metric over epochs, (epoch, value) by cell; what was published is on the whole data, and so labelled."""
+    axes = Figure().subplots()
+    for number, (cell, points) in enumerate(curves.items()):
+        axes.plot(*zip(*points, strict=True), **_line(styles[cell], len(curves) - 1 - number))
+    note = " on the whole data" if any("sample" in cell.data for cell in curves) else ""
+    lines = {f"{k}{note}": goal[k] for k in ("target", "published") if isinstance(goal.get(k), int | float)}
+    for number, (label, value) in enumerate(lines.items()):
+        axes.axhline(value, color=INK, linewidth=1, linestyle=("--", ":")[number])
+        side = "bottom" if value == max(lines.values()) else "top"
+        axes.annotate(f"{label} {value:g}", (0.01, value), xycoords=("axes fraction", "data"), va=side)
+    axes.set(xlabel="epoch", ylabel=goal["metric"])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.margins(y=0.12)
+    axes.figure.legend(loc="outside upper left", ncols=3)
+    last = "; ".join(f"{name(cell)} {digits(points[-1][1], 4)}" for cell, points in curves.items())
+    return axes.figure, f"{goal['metric']} after the last epoch: {last}."
+
+
+def _ratios(contest: Contest, styles: Looks) -> Drawn:
+    """Ratios to the best with their simultaneous intervals and the tie band, on a log axis; who is not ranked says so."""
+    pairs = sorted(contest.ratios.items(), key=lambda pair: pair[1].value)
+    found = {b: ratio for (a, b), ratio in pairs if a == contest.best}
+    labels = [name(b) + ("" if b in contest.ranks or contest.refusal else " (not ranked)") for b in found]
+    best = name(contest.best) if contest.best else ""
+    axes = Figure(figsize=(6.0, 1.15 + 0.34 * len(found))).subplots()
+    axes.axvspan(1 / (1 + TIE_BAND), 1 + TIE_BAND, color=INK, alpha=0.1, linewidth=0)
+    axes.axvline(1, color=INK, linewidth=1)
+    ends = [0.93, 1.08]
+    for height, (cell, ratio) in enumerate(found.items()):
+        interval = (ratio.low or ratio.value, ratio.high or ratio.value)
+        ends += [*interval, ratio.value]
+        axes.plot(interval, (height, height), color=styles[cell]["color"], linewidth=2)
+        axes.plot(ratio.value, height, **styles[cell], linestyle="none", markersize=8)
+    axes.set(xscale="log", xlim=(min(ends) / 1.02, max(ends) * 1.04), ylim=(len(found) - 0.5, -0.5))
+    axes.set_yticks(range(len(found)), labels)
+    axes.set_xlabel(f"time relative to {best} (shaded: a tie, within {TIE_BAND:.0%})")
+    axes.grid(visible=False, axis="y")
+    _plain(axes.xaxis, "{x:g}x")
+    told = "; ".join(f"{label} {sized(ratio)}" for label, ratio in zip(labels, found.values(), strict=True))
+    return axes.figure, f"Time relative to {best}: {told}. Below {MARGIN} nothing is called slower."
+
+
+def _samples(contest: Contest, styles: Looks) -> Drawn:
+    """Every sample by generation and round, so that drift shows; each generation is one fresh process."""
+    found = {cell: stats.samples(blocks) for cell, blocks in contest.blocks.items()}
+    values = [value for times in found.values() for value in times.values()]
+    factor, unit = time_unit(values)
+    rounds = 1 + max(round_ for times in found.values() for _, round_ in times)
+    axes = Figure().subplots()
+    for number, (cell, times) in enumerate(found.items()):
+        shift = (number + 0.5) / len(found)  # no two cells on one spot
+        x = [generation + 0.6 + 0.8 * (round_ + shift) / rounds for generation, round_ in times]
+        axes.plot(x, [value * factor for value in times.values()], **styles[cell], linestyle="none", markersize=5)
+    if max(values) > 4 * min(values):
+        axes.set_yscale("log")
+        _plain(axes.yaxis, "{x:g}")
+    else:
+        axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("generation (fresh processes), its rounds from left to right")
+    axes.set_ylabel(f"{unit} a {PHASES[contest.phase][1]}")
+    axes.grid(visible=False, axis="x")
+    axes.figure.legend(loc="outside upper left", ncols=3)
+    ends = {cell: (min(times.values()) * factor, max(times.values()) * factor) for cell, times in found.items()}
+    told = "; ".join(f"{name(cell)} {digits(low)} to {digits(high)} {unit}" for cell, (low, high) in ends.items())
+    return axes.figure, f"{len(values)} samples: {told}."
+
+
+def _line(look: Mapping[str, Any], layer: int) -> dict[str, Any]:
+    """The keywords of a line with markers; ``layer`` counts the lines above it, which are thinner."""
+    return {**look, "linestyle": "-", "linewidth": 1.2 + 1.6 * layer, "markersize": 5 + 2.5 * layer}
+
+
+def _plain(axis: Any, form: str) -> None:
+    """A log axis with ticks in plain digits."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]) if high < 5 * low else LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(StrMethodFormatter(form))
+
+
+def _svg(figure: Any, ident: str, *, title: str, says: str) -> str:
+    """SVG text fit for a page: own ids, title and description, page colours and font, nothing that points elsewhere."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return Chart(inline(buffer.getvalue(), ident, title, says), says)
-
-
-def inline(svg: str, ident: str, title: str, says: str) -> str:
-    """SVG text fit for a page: own ids, title and description, page colours and font, nothing that points elsewhere."""
-    body = re.sub(
-        r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", svg[svg.index("<svg") :], flags=re.DOTALL
-    )
-    body = re.sub(r' xmlns(:xlink)?="[^"]*"', "", body).replace("xlink:href=", "href=")
-    body = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{ident}-", body)
-    body = re.sub(r" font-family: [^;\"]*;", "", body)
-    body = body.replace(INK, "currentColor")
-    box = re.search(r'viewBox="[^"]*"', body)
-    head = f'<svg {box.group() if box else ""} role="img" aria-labelledby="{ident}-title {ident}-desc">'
+    body = buffer.getvalue().partition("<svg")[2]
+    body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.DOTALL)
+    body = re.sub(r' xmlns(:xlink)?="[^"]*"| font-family: [^;"]*;', "", body).replace("xlink:href=", "href=")
+    body = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{ident}-", body).replace(INK, "currentColor")
+    width, height = figure.get_size_inches() * 72
+    head = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-labelledby="{ident}-title {ident}-desc">'
     words = f'<title id="{ident}-title">{escape(title)}</title><desc id="{ident}-desc">{escape(says)}</desc>'
-    return head + words + body[body.index(">") + 1 :].strip()
-
-
-def legend(figure: Figure, axes: Axes) -> None:
-    """One legend above all axes."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=min(len(labels), 3))
-
-
-def plain(axis: Any, low: float, high: float, *, suffix: str = "") -> None:
-    """A log axis with round ticks in plain digits, as many as have room."""
-    kept: list[float] = []
-    for tick in NICE:
-        if low <= tick <= high and all(abs(np.log(tick / other)) > np.log(high / low) / 7 for other in kept):
-            kept.append(tick)
-    axis.set_ticks(kept)
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{suffix}"))
-
-
-def thin(values: np.ndarray, reduce: np.ufunc, points: int) -> tuple[np.ndarray, np.ndarray]:
-    """At most ``points`` (step, value): runs of equal length, each reduced to one value at its first step."""
-    width = -(-len(values) // points)
-    starts = np.arange(0, len(values), width)
-    reduced = reduce.reduceat(values, starts)
-    return starts, reduced / np.diff([*starts, len(values)]) if reduce is np.add else reduced
-
-
-def loss_curves(
-    curves: Mapping[Cell, Sequence[float]], styles: Mapping[Cell, Look], *, ident: str, title: str
-) -> Chart:
-    """Training loss of all cells over each other, and below how far each is from the first one, on a log axis."""
-    found = {cell: np.array(values, float) for cell, values in curves.items()}
-    first, *others = found
-    gaps = {cell: gap(found[first], found[cell]) for cell in others}
-    with canvas(4.6 if others else 3.0, (3, 2) if others else (1,)) as (figure, axes):
-        for number, (cell, values) in enumerate(found.items()):
-            steps, means = thin(values, np.add, POINTS)
-            marks = (
-                len(steps) * number // (8 * len(found)),
-                max(len(steps) // 8, 1),
-            )  # no two curves on one step
-            style = styles[cell].line(len(found) - 1 - number, markevery=marks)
-            axes[0].plot(steps, means, **style | {"markersize": 6})
-        for cell, values in gaps.items():
-            steps, largest = thin(values, np.maximum, POINTS // 5)
-            axes[1].plot(
-                steps,
-                np.where(largest > 0, largest, np.nan),
-                **styles[cell].line(markevery=max(len(steps) // 8, 1)),
-            )
-        if others:
-            axes[1].set(yscale="log", ylabel=f"|difference|\nto {name(first)}")
-            axes[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
-            axes[1].yaxis.set_minor_formatter(NullFormatter())
-        axes[-1].set_xlabel("training step")
-        legend(figure, axes[0])
-        return chart(figure, ident, title, loss_words(first, gaps, len(found[first])))
-
-
-def gap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """|a - b| over the steps both have."""
-    count = min(len(a), len(b))
-    return np.asarray(np.abs(a[:count] - b[:count]))
-
-
-def loss_words(first: Cell, gaps: Mapping[Cell, np.ndarray], steps: int) -> str:
-    """What the loss curves show."""
-    width = -(-steps // POINTS)
-    each = f" Drawn: means of {width} steps; below, the largest difference in {5 * width}." if width > 1 else ""
-    told = {cell: np.nan_to_num(distance, nan=-1.0) for cell, distance in gaps.items()}
-    far = [
-        f"{name(c)} by up to {digits(float(d.max()), 2)} (step {int(d.argmax())})"
-        for c, d in told.items()
-        if max(d) >= 0
-    ]
-    return (
-        f"Training loss over {plural(steps, 'step')}. "
-        + (f"From {name(first)} differ: {listed(far)}; no line where they do not." if far else "")
-        + each
-    )
-
-
-def forest(contest: Contest, styles: Mapping[Cell, Look], *, ident: str, title: str) -> Chart | None:
-    """Ratios to the best with their simultaneous intervals and the tie band, on a log axis."""
-    best = contest.best
-    if best is None or not (found := {b: r for (a, b), r in contest.ratios.items() if a == best}):
-        return None
-    rows = sorted(found, key=lambda cell: found[cell].point)
-    with canvas(1.15 + 0.34 * len(rows)) as (figure, (axes,)):
-        axes.axvspan(1 / (1 + TIE_BAND), 1 + TIE_BAND, color=INK, alpha=0.1, linewidth=0)
-        axes.axvline(1, color=INK, linewidth=1)
-        for height, cell in enumerate(rows):
-            ratio = found[cell]
-            low, high = ratio.low or ratio.point, ratio.high or ratio.point
-            axes.plot([low, high], [height, height], color=styles[cell].color, linewidth=2)
-            axes.plot([ratio.point], [height], **styles[cell].dots(), markersize=8)
-        ends = [end for r in found.values() for end in (r.point, r.low or r.point, r.high or r.point)]
-        span = (min(0.93, *ends) / 1.02, max(1.08, *ends) * 1.04)
-        axes.set(xscale="log", xlim=span, ylim=(len(rows) - 0.5, -0.5))
-        axes.set_yticks(range(len(rows)), [forest_label(contest, cell) for cell in rows])
-        axes.set_xlabel(f"time relative to {name(best)} (shaded: a tie, within {TIE_BAND:.0%})")
-        axes.grid(visible=False, axis="y")
-        plain(axes.xaxis, *span, suffix="x")
-        told = "; ".join(f"{forest_label(contest, cell)} {sized(found[cell])}" for cell in rows)
-        says = f"Time relative to {name(best)}: {told}. Below {MARGIN} nothing is called slower."
-        return chart(figure, ident, title, says)
-
-
-def forest_label(contest: Contest, cell: Cell) -> str:
-    """A row's name; what is not ranked says so."""
-    ranked = cell in contest.ranks or contest.refusal
-    return name(cell) if ranked else f"{name(cell)} (not ranked)"
-
-
-def strip(contest: Contest, styles: Mapping[Cell, Look], *, ident: str, title: str) -> Chart:
-    """Every sample by generation and round, so that drift shows; each generation is one fresh process."""
-    times = {cell: stats.samples(values) for cell, values in contest.blocks.items()}
-    keys = sorted({key for found in times.values() for key in found})
-    generations = sorted({generation for generation, _ in keys})
-    place = {key: number + 1.5 * generations.index(key[0]) for number, key in enumerate(keys)}
-    values = [value for found in times.values() for value in found.values()]
-    factor, unit = time_unit(values)
-    with canvas(3.2) as (figure, (axes,)):
-        for number, (cell, found) in enumerate(times.items()):
-            shift = 0.5 * ((number + 0.5) / len(times) - 0.5)
-            x = [place[key] + shift for key in found]
-            axes.plot(x, [value * factor for value in found.values()], **styles[cell].dots(), markersize=5)
-        if max(values) > 4 * min(values):
-            axes.set_yscale("log")
-            plain(axes.yaxis, *axes.get_ylim())
-        else:
-            axes.set_ylim(bottom=0)
-        axes.set_ylabel(
-            f"{unit} a {'step' if contest.phase == 'train' else 'call' if contest.phase == 'latency' else 'batch'}"
-        )
-        middles = [np.mean([place[key] for key in keys if key[0] == generation]) for generation in generations]
-        axes.set_xticks(middles, [str(generation + 1) for generation in generations])
-        axes.set_xlabel("generation (fresh processes), its rounds from left to right")
-        axes.grid(visible=False, axis="x")
-        legend(figure, axes)
-        return chart(figure, ident, title, f"{len(values)} samples: {strip_words(times, factor, unit)}.")
-
-
-def strip_words(times: Mapping[Cell, stats.Samples], factor: float, unit: str) -> str:
-    """The range of each cell's samples."""
-    ends = {cell: (min(found.values()) * factor, max(found.values()) * factor) for cell, found in times.items()}
-    return "; ".join(f"{name(c)} {digits(low)} to {digits(high)} {unit}" for c, (low, high) in ends.items())
-
-
-def quality(
-    curves: Mapping[Cell, Sequence[tuple[float, float]]],
-    styles: Mapping[Cell, Look],
-    *,
-    ident: str,
-    metric: str,
-    lines: Mapping[str, float],
-) -> Chart:
-    """A quality figure over epochs, (epoch, value) by cell, with named horizontal lines (target, published)."""
-    with canvas(3.2) as (figure, (axes,)):
-        for number, (cell, points) in enumerate(curves.items()):
-            x, y = zip(*points, strict=True)
-            axes.plot(x, y, **styles[cell].line(len(curves) - 1 - number))
-        for number, (label, value) in enumerate(lines.items()):
-            axes.axhline(value, color=INK, linewidth=1, linestyle=("--", ":")[number % 2])
-            side = "bottom" if value == max(lines.values()) else "top"
-            axes.annotate(f"{label} {value:g}", (0.01, value), xycoords=("axes fraction", "data"), va=side)
-        axes.set(xlabel="epoch", ylabel=metric)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.margins(y=0.12)
-        legend(figure, axes)
-        last = "; ".join(f"{name(cell)} {digits(points[-1][1], 4)}" for cell, points in curves.items())
-        return chart(figure, ident, f"{metric} over epochs", f"{metric} after the last epoch: {last}.")
+    return head + words + body.partition(">")[2].strip()

@@ -1,0 +1,82 @@
+"""pytest-benchmark of a backend's train step and predict, through the session that Concord times.
+
+In the tests' own process, so of one framework at a time: pytest tests/test_benchmark.py --benchmark-enable --backend torch. Good
+for watching one backend from commit to commit; comparing frameworks is what `concord run` is for.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from itertools import islice
+from typing import Any, NamedTuple
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from harness import batches, catalog, data, weights
+from harness.protocol import Batch, Handle, Session
+from harness.spec import TaskSpec
+
+LARGEST = 32  # examples of a batch: the spec's 128 images take seconds a step on one core
+ROUNDS, WARMUP_ROUNDS, ITERATIONS = 5, 2, 3
+
+
+class Opened(NamedTuple):
+    """A session with weights, and a batch in its place."""
+
+    spec: TaskSpec
+    mode: str
+    session: Session
+    batch: Batch
+
+
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest, backend: str) -> Any:
+    """The backend's engine in this process: one framework, named by --backend; the reference always."""
+    if not catalog.backend(backend).REFERENCE and request.config.getoption("--backend") != [backend]:
+        pytest.skip("two frameworks in one process disturb each other: name one with --backend")
+    found = import_module(f"backends.{backend}.engine")
+    found.configure(threads=1, seed=0)
+    return found
+
+
+@pytest.fixture(scope="session")
+def opened(engine: Any, backend: str, task: str) -> Opened:
+    """The task in the backend's default mode, float32, on the data that ship."""
+    spec, mode = catalog.task(task), catalog.backend(backend).MODES[0]
+    arrays = data.find(spec.data.name, data_dir=data.SAMPLES).arrays
+    size = min(spec.train.batch, LARGEST)
+    (host,) = islice(batches.training(spec, arrays, batch=size, seed=0, epoch=0), 1)
+    table = spec.optimizer.table(spec.learning_rates(1000))
+    session = engine.open_session(spec, mode=mode, precision="float32", device="cpu", table=table)
+    session.load(weights.initial(spec, 0))
+    return Opened(spec, mode, session, session.put(*host))
+
+
+def measured(
+    benchmark: BenchmarkFixture, at: Opened, call: Callable[[Batch], Handle], *, backend: str, phase: str
+) -> Any:
+    """Synchronised calls, a few rounds of them; the last one's value."""
+    benchmark.group = f"{catalog.key(at.spec)} {phase}"
+    benchmark.extra_info.update(
+        task=catalog.key(at.spec), phase=phase, backend=backend, mode=at.mode, batch=len(at.batch.y)
+    )
+
+    def run() -> Handle:
+        handle = call(at.batch)
+        at.session.sync(handle)
+        return handle
+
+    return at.session.fetch(benchmark.pedantic(run, rounds=ROUNDS, warmup_rounds=WARMUP_ROUNDS, iterations=ITERATIONS))
+
+
+def test_train_step(benchmark: BenchmarkFixture, opened: Opened, backend: str) -> None:
+    """One optimizer step, waited for."""
+    loss = measured(benchmark, opened, opened.session.train_step, backend=backend, phase="train")
+    assert loss.shape == ()
+    assert loss > 0
+
+
+def test_predict(benchmark: BenchmarkFixture, opened: Opened, backend: str) -> None:
+    """One prediction of a batch, waited for."""
+    logits = measured(benchmark, opened, opened.session.predict, backend=backend, phase="predict")
+    assert logits.shape == (len(opened.batch.y), opened.spec.outputs)

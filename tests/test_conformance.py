@@ -1,0 +1,338 @@
+"""Every backend on every task, in a worker of its own: proven against the reference, and as good as its word as a session.
+
+Run as a script (``python tests/test_conformance.py torch``) this file prints what it sees of a session as JSON: the process
+that the tests of sessions start, since the tests' own never loads a framework.
+"""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from harness import batches, catalog, data, environment, launch, proof, verify, weights
+from harness.launch import Worker, WorkerError
+from harness.protocol import Session
+from harness.records import Proof
+from harness.spec import Arrays, TaskSpec
+from harness.verify import Exhibit
+
+LEVELS = {"weights", "logits", "loss", "gradients", "tensors", "steps", "eval"}
+NEEDS = {"compile": "g++"}  # a mode's tool that is no Python package
+Exhibits = Callable[[str], Exhibit]
+Files = Callable[[str], Path]
+
+
+def quiet(_text: str) -> None:
+    """Say nothing."""
+
+
+@pytest.fixture(scope="session")
+def traces(worker: Worker, exhibit: Exhibits) -> Callable[..., Any]:
+    """The worker's traces of a task in a mode, by precision, made once."""
+
+    @cache
+    def make(task: str, mode: str = catalog.backend(worker.backend).MODES[0]) -> Any:
+        found = verify.ask(worker, exhibit(task), mode, quiet)
+        assert not isinstance(found, str), found
+        return found
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def fit(worker: Worker, small_data: Files, exhibit: Exhibits) -> Callable[..., dict[str, Any]]:
+    """What two epochs on a few rows come to, made once."""
+
+    @cache
+    def make(task: str, *, seed: int = 1, again: bool = False) -> dict[str, Any]:
+        message = {"op": "fit", "task": task, "mode": catalog.backend(worker.backend).MODES[0], "precision": "float32"}
+        settings = {"data": str(small_data(task)), "seed": seed, "epochs": 2, "max_steps": 0}
+        reply, _ = worker.ask(message | settings, launch.weights_message(exhibit(task).weights))
+        return reply
+
+    return make
+
+
+def judged(
+    ex: Exhibit, backend: str, mode: str, *, found: dict[str, Arrays], witness: dict[str, Arrays]
+) -> list[Proof]:
+    """All proofs of one mode against the reference."""
+    reference = proof.Subject(catalog.reference(), "reference", witness)
+    return proof.judge(ex.spec, ex.task, reference, [proof.Subject(backend, mode, found)], ex.weights)
+
+
+def modes(*, stock: bool) -> list[Any]:
+    """Every mode but the first of every framework, as parameters: the stock ones, or all others."""
+    found = []
+    for name in catalog.frameworks():
+        for mode in catalog.backend(name).MODES[1:]:
+            tool = NEEDS.get(mode)
+            absent = tool is not None and shutil.which(tool) is None
+            marks = [pytest.mark.frameworks, pytest.mark.skipif(absent, reason=f"{name} {mode} needs {tool}")]
+            if (mode == "stock") == stock:
+                found.append(pytest.param(name, mode, marks=marks))
+    return found
+
+
+def test_the_default_mode_is_proven(backend: str, task: str, traces: Any, exhibit: Exhibits, witness: Any) -> None:
+    """Every level against the reference, in float64 and float32."""
+    mode = catalog.backend(backend).MODES[0]
+    rows = judged(exhibit(task), backend, mode, found=traces(task), witness=witness(task))
+    assert [row for row in rows if row.verdict != "proven"] == []
+    assert {row.level for row in rows} == LEVELS
+    assert {(row.precision, row.level) for row in rows} >= {("float32", "weights"), ("float32", "loss")}
+
+
+def test_two_trainings_with_one_seed_are_equal(task: str, fit: Any) -> None:
+    """Every loss and every figure, to the last bit."""
+    first, second = fit(task), fit(task, again=True)
+    untimed = [
+        [{k: v for k, v in epoch.items() if k != "train_s"} for epoch in reply["epochs"]] for reply in (first, second)
+    ]
+    assert untimed[0] == untimed[1]
+    assert first["losses"] == second["losses"]
+    assert first["final"] == second["final"]
+    assert all(math.isfinite(loss) for loss in first["losses"])
+    assert catalog.task(task).quality.metric in first["values"]
+
+
+def test_evaluation_leaves_no_trace(tasks: list[str], fit: Any) -> None:
+    """Evaluated twice without a step between, running statistics included, a model is worth the same to the last bit."""
+    for task in (
+        name for name in tasks if not catalog.task(name).train.monitor
+    ):  # which keeps other weights in the end
+        last = fit(task)["epochs"][-1]
+        assert {key: last[f"test_{key}"] for key in fit(task)["final"]} == fit(task)["final"]
+
+
+def test_samples_compile_nothing(worker: Worker, task: str, small_data: Files, exhibit: Exhibits) -> None:
+    """After the first calls and the warm-up a timed block runs what is there, in every phase, time and again."""
+    phases = ["train", "predict", "latency"]
+    message = {"op": "open", "cell": task, "task": task, "mode": catalog.backend(worker.backend).MODES[0], "seed": 0}
+    message |= {"precision": "float32", "batch": 8, "data": str(small_data(task)), "phases": phases}
+    reply, _ = worker.ask(message, launch.weights_message(exhibit(task).weights))
+    assert {f"{phase}_first_call_s" for phase in phases} <= set(reply["values"])
+    for phase in [*phases, *phases]:
+        told, _ = worker.ask({"op": "sample", "cell": task, "phase": phase, "steps": 3})
+        assert told["compilations"] == 0, phase
+        assert len(told["times_ns"]) == (3 if phase == "latency" else 1)
+        assert min(told["times_ns"]) > 0
+        assert told["cpu_ns"] >= 0
+
+
+def test_what_cannot_be_opened_is_told(worker: Worker, exhibit: Exhibits) -> None:
+    """An unknown mode is a sentence with the nearest one, and the worker lives."""
+    ex, mode = exhibit("risk_mlp"), catalog.backend(worker.backend).MODES[0]
+    message = {
+        "op": "trace",
+        "task": ex.task,
+        "mode": f"{mode}x",
+        "precision": "float32",
+        "lrs": ex.lrs,
+        "tensors": False,
+    }
+    with pytest.raises(WorkerError, match=f"^unknown mode of {worker.backend} '{mode}x': did you mean '{mode}'"):
+        worker.ask(message, launch.weights_message(ex.weights) | ex.arrays)
+    assert worker.process.poll() is None
+
+
+def test_workers_have_one_cpu(worker: Worker, cpu: int) -> None:
+    """The same budget for every framework: all threads on one CPU, and the framework says no other number."""
+    facts = worker.facts["describe"]
+    assert facts["versions"]
+    assert facts.get("threads", 1) == 1
+    if hasattr(os, "sched_getaffinity"):
+        assert {tuple(os.sched_getaffinity(t.id)) for t in psutil.Process(worker.process.pid).threads()} == {(cpu,)}
+
+
+@pytest.mark.parametrize(("backend", "mode"), modes(stock=False), indirect=["backend"])
+def test_other_modes_are_proven(backend: str, mode: str, traces: Any, exhibit: Exhibits, witness: Any) -> None:
+    """What a user may choose between computes the same."""
+    task = "risk_mlp"
+    rows = judged(exhibit(task), backend, mode, found=traces(task, mode), witness=witness(task))
+    assert [row for row in rows if row.verdict != "proven"] == []
+    assert {row.level for row in rows} == LEVELS
+
+
+@pytest.mark.parametrize(("backend", "mode"), modes(stock=True), indirect=["backend"])
+def test_stock_drift_is_shown(worker: Worker, mode: str, task: str, *, exhibit: Exhibits, witness: Any) -> None:
+    """The frameworks' own defaults run, and their distance from the spec is a finite figure: no proof, no failure."""
+    ex, name = exhibit(task), catalog.reference()
+    message = {"op": "trace", "task": ex.task, "mode": mode, "precision": "float64", "lrs": ex.lrs, "tensors": False}
+    _, found = worker.ask(message, launch.weights_message(ex.weights) | ex.arrays)
+    traces = {(ex.task, name, "reference"): witness(task), (ex.task, worker.backend, mode): {"float64": found}}
+    rows = verify.judge_task(ex, traces, {name: ("reference",), worker.backend: (mode,)})
+    (row,) = (row for row in rows if row.backend == worker.backend)
+    assert (row.level, row.verdict, row.mode) == ("drift", "skipped", mode)
+    assert row.worst is not None
+    assert 0 <= row.worst < 10
+
+
+# --- a session, seen from inside its process
+
+
+@pytest.fixture(scope="session")
+def seen(
+    backend: str, tasks: list[str], cpu: int, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, bool]]:
+    """What a fresh process sees of a backend's sessions, by task."""
+    scratch = tmp_path_factory.mktemp("seen")
+    env = environment.worker_environment(root=catalog.ROOT, cpus=[cpu], device="cpu", scratch=scratch)
+    command = [sys.executable, __file__, backend, *tasks]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=catalog.ROOT, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_sessions_keep_their_word(seen: dict[str, dict[str, bool]], task: str) -> None:
+    """Loading, dumping, stepping, predicting: each does what the protocol says and nothing else."""
+    assert [name for name, true in seen[task].items() if not true] == []
+
+
+class Probe:
+    """Looks at what a float32 session of one task does; opens as few as it can, since each compiles anew."""
+
+    def __init__(self, engine: Any, backend: str, task: str) -> None:
+        """The same weights and batches for every session; a table that ends before the last step."""
+        self.engine, self.mode = engine, catalog.backend(backend).MODES[0]
+        self.spec: TaskSpec = catalog.task(task)
+        held = data.find(self.spec.data.name, data_dir=data.SAMPLES).arrays
+        self.host = list(islice(batches.training(self.spec, held, batch=4, seed=0, epoch=0), 4))
+        self.weights = weights.unsettled(self.spec, 0)
+        self.lrs = self.spec.optimizer.lr * 0.1 * 0.9 ** np.arange(2)
+        self.session = self.open(self.spec.optimizer.table(self.lrs))
+        self.placed = [self.session.put(*batch) for batch in self.host]
+
+    def open(self, table: np.ndarray) -> Session:
+        """A session without weights."""
+        return self.engine.open_session(self.spec, mode=self.mode, precision="float32", device="cpu", table=table)
+
+    def train(self) -> Arrays:
+        """The tensors after some steps, and their losses."""
+        losses = [self.fetched(self.session.train_step(batch)) for batch in self.placed]
+        return {**self.session.dump(), "losses": np.array(losses)}
+
+    def logits(self, batch: Any = None) -> np.ndarray:
+        """The prediction of the first batch, or of another."""
+        return self.fetched(self.session.predict(self.placed[0] if batch is None else batch))
+
+    def fetched(self, handle: Any) -> np.ndarray:
+        """A copy of a handle's value."""
+        return np.array(self.session.fetch(handle))
+
+    def facts(self) -> dict[str, bool]:
+        """All that must be true."""
+        self.session.load(self.weights)
+        fresh, logits = self.session.dump(), self.logits()
+        found = self.forms(fresh, logits)
+        found["loading and dumping gives the same bits"] = alike(fresh, self.weights)
+        found["predicting changes nothing"] = alike(self.session.dump(), fresh)
+        found |= self.gradients(fresh)
+        self.session.load(self.weights)
+        trained = self.train()
+        found["training changes every tensor"] = not any(np.array_equal(trained[name], fresh[name]) for name in fresh)
+        found["a dump is a copy"] = alike(fresh, self.weights)
+        self.session.load(self.weights)
+        found["loading resets parameters and buffers"] = np.array_equal(self.logits(), logits)
+        found["loading resets the optimizer and its steps"] = alike(self.train(), trained)
+        found |= self.handles(trained)
+        return (
+            found
+            | self.single(logits)
+            | self.copies(logits)
+            | self.compilations()
+            | self.steps_beyond_the_table(trained)
+        )
+
+    def forms(self, fresh: Arrays, logits: np.ndarray) -> dict[str, bool]:
+        """Shapes, dtypes and order of what comes back."""
+        loss = self.fetched(self.session.train_step(self.placed[0]))
+        self.session.load(self.weights)
+        return {
+            "the loss is a float32 scalar": (loss.shape, loss.dtype) == ((), np.float32),
+            "logits are (B, outputs) float32": (logits.shape, logits.dtype) == ((4, self.spec.outputs), np.float32),
+            "a dump has the spec's tensors in the spec's order": [*fresh] == [t.name for t in self.spec.model.tensors],
+        }
+
+    def gradients(self, fresh: Arrays) -> dict[str, bool]:
+        """One for every parameter, none of which it changes."""
+        loss, grads = self.session.gradients(self.placed[0])
+        told, after = self.fetched(loss), self.session.dump()
+        self.session.load(self.weights)
+        stepped = self.fetched(self.session.train_step(self.placed[0]))
+        names = [t.name for t in self.spec.model.parameters]
+        return {
+            "gradients are the spec's parameters, in order": [*grads] == names,
+            "gradients change no parameter": all(np.array_equal(after[name], fresh[name]) for name in names),
+            "gradients tell the loss of the step": np.allclose(told, stepped, rtol=1e-6),
+        }
+
+    def handles(self, trained: Arrays) -> dict[str, bool]:
+        """Losses may be fetched after later steps; nothing must be waited for in between."""
+        self.session.load(self.weights)
+        waiting = [self.session.train_step(batch) for batch in self.placed]
+        self.session.sync(waiting[-1])
+        late = np.array([self.fetched(handle) for handle in waiting])
+        return {"handles outlive later steps": np.array_equal(late, trained["losses"])}
+
+    def single(self, logits: np.ndarray) -> dict[str, bool]:
+        """Evaluation looks at each example by itself: no statistics of the batch."""
+        self.session.load(self.weights)
+        x, y, masks = self.host[0]
+        one = self.logits(self.session.put(x[:1], y[:1], tuple(mask[:1] for mask in masks)))
+        return {"an example alone is predicted as in a batch": np.allclose(one, logits[:1], rtol=1e-4, atol=1e-5)}
+
+    def copies(self, logits: np.ndarray) -> dict[str, bool]:
+        """What the host does to its arrays afterwards does not matter."""
+        given = {name: array.copy() for name, array in self.weights.items()}
+        x = self.host[0].x.copy()
+        self.session.load(given)
+        batch = self.session.put(x, *self.host[0][1:])
+        for array in (x, *given.values()):
+            array[...] = 7
+        return {"what is loaded and placed is copied": np.array_equal(self.logits(batch), logits)}
+
+    def compilations(self) -> dict[str, bool]:
+        """New batches of the same shapes, and weights loaded anew, are nothing new to a compiler."""
+        before = self.session.compilations()
+        self.session.load(self.weights)
+        self.placed = [self.session.put(*batch) for batch in self.host]
+        self.train()
+        self.logits()
+        return {"the same shapes are compiled once": self.session.compilations() == before}
+
+    def steps_beyond_the_table(self, trained: Arrays) -> dict[str, bool]:
+        """A step beyond the last row uses the last row."""
+        table = self.spec.optimizer.table(self.lrs)
+        self.session = self.open(np.concatenate([table, table[[-1, -1]]]))
+        self.session.load(self.weights)
+        return {"a step beyond the table uses its last row": alike(self.train(), trained)}
+
+
+def alike(some: Arrays, others: Arrays) -> bool:
+    """The same bits under the same names."""
+    return set(some) == set(others) and all(np.array_equal(some[name], others[name]) for name in others)
+
+
+def main(backend: str, *tasks: str) -> None:
+    """Print what is seen of the sessions of some tasks."""
+    engine = import_module(f"backends.{backend}.engine")
+    engine.configure(threads=1, seed=0)
+    found = {task: {name: bool(true) for name, true in Probe(engine, backend, task).facts().items()} for task in tasks}
+    sys.stdout.write(f"\n{json.dumps(found)}\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

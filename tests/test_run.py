@@ -1,0 +1,484 @@
+"""Whole runs with real worker processes: copies of the NumPy backend stand in for frameworks, on a small real task.
+
+The stand-ins are folders beside the reference in a copy of the house, and the tiny suite is a file there: nothing else is told
+of them. Only the warm-up is cut short.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+import psutil
+import pytest
+
+import backends
+from harness import catalog, cli, data, launch, records, report, run, workplace
+from harness.records import Cell, Run, Trial
+from harness.run import Generation, Plan
+from harness.suite import Job, Suite
+from harness.workplace import Workplace
+
+ROOT = catalog.ROOT
+PHASES = ("train", "predict", "latency")
+NOTHING: Mapping[str, str] = MappingProxyType({})
+TINY = """
+from harness.suite import Job, Suite
+SUITE = Suite("tiny", jobs=(Job("risk_mlp", batch=8, epochs=1, max_steps=6),), generations=1, rounds={rounds}, sample_s=0.002)
+"""
+ABSENT = "not installed: pip install it"
+DYING = """
+load, train_step = Session.load, Session.train_step
+def counted(self, tensors):
+    self.loads = getattr(self, "loads", 0) + 1
+    load(self, tensors)
+def last(self, batch):
+    if self.loads > 2 and self.step > 0:  # neither a proof nor a training loads a third time and steps on
+        os._exit(9)
+    return train_step(self, batch)
+Session.load, Session.train_step = counted, last
+"""
+RAISING = DYING.replace("os._exit(9)", "raise RuntimeError('out of patience')")
+SEEING = """
+described, opened = describe, open_session
+def describe():
+    return {**described(), "gpus": ["a GPU that is none"]}
+def open_session(spec, *, mode, precision, device, table):
+    assert device == "gpu"
+    return opened(spec, mode=mode, precision=precision, device="cpu", table=table)
+"""
+WRONG = """
+original = Session.predict
+Session.predict = lambda self, batch: original(self, batch) * (1 + 1e-6)
+"""
+
+
+def build(root: Path, engines: Mapping[str, str], *, rounds: int = 1) -> Path:
+    """A copy of the source with stand-ins by name, whose engines end with some more lines, and a tiny suite."""
+    for part in ("harness", "suites"):
+        shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("samples", "__pycache__"))
+    (root / "suites" / "samples").symlink_to(data.SAMPLES)
+    (root / "suites" / "tiny.py").write_text(TINY.format(rounds=rounds), encoding="utf-8")
+    measure = root / "harness" / "measure.py"
+    short = re.sub(r"(?m)^(WARMUP_STEPS, WARMUP_S, .*=).*$", r"\1 2, 0.01, 1.0", measure.read_text(encoding="utf-8"))
+    measure.write_text(short, encoding="utf-8")
+    (root / "backends").mkdir()
+    shutil.copy(ROOT / "backends" / "__init__.py", root / "backends")
+    reference = catalog.reference()
+    shutil.copytree(ROOT / "backends" / reference, root / "backends" / reference)
+    for name, lines in engines.items():
+        stand_in(root / "backends" / name, reference, lines)
+    return root
+
+
+def stand_in(folder: Path, reference: str, lines: str) -> None:
+    """A copy of the reference that is no reference, in the mode ``plain``."""
+    shutil.copytree(ROOT / "backends" / reference, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    words = {f"backends.{reference}": f"backends.{folder.name}", "REFERENCE = True": "REFERENCE = False"}
+    words |= {'("reference",)': '("plain",)', 'TITLE = "': f'TITLE = "{folder.name} '}
+    for path in folder.glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        for old, new in words.items():
+            text = text.replace(old, new)
+        path.write_text(text, encoding="utf-8")
+    with (folder / "engine.py").open("a", encoding="utf-8") as file:
+        file.write("\nimport os\n" + textwrap.dedent(lines))
+
+
+@contextmanager
+def at_home(root: Path) -> Iterator[pytest.MonkeyPatch]:
+    """Take the copy for this process's own house."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalog, "ROOT", root)
+        patch.setattr(backends, "__path__", [str(root / "backends")])
+        catalog.backend.cache_clear()
+        known = set(sys.modules)
+        try:
+            yield patch
+        finally:
+            for name in set(sys.modules) - known:
+                if name.startswith("backends."):
+                    del sys.modules[name]
+            catalog.backend.cache_clear()
+            launch.STOPPING.clear()
+
+
+def planned(scratch: Path, able: tuple[str, ...], *, skipped: tuple[str, ...] = (), **suite: Any) -> Plan:
+    """The plan of a tiny suite, as the command line would make it."""
+    job = Job("risk_mlp", batch=8, epochs=1, max_steps=6, phases=suite.pop("phases", PHASES))
+    place = Workplace(scratch)
+    subject = run.subject(job, data_dir=data.SAMPLES, scratch=scratch, seed=0)
+    installed = {name: workplace.probe(name, sys.executable) for name in able}
+    recipe = Suite("tiny", (job,), **{"generations": 2, "rounds": 2, "sample_s": 0.002, **suite})
+    return Plan(
+        "tiny", recipe, (subject,), dict.fromkeys(able, ("plain",)), dict.fromkeys(skipped, ABSENT), installed, place
+    )
+
+
+def carried_out(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _text: None) -> Run:
+    """The run, carried out and read back with its views made; no worker is left."""
+    folder.mkdir()
+    run.run(plan, folder, say)
+    assert workers() == []
+    report.build(folder)
+    return records.read(folder)
+
+
+def workers(process: psutil.Process | None = None) -> list[psutil.Process]:
+    """The workers below a process, this one by default."""
+    found = []
+    for child in (process or psutil.Process()).children(recursive=True):
+        with suppress(psutil.Error):
+            if child.status() != psutil.STATUS_ZOMBIE and "harness.worker" in child.cmdline():
+                found.append(child)
+    return found
+
+
+def of(found: Run, **wanted: Any) -> list[Trial]:
+    """The trials with these attributes; ``backend`` is the cell's."""
+    backend = wanted.pop("backend", None)
+    trials = [t for t in found.trials if backend in (None, t.cell.backend)]
+    return [t for t in trials if all(getattr(t, name) == value for name, value in wanted.items())]
+
+
+# --- a run in which nothing goes wrong
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two stand-ins, two generations, two rounds."""
+    home = tmp_path_factory.mktemp("sound")
+    with at_home(build(home / "house", {"left": "", "right": ""})):
+        return carried_out(planned(home / "scratch", ("left", "right")), home / "run")
+
+
+def test_a_run_leaves_everything(sound: Run) -> None:
+    """Records and views; every cell has one training, a first call a generation, and every turn of every round."""
+    for name in ("run.json", "proofs.jsonl", "trials.jsonl", "summary.csv", "trials.csv", "losses.csv", "report.html"):
+        assert (sound.path / name).stat().st_size > 0, name
+    assert {trial.status for trial in sound.trials} == {"ok"}
+    turns = Counter((t.cell.backend, t.phase, t.generation, t.round) for t in sound.trials if t.phase in PHASES)
+    assert turns == {(b, p, g, r): 1 for b in ("left", "right") for p in PHASES for g in range(2) for r in range(2)}
+    for name in ("left", "right"):
+        assert len(of(sound, backend=name, phase="fit")) == 1
+        assert [t.generation for t in of(sound, backend=name, phase="first_call")] == [0, 1]
+
+
+def test_stand_ins_are_proven(sound: Run) -> None:
+    """Against the reference and against each other: a new backend is a folder, and no list is edited."""
+    assert {row.verdict for row in sound.proofs} == {"proven"}
+    pairs = {(row.backend, row.against) for row in sound.proofs}
+    assert pairs >= {("left", "numpy"), ("right", "numpy"), ("left", "right plain")}
+
+
+def test_every_trial_has_its_cell(sound: Run) -> None:
+    """The same one for all that is measured of a backend and mode; calls one by one have a batch of one."""
+    key = catalog.key(catalog.task("risk_mlp"))
+    for trial in sound.trials:
+        cell = trial.cell
+        assert (cell.task, cell.mode, cell.device, cell.precision) == (key, "plain", "cpu", "float32")
+        assert cell.data == "german_credit (1,000)"
+        assert cell.batch == (1 if trial.phase == "latency" else 8)
+
+
+def test_trials_say_what_was_measured(sound: Run) -> None:
+    """Positive times, no compilation, one length of samples a cell, losses of every step, first calls by phase."""
+    for trial in sound.trials:
+        assert trial.compilations == 0
+        assert all(isinstance(ns, int) and ns > 0 for ns in trial.times_ns)
+        assert trial.cpu_ns > 0 or trial.phase not in ("train", "predict")
+    for name in ("left", "right"):
+        for phase in PHASES:
+            assert len({(t.steps, len(t.times_ns)) for t in of(sound, backend=name, phase=phase)}) == 1
+        (fit,) = of(sound, backend=name, phase="fit")
+        assert len(fit.losses) == fit.steps == 6
+        assert {"auc", "log_loss", "brier", "accuracy", "precision", "recall", "f1"} <= set(fit.values)
+        for first in of(sound, backend=name, phase="first_call"):
+            assert {f"{phase}_first_call_s" for phase in PHASES} | {"import_s"} <= set(first.values)
+    left, right = (of(sound, backend=name, phase="fit")[0].losses for name in ("left", "right"))
+    assert left == right
+
+
+def test_turns_rotate(sound: Run) -> None:
+    """No backend is always first: the start moves by one from round to round and from generation to generation."""
+    for phase in PHASES:
+        first = {(t.generation, t.round): t.cell.backend for t in of(sound, phase=phase, position=0)}
+        assert len(first) == 4
+        assert first[0, 0] != first[0, 1]
+        assert first[0, 0] != first[1, 0]
+        assert first[0, 0] == first[1, 1]
+
+
+def test_the_manifest_tells_what_was_run(sound: Run) -> None:
+    """Schema, suite, environment, digests of data, weights and code, and that it came to its end."""
+    manifest = sound.manifest
+    assert manifest["schema"] == records.SCHEMA
+    assert manifest["created"] <= manifest["finished"]
+    assert manifest["suite"]["name"] == "tiny"
+    assert set(manifest["environment"]["workers"]) == {"left", "right"}
+    assert manifest["environment"]["machine"]["cpus_available"]
+    key = catalog.key(catalog.task("risk_mlp"))
+    assert set(manifest["tasks"]) == set(manifest["weights"]) == {key}
+    assert len(manifest["data"]["german_credit"]["digest"]) == len(manifest["code"]) == 64
+
+
+def test_views_are_rebuilt_from_the_records(sound: Run, tmp_path: Path) -> None:
+    """`concord report` makes the same CSV files, byte by byte, where nothing but the records is left."""
+    folder = tmp_path / "moved"
+    folder.mkdir()
+    for name in ("run.json", "proofs.jsonl", "trials.jsonl"):
+        shutil.copy(sound.path / name, folder)
+    typed = [sys.executable, "-m", "harness", "report", str(folder)]
+    done = subprocess.run(typed, capture_output=True, text=True, check=False, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    views = {path.name: path.read_bytes() for path in sound.path.glob("*.csv")}
+    assert views
+    assert {path.name: path.read_bytes() for path in folder.glob("*.csv")} == views
+    for name in ("run.json", "proofs.jsonl", "trials.jsonl"):
+        assert (folder / name).read_bytes() == (sound.path / name).read_bytes()
+    assert (folder / "report.html").is_file()
+
+
+# --- a run in which much goes wrong
+
+
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One dies in a timed block, one raises there, one cannot be imported, one computes something else, one is not installed, one is sound."""
+    home = tmp_path_factory.mktemp("troubled")
+    engines = {
+        "raising": RAISING,
+        "dying": DYING,
+        "broken": "raise ImportError('libfoo.so.1: cannot open')",
+        "wrong": WRONG,
+        "absent": "",
+        "sound": "",
+    }
+    with at_home(build(home / "house", engines)):
+        plan = planned(
+            home / "scratch", ("dying", "raising", "broken", "wrong", "sound"), skipped=("absent",), phases=("train",)
+        )
+        return carried_out(plan, home / "run")
+
+
+def test_the_sound_go_on(troubled: Run) -> None:
+    """Whatever becomes of the others, a backend is proven, trained and timed in every turn; the run ends with its views."""
+    own = of(troubled, backend="sound")
+    assert {trial.status for trial in own} == {"ok"}
+    assert Counter(trial.phase for trial in own) == {"fit": 1, "first_call": 2, "train": 4}
+    assert {row.verdict for row in troubled.proofs if row.backend == "sound"} == {"proven"}
+    assert troubled.manifest["finished"]
+    for name in ("summary.csv", "report.html"):
+        assert (troubled.path / name).stat().st_size > 0
+
+
+def test_dying_in_the_middle_of_a_block(troubled: Run) -> None:
+    """A failed record with the exit code in every generation; proof and training, which are shorter, stand."""
+    lost = of(troubled, backend="dying", status="failed")
+    assert [trial.generation for trial in lost] == [0, 1]
+    assert {trial.reason for trial in lost} == {"the worker died (exit code 9)"}
+    assert [trial.status for trial in of(troubled, backend="dying", phase="fit")] == ["ok"]
+    assert {row.verdict for row in troubled.proofs if row.backend == "dying" and row.against == "numpy"} == {"proven"}
+
+
+def test_an_error_in_a_timed_block(troubled: Run) -> None:
+    """A failed record with the error in every generation."""
+    lost = of(troubled, backend="raising", status="failed")
+    assert [trial.generation for trial in lost] == [0, 1]
+    assert {trial.reason for trial in lost} == {"RuntimeError: out of patience"}
+    assert all("Traceback" in trial.log for trial in lost)
+
+
+def test_a_backend_that_cannot_even_start(troubled: Run) -> None:
+    """Every cell of it is a record with the reason and the log; its proof has failed."""
+    own = of(troubled, backend="broken")
+    assert [trial.phase for trial in own] == ["fit", "first_call", "first_call"]
+    assert {(trial.status, trial.reason) for trial in own} == {("failed", "ImportError: libfoo.so.1: cannot open")}
+    assert all("Traceback" in trial.log for trial in own)
+    (row,) = (row for row in troubled.proofs if row.backend == "broken")
+    assert (row.level, row.verdict, row.reason) == ("trace", "failed", "ImportError: libfoo.so.1: cannot open")
+
+
+def test_a_backend_that_computes_something_else(troubled: Run) -> None:
+    """It is named by its first difference, timed all the same, and never ranked."""
+    failed = [row for row in troubled.proofs if row.backend == "wrong" and row.verdict == "failed"]
+    assert (failed[0].level, failed[0].where) == ("logits", "logits at step 0")
+    assert len(of(troubled, backend="wrong", phase="train", status="ok")) == 4
+    summary = pd.read_csv(troubled.path / "summary.csv", dtype=str, keep_default_na=False)
+    own = summary[summary["backend"] == "wrong"]
+    assert set(own["rank"]) == {""}
+    assert set(own["proof"]) == {"failed"}
+
+
+def test_what_is_not_installed_is_a_record(troubled: Run) -> None:
+    """With its reason, in trials and in proofs."""
+    (trial,) = of(troubled, backend="absent")
+    assert (trial.status, trial.reason) == ("skipped", ABSENT)
+    (row,) = (row for row in troubled.proofs if row.backend == "absent")
+    assert (row.verdict, row.reason) == ("skipped", ABSENT)
+
+
+def test_a_failed_proof_decides_the_exit_code(troubled: Run, sound: Run) -> None:
+    """1 before 3; 0 where all is well."""
+    assert cli.exit_code(troubled.path) == cli.EXIT_PROOF
+    assert cli.exit_code(sound.path) == 0
+
+
+def test_killed_workers_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while it waits for its turn, and killed while it opens: each costs one generation, the third is whole again."""
+    original = Generation.open_cell
+
+    def open_cell(self: Generation, worker: launch.Worker, *rest: Any) -> None:
+        if (worker.backend, self.number) == ("left", 1):
+            worker.process.kill()
+        original(self, worker, *rest)
+
+    def say(text: str) -> None:
+        if "generation 1/3, round 1/2" in text:
+            (left,) = (w for w in workers() if "time-0-left" in w.environ()["KERAS_HOME"])
+            left.kill()
+
+    monkeypatch.setattr(Generation, "open_cell", open_cell)
+    with at_home(build(tmp_path / "house", {"left": "", "right": ""})):
+        plan = planned(tmp_path / "scratch", ("left", "right"), phases=("train",), generations=3)
+        found = carried_out(plan, tmp_path / "run", say)
+    lost = of(found, status="failed")
+    assert [(t.cell.backend, t.generation, t.phase) for t in lost] == [("left", 0, "train"), ("left", 1, "first_call")]
+    assert {trial.reason for trial in lost} == {"the worker died (signal SIGKILL)"}
+    rounds = {
+        name: Counter(t.generation for t in of(found, backend=name, phase="train", status="ok"))
+        for name in ("left", "right")
+    }
+    assert rounds == {"left": {0: 1, 2: 2}, "right": {0: 2, 1: 2, 2: 2}}
+    assert cli.exit_code(found.path) == cli.EXIT_CELL
+    assert "SIGKILL" in (found.path / "report.html").read_text(encoding="utf-8")
+
+
+def test_idle_workers_are_stopped(tmp_path: Path) -> None:
+    """All of them between the turns, the one that has just failed too: nothing disturbs what is timed."""
+    seen: list[list[str]] = []
+
+    def say(text: str) -> None:
+        if "round" in text:
+            time.sleep(0.1)  # a signal takes a moment to arrive
+            seen.append([worker.status() for worker in workers()])
+
+    with at_home(build(tmp_path / "house", {"raising": RAISING, "sound": ""})):
+        plan = planned(tmp_path / "scratch", ("raising", "sound"), phases=("train",), generations=1)
+        carried_out(plan, tmp_path / "run", say)
+    assert seen == [[psutil.STATUS_STOPPED] * 2] * 2
+
+
+def test_records_hold_any_text(tmp_path: Path) -> None:
+    """What a framework prints ends no line of ours early, and need not be a character at all."""
+    path = tmp_path / "trials.jsonl"
+    cell = Cell("task", "left", "plain", "cpu", "float32", "data", 8)
+    log = "line\nnext\r\n\x0b\x0c\x1c\x1e\x85\u2028\u2029\udc80 end"
+    trials = [Trial(cell=cell, phase="fit", status="failed", reason=log, log=log) for _ in range(2)]
+    for trial in trials:
+        records.append(path, trial)
+    assert [records.trial(row) for row in records.lines(path)] == trials
+    path.write_text("", encoding="utf-8")
+    assert list(records.lines(path)) == []
+
+
+# --- the command itself
+
+
+def command(root: Path, *arguments: str | Path) -> subprocess.Popen[str]:
+    """The command line in a house, begun."""
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    typed = [sys.executable, "-m", "harness", *map(str, arguments)]
+    return subprocess.Popen(typed, cwd=root, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_the_command_line_runs_a_suite(tmp_path: Path) -> None:
+    """From a suite's name to its report: exit code 0, progress on stderr, the rows of summary.csv as JSON on stdout."""
+    out, house = tmp_path / "out", build(tmp_path / "house", {"left": "", "right": ""})
+    with command(house, "run", "tiny", "--json", "--out", out, "--data-dir", data.SAMPLES) as process:
+        told, progress = process.communicate(timeout=120)
+    assert process.returncode == 0, progress
+    rows = json.loads(told.splitlines()[-1])
+    assert len(rows) == len(pd.read_csv(out / "summary.csv"))
+    keys = ["task", "backend", "mode", "device", "data", "phase", "metric", "unit", "value", "ci_low", "ci_high", "n"]
+    assert list(rows[0]) == [*keys, "ratio_to_best", "rank", "proof"]
+    assert {row["backend"] for row in rows} == {"left", "right"}
+    assert {row["proof"] for row in rows} == {"proven"}
+    assert "round 1/1" in progress
+
+
+def test_a_gpu_that_is_not_there(tmp_path: Path) -> None:
+    """One sentence before anything has begun; no folder is left."""
+    out, house = tmp_path / "out", build(tmp_path / "house", {"left": ""})
+    with command(house, "run", "tiny", "--device", "gpu", "--out", out, "--data-dir", data.SAMPLES) as process:
+        told, progress = process.communicate(timeout=120)
+    assert (process.returncode, told) == (2, "")
+    assert "left sees no GPU" in progress.splitlines()[-1]
+    assert not out.exists()
+
+
+def test_the_reference_needs_no_gpu(tmp_path: Path) -> None:
+    """A backend on a GPU is proven against the reference, which has only ever run on a CPU."""
+    house = build(tmp_path / "house", {"left": SEEING})
+    with command(house, "verify", "risk_mlp", "--device", "gpu", "--json", "--data-dir", data.SAMPLES) as process:
+        told, progress = process.communicate(timeout=120)
+    assert process.returncode == 0, progress
+    assert {(row["backend"], row["verdict"]) for row in json.loads(told)} == {("left", "proven")}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path, number: signal.Signals) -> None:
+    """Exit code 130, every finished record on disk, views of them, and no process left behind."""
+    out, house = tmp_path / "out", build(tmp_path / "house", {"left": "", "right": ""}, rounds=10_000)
+    with command(house, "run", "tiny", "--out", out, "--data-dir", data.SAMPLES) as process:
+        end = time.monotonic() + 60
+        while time.monotonic() < end and '"phase": "predict"' not in text(out / "trials.jsonl"):
+            time.sleep(0.05)
+        alive = workers(psutil.Process(process.pid))
+        process.send_signal(number)
+        told, progress = process.communicate(timeout=60)
+    assert process.returncode == cli.EXIT_INTERRUPTED, progress
+    assert "Traceback" not in progress
+    assert "interrupted" in progress
+    assert len(alive) == 2
+    assert [worker for worker in alive if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE] == []
+    found = records.read(out)
+    assert found.manifest["finished"] is None
+    assert of(found, phase="predict")
+    assert (out / "report.html").is_file()
+    assert "report.html" in told
+
+
+def text(path: Path) -> str:
+    """A file's text; nothing where there is none yet."""
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+@pytest.mark.frameworks
+def test_the_frameworks_run_smoke(installed: list[str], tmp_path: Path) -> None:
+    """Everything that is installed, proven, trained, timed and reported by the real command."""
+    out = tmp_path / "out"
+    arguments = ["run", "smoke", "--backends", ",".join(installed), "--out", out, "--data-dir", data.SAMPLES, "--json"]
+    with command(ROOT, *arguments) as process:
+        told, progress = process.communicate(timeout=400)
+    assert process.returncode == 0, progress
+    rows = json.loads(told.splitlines()[-1])
+    assert {row["backend"] for row in rows} == set(installed)
+    assert {row["proof"] for row in rows} == {"proven"}
+    found = records.read(out)
+    assert {trial.status for trial in found.trials} == {"ok"}
+    assert {trial.compilations for trial in found.trials} == {0}
+    assert {trial.values["auc"] > 0.6 for trial in of(found, phase="fit")} == {True}

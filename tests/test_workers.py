@@ -1,0 +1,438 @@
+"""Real worker processes with the NumPy backend, and whatever can befall them: none may hang, none may outlive its block."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from harness import catalog, environment, launch
+from harness.launch import Worker, WorkerError
+from harness.verify import Exhibit
+
+ROOT = catalog.ROOT
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and prctl")
+SLEEP = "import time; time.sleep(60)"
+Root = Callable[..., Path]
+Start = Callable[..., Worker]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    """A copy of the house whose NumPy engine ends with some more lines; ``site`` is run as Python starts."""
+
+    def make(engine: str = "", *, site: str = "") -> Path:
+        copy = tmp_path / "root"
+        copy.mkdir()
+        for name in ("harness", "suites"):
+            (copy / name).symlink_to(ROOT / name)
+        shutil.copytree(ROOT / "backends", copy / "backends", ignore=shutil.ignore_patterns("__pycache__"))
+        with (copy / "backends" / "numpy" / "engine.py").open("a", encoding="utf-8") as file:
+            file.write("\nimport os, signal, sys\n" + textwrap.dedent(engine))
+        if site:
+            (copy / "sitecustomize.py").write_text(textwrap.dedent(site), encoding="utf-8")
+        return copy
+
+    return make
+
+
+@pytest.fixture
+def start(tmp_path: Path, cpu: int) -> Iterator[Start]:
+    """Start a worker; at the end of the test every process that it left would be found and ended."""
+    workers = []
+
+    def make(**options: Any) -> Worker:
+        worker = Worker("numpy", **{"scratch": tmp_path / "scratch", "cpus": [cpu], "timeout_s": 30.0, **options})
+        workers.append(worker)
+        return worker
+
+    yield make
+    for worker in workers:
+        worker.close()
+
+
+def in_method(name: str, line: str) -> str:
+    """A line put into a method of the engine's session."""
+    return f"""
+    def patched(self, *_args):
+        {line}
+    Session.{name} = patched
+    """
+
+
+def gone(pid: int) -> bool:
+    """There is no such process, or nothing of it but the entry that nobody has collected."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    return True
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Look again and again, since a signal takes a moment to arrive."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+
+
+def workers_alive() -> list[int]:
+    """The workers among the children of this process."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if child.status() != psutil.STATUS_ZOMBIE and "harness.worker" in child.cmdline():
+                found.append(child.pid)
+    return found
+
+
+def trace(worker: Worker, exhibit: Callable[[str], Exhibit], **options: Any) -> Any:
+    """Ask for the float32 trace of a small task."""
+    ex = exhibit("risk_mlp")
+    message = {
+        "op": "trace",
+        "task": ex.task,
+        "mode": "reference",
+        "precision": "float32",
+        "lrs": ex.lrs,
+        "tensors": False,
+    }
+    return worker.ask(
+        {**message, **options.pop("change", {})}, launch.weights_message(ex.weights) | ex.arrays, **options
+    )
+
+
+def test_a_worker_answers_and_is_gone(start: Start, exhibit: Callable[[str], Exhibit]) -> None:
+    """The way it should be: facts, an answer, an end."""
+    with start() as worker:
+        assert worker.facts["describe"]["versions"] == {"numpy": np.__version__}
+        assert worker.facts["import_s"] > 0
+        _, arrays = trace(worker, exhibit)
+        assert arrays["losses"].shape == (10,)
+        pid = worker.process.pid
+        assert pid in workers_alive()
+    assert gone(pid)
+    assert worker.process.returncode is not None
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGRTMIN + 1])
+def test_killed_while_idle(start: Start, exhibit: Callable[[str], Exhibit], number: int) -> None:
+    """As the system does when memory is short: told by name, once more for every further request."""
+    worker = start()
+    os.kill(worker.process.pid, number)
+    wait_until(lambda: gone(worker.process.pid))
+    wanted = signal.Signals(number).name if number in signal.Signals.__members__.values() else str(int(number))
+    for _ in range(2):
+        with pytest.raises(WorkerError, match=f"the worker died .*{wanted}") as caught:
+            trace(worker, exhibit)
+        assert caught.value.status == "failed"
+
+
+def test_killed_while_paused(start: Start, exhibit: Callable[[str], Exhibit]) -> None:
+    """A stopped process dies too, and pausing what is dead is no accident of its own."""
+    worker = start()
+    worker.pause()
+    worker.process.kill()
+    with pytest.raises(WorkerError, match="SIGKILL"):
+        trace(worker, exhibit)
+    worker.pause()
+    worker.resume()
+
+
+def test_killed_during_a_request(start: Start, root: Root, exhibit: Callable[[str], Exhibit]) -> None:
+    """Told at once, not when the time is up."""
+    worker = start(root=root(in_method("predict", SLEEP)), timeout_s=60.0)
+    threading.Timer(0.3, worker.process.kill).start()
+    begin = time.monotonic()
+    with pytest.raises(WorkerError, match=r"the worker died \(signal SIGKILL\)") as caught:
+        trace(worker, exhibit)
+    assert caught.value.status == "failed"
+    assert time.monotonic() - begin < 10
+    assert gone(worker.process.pid)
+
+
+@pytest.mark.parametrize("line", ["os._exit(7)", "sys.exit(7)"])
+def test_exit_during_a_request(start: Start, root: Root, exhibit: Callable[[str], Exhibit], line: str) -> None:
+    """A framework that calls exit, politely or not."""
+    worker = start(root=root(in_method("predict", f"print('last words', flush=True); {line}")))
+    with pytest.raises(WorkerError, match=r"the worker died \(exit code 7\)") as caught:
+        trace(worker, exhibit)
+    assert "last words" in caught.value.log
+    assert gone(worker.process.pid)
+
+
+@pytest.mark.parametrize("line", ["os.kill(os.getpid(), signal.SIGSTOP)", SLEEP], ids=["stopped", "asleep"])
+def test_a_hang_ends_with_the_time_allowed(
+    start: Start, root: Root, exhibit: Callable[[str], Exhibit], line: str
+) -> None:
+    """A timeout of its own status; the process does not go on behind our back, and further requests fail at once."""
+    worker = start(root=root(in_method("predict", line)))
+    begin = time.monotonic()
+    with pytest.raises(WorkerError, match="no answer within 1 s") as caught:
+        trace(worker, exhibit, timeout_s=1.0)
+    assert caught.value.status == "timeout"
+    assert 0.9 < time.monotonic() - begin < 5
+    wait_until(lambda: gone(worker.process.pid))
+    with pytest.raises(WorkerError, match="the worker died"):
+        trace(worker, exhibit)
+
+
+def test_a_hang_while_starting(start: Start, root: Root) -> None:
+    """An import that never returns: there is no worker to close, and none is left."""
+    with pytest.raises(WorkerError, match="no answer within 1 s"):
+        start(root=root(SLEEP), timeout_s=1.0)
+    assert workers_alive() == []
+
+
+def test_an_import_that_fails(start: Start, root: Root) -> None:
+    """The reason is the import's own; the log has the traceback; no process is left."""
+    with pytest.raises(WorkerError, match="ImportError: libfoo.so.1: cannot open") as caught:
+        start(root=root("raise ImportError('libfoo.so.1: cannot open')"))
+    assert caught.value.status == "failed"
+    assert "Traceback" in caught.value.log
+    assert workers_alive() == []
+
+
+def test_a_worker_that_closes_its_pipe_and_lives(start: Start, root: Root, exhibit: Callable[[str], Exhibit]) -> None:
+    """It can never answer again: that is a death, and it is made one."""
+    worker = start(root=root(in_method("predict", f"os.closerange(3, 256); {SLEEP}")))
+    begin = time.monotonic()
+    with pytest.raises(WorkerError) as caught:
+        trace(worker, exhibit)
+    assert caught.value.status == "failed"
+    assert time.monotonic() - begin < 15
+    wait_until(lambda: gone(worker.process.pid))
+
+
+def test_an_error_in_a_handler_is_an_answer(start: Start, root: Root, exhibit: Callable[[str], Exhibit]) -> None:
+    """Type and text in the reason, the traceback in the log, and the worker still serves the other cells."""
+    worker = start(root=root(in_method("predict", "raise RuntimeError('no kernel for float32')")))
+    for _ in range(2):
+        with pytest.raises(WorkerError, match="RuntimeError: no kernel for float32") as caught:
+            trace(worker, exhibit)
+        assert caught.value.status == "failed"
+        assert "Traceback" in caught.value.log
+    assert worker.process.poll() is None
+
+
+def test_errors_that_a_user_can_mend_are_plain(start: Start, exhibit: Callable[[str], Exhibit]) -> None:
+    """One sentence without the name of a Python class; a request nobody knows is told as well."""
+    worker = start()
+    with pytest.raises(WorkerError, match=r"^unknown mode of numpy 'refrence': did you mean 'reference'\?$"):
+        trace(worker, exhibit, change={"mode": "refrence"})
+    with pytest.raises(WorkerError, match="dance"):
+        worker.ask({"op": "dance"})
+    trace(worker, exhibit)
+
+
+PRINTING = r"""
+import os, subprocess, sys
+print("hello from stdout")
+print("hello from stderr", file=sys.stderr)
+sys.stdout.buffer.write(b"\x93CONC" * 3 + b"\xff\x00\x93")
+sys.stdout.flush()
+os.write(1, b"straight to the descriptor\n")
+subprocess.run([sys.executable, "-S", "-c", "print('from a child')"], env={})
+"""
+
+
+def test_a_framework_may_print(start: Start, root: Root, exhibit: Callable[[str], Exhibit]) -> None:
+    """At import and in a request, from C, from children: it lands in the log, and no message is disturbed."""
+    line = "print('in a request'); os.write(1, b'from C in a request\\n'); return self.model.forward(_args[0].x, (None,) * 2, training=False)"
+    worker = start(root=root(PRINTING + textwrap.dedent(in_method("predict", line))))
+    _, arrays = trace(worker, exhibit)
+    assert arrays["losses"].shape == (10,)
+    told = worker.tail()
+    for text in (
+        "from stdout",
+        "from stderr",
+        "straight to the",
+        "from a child",
+        "in a request",
+        "from C in a request",
+    ):
+        assert text in told
+
+
+def test_python_may_print_before_us(start: Start, root: Root, exhibit: Callable[[str], Exhibit]) -> None:
+    """What a sitecustomize prints goes into the pipe before the worker takes it away: it is skipped."""
+    _, arrays = trace(start(root=root(site=PRINTING)), exhibit)
+    assert arrays["losses"].shape == (10,)
+
+
+def test_reading_stdin_ends_at_once(start: Start, root: Root) -> None:
+    """A framework that asks a question cannot eat our requests."""
+    worker = start(root=root("print('read', repr(sys.stdin.read()), flush=True)"))
+    assert "read ''" in worker.tail()
+
+
+def test_the_log_s_end_is_kept(start: Start, root: Root) -> None:
+    """The last lines are those that tell; a record need not hold megabytes."""
+    worker = start(root=root("print('x' * 100_000, 'the end', flush=True)"))
+    assert len(worker.tail()) == launch.LOG_TAIL
+    assert worker.tail().endswith("the end\n")
+
+
+def test_events_come_before_the_answer(
+    start: Start, small_data: Callable[[str], Path], exhibit: Callable[[str], Exhibit]
+) -> None:
+    """One an epoch, with its figures; the time allowed counts from one message to the next."""
+    message = {
+        "op": "fit",
+        "task": "risk_mlp",
+        "mode": "reference",
+        "precision": "float32",
+        "seed": 0,
+        "epochs": 3,
+        "max_steps": 0,
+    }
+    events: list[dict[str, Any]] = []
+    weights = launch.weights_message(exhibit("risk_mlp").weights)
+    reply, _ = start().ask({**message, "data": str(small_data("risk_mlp"))}, weights, on_event=events.append)
+    assert [event["epoch"] for event in events] == [1, 2, 3]
+    assert events[-1]["val_auc"] == reply["epochs"][-1]["val_auc"]
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_none_outlives_its_block(start: Start, *, paused: bool) -> None:
+    """Paused or not, and when the block ends with an error; closing twice is allowed."""
+    worker = start()
+    with pytest.raises(KeyboardInterrupt), worker:
+        if paused:
+            worker.pause()
+            wait_until(lambda: psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED)
+        raise KeyboardInterrupt
+    assert gone(worker.process.pid)
+    worker.close()
+    assert workers_alive() == []
+
+
+def test_pause_and_resume(start: Start, exhibit: Callable[[str], Exhibit]) -> None:
+    """A paused worker uses no CPU, and goes on when it is asked."""
+    worker = start()
+    trace(worker, exhibit)
+    worker.pause()
+    process = psutil.Process(worker.process.pid)
+    wait_until(lambda: process.status() == psutil.STATUS_STOPPED)
+    before = process.cpu_times()
+    time.sleep(0.1)
+    assert process.cpu_times() == before
+    trace(worker, exhibit)
+    assert process.status() != psutil.STATUS_STOPPED
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from harness.launch import Worker
+worker = Worker("numpy", scratch=Path(sys.argv[1]), cpus=[int(sys.argv[2])], root=Path(sys.argv[3]))
+if sys.argv[4] == "paused":
+    worker.pause()
+print(worker.process.pid, flush=True)
+if sys.argv[4] == "busy":
+    worker.ask({"op": "start", "backend": "numpy", "threads": 1, "seed": 0, "device": "cpu"})
+time.sleep(60)
+"""
+BUSY = """
+def configure(*, threads, seed):
+    if os.path.exists("started"):
+        while True: pass
+    open("started", "w").close()
+"""
+
+
+@LINUX
+@pytest.mark.parametrize("state", ["idle", "paused", "busy"])
+def test_a_worker_dies_with_its_parent(tmp_path: Path, root: Root, cpu: int, state: str) -> None:
+    """Even where the harness had no time to say so: idle, stopped, or in the middle of a computation."""
+    command = [sys.executable, "-c", PARENT, str(tmp_path), str(cpu), str(root(BUSY)), state]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert not gone(pid)
+        if state == "busy":
+            time.sleep(0.3)
+        parent.kill()
+        parent.wait()
+    try:
+        wait_until(lambda: gone(pid))
+    finally:
+        if not gone(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+@LINUX
+def test_secrets_stay_at_home(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker inherits what it takes to run and no more."""
+    for name in ("FOO_SECRET", "AWS_SECRET_ACCESS_KEY", "PYTHONSTARTUP", "TF_XLA_FLAGS", "XLA_FLAGS", "CONCORD_DATA"):
+        monkeypatch.setenv(name, "hunter2")
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    worker = start()
+    text = Path(f"/proc/{worker.process.pid}/environ").read_bytes().decode()
+    found = dict(pair.split("=", 1) for pair in text.split("\0") if pair)
+    assert "hunter2" not in text
+    assert found["OMP_NUM_THREADS"] == "1"
+    mine = environment.worker_environment(root=ROOT, cpus=[0], device="cpu", scratch=Path())
+    assert set(found) <= set(mine)
+
+
+def test_the_environment_is_the_same_for_every_framework(tmp_path: Path) -> None:
+    """Threads by the number of CPUs, caches in the scratch folder, no GPU unless it was asked for."""
+    made = environment.worker_environment(root=ROOT, cpus=[2, 5], device="cpu", scratch=tmp_path)
+    assert made["CONCORD_CPUS"] == "2,5"
+    assert {made[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC")} == {"2"}
+    assert (made["CUDA_VISIBLE_DEVICES"], made["JAX_PLATFORMS"]) == ("-1", "cpu")
+    assert all(str(tmp_path) in made[name] for name in ("KERAS_HOME", "TORCHINDUCTOR_CACHE_DIR"))
+    gpu = environment.worker_environment(root=ROOT, cpus=[0], device="gpu", scratch=tmp_path)
+    assert not {"CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS"} & set(gpu)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity")
+@pytest.mark.parametrize("count", [1, 2])
+def test_affinity_is_what_was_asked(start: Start, count: int) -> None:
+    """Of every thread of the worker."""
+    cpus = environment.available_cpus()[:count]
+    worker = start(cpus=cpus)
+    threads = psutil.Process(worker.process.pid).threads()
+    assert threads
+    for thread in threads:
+        assert sorted(os.sched_getaffinity(thread.id)) == cpus
+
+
+WATCHING = """
+import os, sys
+def watch(event, arguments):
+    if event == "import" and arguments[0] == "numpy" and not os.path.exists("affinity"):
+        with open("affinity", "w") as file:
+            file.write(repr(sorted(os.sched_getaffinity(0))))
+sys.addaudithook(watch)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity")
+def test_affinity_is_set_before_numpy_is_imported(start: Start, root: Root, cpu: int) -> None:
+    """Thread pools size themselves by it, once, as they are made."""
+    place = root(site=WATCHING)
+    start(root=place)
+    assert (place / "affinity").read_text() == repr([cpu])
+
+
+def test_a_system_without_affinity_or_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MacOS and Windows: what cannot be set is told to be missing, and nothing fails for it."""
+    from backends.numpy import engine
+
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.delattr(os, "sched_setaffinity", raising=False)
+    assert environment.available_cpus() == list(range(os.cpu_count() or 1))
+    assert environment.machine()["affinity"] == "not available on this system"
+    assert engine.describe()["versions"]
