@@ -35,8 +35,9 @@ def reference() -> str:
 @cache
 def backend(name: str) -> ModuleType:
     """The door of a backend: TITLE, IMPORT, DISTRIBUTIONS, REFERENCE, MODES. Imports no framework."""
-    if not (ROOT / "backends" / name / "engine.py").is_file():
-        raise unknown("backend", name, [path.parent.name for path in (ROOT / "backends").glob("*/engine.py")])
+    known = [path.parent.name for path in (ROOT / "backends").glob("*/engine.py")]
+    if name not in known:
+        raise unknown("backend", name, known)
     return import_module(f"backends.{name}")
 
 

@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 a proof failed; 2 usage or input; 3 some cell failed or is
 """
 
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -84,7 +85,8 @@ def interpreters(_context: click.Context, _option: click.Parameter, values: tupl
         name, equals, path = value.partition("=")
         if not equals:
             raise click.BadParameter(f"{value!r} is not NAME=PATH, for example torch=.venv/bin/python")
-        found[name] = path
+        program = shutil.which(path) or path
+        found[name] = str(Path(program).absolute())  # a worker starts in another folder; a venv's link is not followed
     return found
 
 
@@ -150,7 +152,10 @@ def choose(
         raise HarnessError(
             "no framework is installed: pip install 'concord-bench[all]', or name interpreters with --python."
         )
-    return {name: modes for name, modes in chosen.items() if modes}, skipped, installed
+    able = {name: own for name, own in chosen.items() if own}
+    if not able:
+        raise HarnessError(f"none of {', '.join(chosen)} has the mode {', '.join(modes)}: see `concord list`.")
+    return able, skipped, installed
 
 
 def check_device(place: "Workplace", chosen: dict[str, tuple[str, ...]]) -> None:

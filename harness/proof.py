@@ -12,6 +12,7 @@ import numpy as np
 
 from harness.records import Proof, Verdict
 from harness.spec import Arrays, TaskSpec
+from harness.trace import STEPS
 
 LOSS_TOLERANCE = 1e-12  # float64, relative
 TENSOR_TOLERANCE = 1e-10  # float64, relative to the tensor's largest element
@@ -38,9 +39,11 @@ class Difference(NamedTuple):
 
 def judge(spec: TaskSpec, task: str, reference: Subject, subjects: list[Subject], weights: Arrays) -> list[Proof]:
     """Every proof of a task: each subject against the initial weights and the reference, then against each later subject."""
-    rows = []
+    rows: list[Proof] = []
     for i, subject in enumerate(subjects):
-        rows += [*round_trip(task, subject, weights), *float64(spec, task, subject, reference)]
+        rows += round_trip(task, subject, weights)
+        if subject.backend != reference.backend:  # the reference is not its own witness
+            rows += float64(spec, task, subject, reference)
         rows.append(first_loss(task, subject, reference))
         for other in subjects[i + 1 :]:
             rows += [*float64(spec, task, subject, other), float32_pair(task, subject, other)]
@@ -68,7 +71,9 @@ def round_trip(task: str, subject: Subject, weights: Arrays) -> Iterator[Proof]:
 
 def same_bits(found: np.ndarray | None, expected: np.ndarray) -> bool:
     """Equal dtype, shape and bytes."""
-    return found is not None and found.dtype == expected.dtype and np.array_equal(found, expected)
+    if found is None or (found.dtype, found.shape) != (expected.dtype, expected.shape):
+        return False
+    return found.tobytes() == expected.tobytes()
 
 
 def float64(spec: TaskSpec, task: str, subject: Subject, other: Subject) -> Iterator[Proof]:
@@ -76,7 +81,7 @@ def float64(spec: TaskSpec, task: str, subject: Subject, other: Subject) -> Iter
     ours, theirs = subject.traces["float64"], other.traces["float64"]
     against = other.backend if other.mode == "reference" else f"{other.backend} {other.mode}"
     names = [t.name for t in spec.model.tensors]
-    steps = range(len(theirs["losses"]))
+    steps = range(STEPS)
     levels: list[tuple[str, Iterable[tuple[str, str]], float]] = [
         ("logits", [("logits", "logits at step 0")], TENSOR_TOLERANCE),
         ("loss", [("loss", "loss at step 0")], LOSS_TOLERANCE),
@@ -93,16 +98,22 @@ def float64(spec: TaskSpec, task: str, subject: Subject, other: Subject) -> Iter
         ("eval", [("eval", f"evaluation logits after step {steps[-1]}")], TENSOR_TOLERANCE),
     ]
     for level, places, tolerance in levels:
-        found = [Difference(distance(ours.get(key), theirs[key]), where) for key, where in places]
+        found = [Difference(distance(ours.get(key), theirs.get(key)), where) for key, where in places]
         yield row(task, subject, "float64", level, against, telling(found, tolerance), tolerance)
-    pairs = enumerate(zip(ours["losses"], theirs["losses"], strict=True))
-    found = [Difference(distance(a, b), f"loss at step {k}") for k, (a, b) in pairs]
+    differences = apart(losses(subject, "float64"), losses(other, "float64"))
+    found = [Difference(float(value), f"loss at step {k}") for k, value in enumerate(differences)]
     yield row(task, subject, "float64", "steps", against, telling(found, LOSS_TOLERANCE), LOSS_TOLERANCE)
 
 
-def distance(ours: np.ndarray | None, theirs: np.ndarray) -> float:
+def distance(ours: np.ndarray | None, theirs: np.ndarray | None) -> float:
     """Largest difference over the largest element of ``theirs``; infinite where ours is missing, mis-shaped or not finite."""
-    if ours is None or np.shape(ours) != np.shape(theirs) or not np.all(np.isfinite(ours)):
+    if (
+        ours is None
+        or theirs is None
+        or np.shape(ours) != np.shape(theirs)
+        or not np.all(np.isfinite(ours))
+        or not np.all(np.isfinite(theirs))
+    ):
         return float("inf")
     largest = float(np.max(np.abs(theirs)))
     difference = float(np.max(np.abs(ours - theirs)))
@@ -115,17 +126,30 @@ def telling(found: list[Difference], tolerance: float) -> Difference:
     return first or max(found, key=lambda d: d.value)
 
 
+def losses(subject: Subject, precision: str) -> np.ndarray:
+    """The loss of each step in float64, shape (10,); infinite where a backend gave none, or none that is a number."""
+    found = subject.traces[precision].get("losses", np.empty(0))
+    if np.shape(found) != (STEPS,):
+        return np.full(STEPS, np.inf)
+    return np.where(np.isfinite(found), found, np.inf).astype(np.float64)
+
+
+def apart(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Relative differences of losses, (10,); infinite where either is."""
+    both = np.isfinite(ours) & np.isfinite(theirs)
+    scale = np.where(both & (theirs != 0), np.abs(theirs), 1.0)
+    return np.where(both, np.abs(np.where(both, ours, 0) - np.where(both, theirs, 0)) / scale, np.inf)
+
+
 def rounding(subject: Subject) -> np.ndarray:
     """A backend's own float32 error: its relative loss difference to its float64, the largest up to each step, shape (10,)."""
-    exact = subject.traces["float64"]["losses"]
-    error = np.abs(subject.traces["float32"]["losses"].astype(np.float64) - exact) / np.abs(exact)
+    error = apart(losses(subject, "float32"), losses(subject, "float64"))
     return np.maximum.accumulate(np.maximum(error, FLOAT32_FLOOR))
 
 
 def first_loss(task: str, subject: Subject, reference: Subject) -> Proof:
     """The float32 loss at step 0 against the reference's float64: a TF32 or bfloat16 product would stand out here."""
-    exact = reference.traces["float64"]["losses"][0]
-    found = distance(subject.traces["float32"]["losses"][0].astype(np.float64), exact)
+    found = float(apart(losses(subject, "float32"), losses(reference, "float64"))[0])
     return row(
         task, subject, "float32", "loss", reference.backend, Difference(found, "loss at step 0"), FLOAT32_LOSS_TOLERANCE
     )
@@ -136,14 +160,12 @@ def float32_pair(task: str, subject: Subject, other: Subject) -> Proof:
 
     The tolerance grows with the steps; shown is the first step beyond it, or the one nearest to it.
     """
-    ours, theirs = (s.traces["float32"]["losses"].astype(np.float64) for s in (subject, other))
-    apart = np.abs(ours - theirs) / np.abs(other.traces["float64"]["losses"])
-    apart = np.where(np.isfinite(apart), apart, np.inf)
+    found = apart(losses(subject, "float32"), losses(other, "float32"))
     limit = FLOAT32_FACTOR * np.maximum(rounding(subject), rounding(other))
-    beyond = np.flatnonzero(apart > limit)
-    step = int(beyond[0]) if len(beyond) else int(np.argmax(apart / limit))
-    found = Difference(float(apart[step]), f"loss at step {step}")
-    return row(task, subject, "float32", "steps", f"{other.backend} {other.mode}", found, float(limit[step]))
+    beyond = np.flatnonzero(~np.isfinite(found) | (found > limit))
+    step = int(beyond[0]) if len(beyond) else int(np.argmax(found / limit))
+    difference = Difference(float(found[step]), f"loss at step {step}")
+    return row(task, subject, "float32", "steps", f"{other.backend} {other.mode}", difference, float(limit[step]))
 
 
 def row(
@@ -159,19 +181,19 @@ def row(
         level=level,
         against=against,
         worst=found.value if finite else None,
-        tolerance=tolerance,
+        tolerance=tolerance if np.isfinite(tolerance) else None,
         where=found.where,
-        verdict="proven" if found.value <= tolerance else "failed",
+        verdict="proven" if finite and found.value <= tolerance else "failed",
         reason="" if finite else "missing, of another shape, or not finite",
     )
 
 
 def drift(task: str, subject: Subject, reference: Subject) -> Proof:
     """How far the framework's own defaults end up from the spec, in the losses and after training: measured, not judged."""
-    ours, exact = subject.traces["float64"], reference.traces["float64"]
-    pairs = enumerate(zip(ours["losses"], exact["losses"], strict=True))
-    found = [Difference(distance(a, b), f"loss at step {k}") for k, (a, b) in pairs]
-    found.append(Difference(distance(ours["eval"], exact["eval"]), "evaluation logits after the last step"))
+    differences = apart(losses(subject, "float64"), losses(reference, "float64"))
+    found = [Difference(float(value), f"loss at step {k}") for k, value in enumerate(differences)]
+    ours, theirs = (s.traces["float64"].get("eval") for s in (subject, reference))
+    found.append(Difference(distance(ours, theirs), "evaluation logits after the last step"))
     worst = max(found, key=lambda d: d.value)
     return Proof(
         task=task,
@@ -180,7 +202,7 @@ def drift(task: str, subject: Subject, reference: Subject) -> Proof:
         precision="float64",
         level="drift",
         against=reference.backend,
-        worst=worst.value,
+        worst=worst.value if np.isfinite(worst.value) else None,
         tolerance=None,
         where=worst.where,
         verdict="skipped",

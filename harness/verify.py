@@ -53,7 +53,7 @@ def verify(
         traces: Traces = {}
         for job in jobs:
             traces |= job.result()
-    return [row for ex in exhibits for row in judge_task(ex, traces, everyone)]
+    return [row for ex in exhibits for row in judge_task(ex, traces, chosen)]
 
 
 def gather(name: str, modes: tuple[str, ...], exhibits: list[Exhibit], workplace: Workplace, say: Say) -> Traces:
@@ -109,7 +109,7 @@ def judge_task(ex: Exhibit, traces: Traces, chosen: Mapping[str, tuple[str, ...]
                 rows.append(proof.missing(ex.task, backend, m, verdict="failed", reason=reason))
             elif backend != name and m == "stock":
                 rows.append(proof.drift(ex.task, proof.Subject(backend, m, found), proof.Subject(name, mode, witness)))
-            elif backend != name:
+            else:
                 subjects.append(proof.Subject(backend, m, found))
     if isinstance(witness, str):
         return rows

@@ -38,7 +38,7 @@ class Installed:
     def advice(self, name: str) -> str:
         """One sentence on how to get what is missing."""
         here = "" if self.interpreter == sys.executable else f" in the environment of {self.interpreter}"
-        return f"{name}: {', '.join(self.missing)} is not installed{here}: pip install 'concord[{name}]'."
+        return f"{name}: {', '.join(self.missing)} is not installed{here}: pip install 'concord-bench[{name}]'."
 
 
 def probe(name: str, interpreter: str) -> Installed:

@@ -89,19 +89,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"  not caught: {name}")
 
 
-@pytest.fixture(scope="session", params=[parameter(name) for name in catalog.backends()])
+@pytest.fixture(scope="module", params=[parameter(name) for name in catalog.backends()])
 def backend(request: pytest.FixtureRequest) -> str:
     """Every backend, the reference too."""
     return request.param
 
 
-@pytest.fixture(scope="session", params=[parameter(name) for name in catalog.frameworks()])
+@pytest.fixture(scope="module", params=[parameter(name) for name in catalog.frameworks()])
 def framework(request: pytest.FixtureRequest) -> str:
     """Every backend that is compared."""
     return request.param
 
 
-@pytest.fixture(scope="session", params=[SMALLER.get(name, name) for name in catalog.tasks()])
+@pytest.fixture(scope="module", params=[SMALLER.get(name, name) for name in catalog.tasks()])
 def task(request: pytest.FixtureRequest) -> str:
     """Every task, small enough for seconds, as the command line would name it."""
     return request.param
@@ -129,9 +129,9 @@ def cpu() -> int:
     return environment.available_cpus()[-1]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def worker(backend: str, cpu: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    """One worker a backend for the whole session, since importing a framework takes seconds."""
+    """One worker a backend for all tests of a file, since importing a framework takes seconds."""
     with Worker(backend, scratch=tmp_path_factory.mktemp(f"worker-{backend}"), cpus=[cpu], seed=SEED) as started:
         yield started
 
@@ -171,13 +171,13 @@ def witness(
 
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A file with the first rows of a task's data, as workers read it: 160 to train on, 96 to validate and to test on."""
+    """A file with the first rows of a task's data, as workers read it: 160 to train on, 40 to validate and to test on."""
     folder = tmp_path_factory.mktemp("data")
 
     @cache
     def make(task: str) -> Path:
         name = catalog.task(task).data.name
-        rows = {key: array[: 160 if key.endswith("train") else 96] for key, array in dataset(name).arrays.items()}
+        rows = {key: array[: 160 if key.endswith("train") else 40] for key, array in dataset(name).arrays.items()}
         path = folder / f"{name}.npz"
         save(path, rows)
         return path

@@ -262,6 +262,15 @@ TORCH = (
         "conv/kernel after step 1",
     ),
     Mutation(
+        "weight decay missing in SGD",
+        11,
+        "torch",
+        RESNET,
+        (Edit("engine.py", "momentum=spec.momentum, weight_decay=spec.weight_decay,", "momentum=spec.momentum,"),),
+        "tensors",
+        "conv/kernel after step 0",
+    ),
+    Mutation(
         "Nesterov momentum",
         12,
         "torch",
@@ -410,15 +419,6 @@ JAX = (
         "stage3/0/conv2/kernel at step 0",
     ),
     Mutation(
-        "weight decay missing in SGD",
-        11,
-        "jax",
-        RESNET,
-        (Edit("engine.py", "optax.add_decayed_weights(spec.weight_decay)", "optax.identity()"),),
-        "tensors",
-        "conv/kernel after step 0",
-    ),
-    Mutation(
         "lr baked into the velocity",
         12,
         "jax",
@@ -557,15 +557,6 @@ TENSORFLOW = (
         LOSS,
     ),
     Mutation(
-        "load keeps the optimizer's state",
-        0,
-        "tensorflow",
-        RISK,
-        (Edit("engine.py", "slot.assign(np.zeros(slot.shape))", "slot.assign(slot)"),),
-        "tensors",
-        "dense1/kernel after step 0",
-    ),
-    Mutation(
         "SAME padding at stride 2",
         1,
         "tensorflow",
@@ -594,15 +585,6 @@ TENSORFLOW = (
         (Edit("layers.py", "spec.batch_norm_eps", "1e-3"),),
         "logits",
         LOGITS,
-    ),
-    Mutation(
-        "BatchNorm momentum .01",
-        4,
-        "tensorflow",
-        RESNET,
-        (Edit("layers.py", "spec.batch_norm_momentum", "0.01"),),
-        "tensors",
-        "norm/mean after step 0",
     ),
     Mutation(
         "training flag in evaluation",

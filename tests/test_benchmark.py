@@ -29,7 +29,7 @@ class Opened(NamedTuple):
     batch: Batch
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def engine(request: pytest.FixtureRequest, backend: str) -> Any:
     """The backend's engine in this process: one framework, named by --backend; the reference always."""
     if not catalog.backend(backend).REFERENCE and request.config.getoption("--backend") != [backend]:
@@ -39,7 +39,7 @@ def engine(request: pytest.FixtureRequest, backend: str) -> Any:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def opened(engine: Any, backend: str, task: str) -> Opened:
     """The task in the backend's default mode, float32, on the data that ship."""
     spec, mode = catalog.task(task), catalog.backend(backend).MODES[0]

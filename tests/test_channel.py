@@ -79,7 +79,7 @@ def filled(dtype: str, shape: tuple[int, ...]) -> np.ndarray:
     return np.frombuffer(words[: count * kind.itemsize], kind).reshape(shape)
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(messages, tensors)
 def test_round_trip(message: channel.Message, arrays: dict[str, np.ndarray]) -> None:
     """Messages come back equal, arrays with their names, order, dtypes, shapes and bytes."""

@@ -38,7 +38,7 @@ def quiet(_text: str) -> None:
     """Say nothing."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def traces(worker: Worker, exhibit: Exhibits) -> Callable[..., Any]:
     """The worker's traces of a task in a mode, by precision, made once."""
 
@@ -51,7 +51,7 @@ def traces(worker: Worker, exhibit: Exhibits) -> Callable[..., Any]:
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def fit(worker: Worker, small_data: Files, exhibit: Exhibits) -> Callable[..., dict[str, Any]]:
     """What two epochs on a few rows come to, made once."""
 
@@ -183,7 +183,7 @@ def test_stock_drift_is_shown(worker: Worker, mode: str, task: str, *, exhibit: 
 # --- a session, seen from inside its process
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def seen(
     backend: str, tasks: list[str], cpu: int, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[str, bool]]:

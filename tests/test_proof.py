@@ -313,7 +313,7 @@ def test_float32_is_held_to_ten_times_its_own_error() -> None:
     """The error is each backend's own against its own float64; the larger of the two counts, the largest so far."""
     row = pair(float32_losses(0, 1e-5, 0), float32_losses(0, -1e-5, 0))
     assert row.verdict == "proven"
-    assert row.worst == pytest.approx(2e-5)
+    assert row.worst == pytest.approx(2e-5, rel=1e-4)
     assert row.tolerance == pytest.approx(1e-4)
     assert row.where == "loss at step 1"
 

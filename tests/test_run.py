@@ -256,7 +256,7 @@ def test_views_are_rebuilt_from_the_records(sound: Run, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def troubled(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """One dies in a timed block, one raises there, one cannot be imported, one computes something else, one is not installed, one is sound."""
+    """One dies in a timed block, one raises there, one cannot be imported, one computes something else, one is absent."""
     home = tmp_path_factory.mktemp("troubled")
     engines = {
         "raising": RAISING,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as any_array
 from sklearn import metrics as known
@@ -428,6 +428,7 @@ def test_evaluation_pads_the_last_batch(count: int, batch: int) -> None:
 labels = st.lists(st.booleans(), min_size=4, max_size=40).filter(lambda y: 0 < sum(y) < len(y))
 
 
+@settings(max_examples=40)
 @given(labels, st.data(), st.sampled_from([st.sampled_from([-1.0, 0.5, 2.0]), st.floats(-8, 8)]))
 def test_binary_figures_are_scikit_learn_s(
     y: list[bool], data: st.DataObject, scores: st.SearchStrategy[float]

@@ -196,7 +196,7 @@ def test_a_hang_while_starting(start: Start, root: Root) -> None:
 
 def test_an_import_that_fails(start: Start, root: Root) -> None:
     """The reason is the import's own; the log has the traceback; no process is left."""
-    with pytest.raises(WorkerError, match="ImportError: libfoo.so.1: cannot open") as caught:
+    with pytest.raises(WorkerError, match=r"ImportError: libfoo\.so\.1: cannot open") as caught:
         start(root=root("raise ImportError('libfoo.so.1: cannot open')"))
     assert caught.value.status == "failed"
     assert "Traceback" in caught.value.log
@@ -248,19 +248,12 @@ subprocess.run([sys.executable, "-S", "-c", "print('from a child')"], env={})
 
 def test_a_framework_may_print(start: Start, root: Root, exhibit: Callable[[str], Exhibit]) -> None:
     """At import and in a request, from C, from children: it lands in the log, and no message is disturbed."""
-    line = "print('in a request'); os.write(1, b'from C in a request\\n'); return self.model.forward(_args[0].x, (None,) * 2, training=False)"
+    line = "print('in a request'); os.write(1, b'from C in a request\\n'); return np.zeros(1)"
     worker = start(root=root(PRINTING + textwrap.dedent(in_method("predict", line))))
     _, arrays = trace(worker, exhibit)
     assert arrays["losses"].shape == (10,)
     told = worker.tail()
-    for text in (
-        "from stdout",
-        "from stderr",
-        "straight to the",
-        "from a child",
-        "in a request",
-        "from C in a request",
-    ):
+    for text in ("from stdout", "from stderr", "straight to", "from a child", "in a request", "from C in a request"):
         assert text in told
 
 
@@ -307,10 +300,10 @@ def test_events_come_before_the_answer(
 def test_none_outlives_its_block(start: Start, *, paused: bool) -> None:
     """Paused or not, and when the block ends with an error; closing twice is allowed."""
     worker = start()
+    if paused:
+        worker.pause()
+        wait_until(lambda: psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED)
     with pytest.raises(KeyboardInterrupt), worker:
-        if paused:
-            worker.pause()
-            wait_until(lambda: psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED)
         raise KeyboardInterrupt
     assert gone(worker.process.pid)
     worker.close()
