@@ -19,7 +19,10 @@ Message = dict[str, Any]
 
 def send(pipe: IO[bytes], message: Message, arrays: Arrays | None = None) -> None:
     """Write one frame and flush it."""
-    contiguous = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in (arrays or {}).items()}
+    objects = [name for name, array in contiguous.items() if array.dtype.hasobject]
+    if objects:
+        raise TypeError(f"{objects} hold Python objects, which do not travel")
     layout = [[name, array.dtype.str, list(array.shape)] for name, array in contiguous.items()]
     header = json.dumps({"message": message, "arrays": layout}).encode()
     pipe.write(MAGIC + struct.pack("<Q", len(header)) + header)
