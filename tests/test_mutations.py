@@ -6,7 +6,7 @@ against the reference of the source as it is. The workers of all chosen tests ar
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +25,7 @@ BACKENDS = catalog.frameworks()
 TASKS = tuple(dict.fromkeys(mutation.task for mutation in MUTATIONS))
 AT_LEAST = 7  # mutations a backend
 SOURCE = ("harness", "backends", "suites")
+Record = Callable[[str, object], None]  # pytest's record_property
 
 
 def installed(backend: str) -> bool:
@@ -154,21 +155,21 @@ def court(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         pool.shutdown(cancel_futures=True)
 
 
-def test_table_covers_every_framework():
+def test_table_covers_every_framework() -> None:
     """At least seven mutations each, no two of one name."""
     assert min(Counter(m.backend for m in MUTATIONS)[backend] for backend in BACKENDS) >= AT_LEAST
     assert len({label(m) for m in MUTATIONS}) == len(MUTATIONS)
 
 
 @pytest.mark.parametrize("edited", MUTATIONS, ids=label)
-def test_mutation_fits_the_source(edited: Mutation):
+def test_mutation_fits_the_source(edited: Mutation) -> None:
     """Each edit has exactly one place, and what it makes is Python: a refactoring cannot silently disable a mutation."""
     for path, source in mutated(edited.edits, catalog.ROOT / "backends" / edited.backend).items():
         compile(source, path.name, "exec")
 
 
 @pytest.mark.parametrize("sound", [pytest.param(b, marks=needing(b)) for b in BACKENDS])
-def test_unmutated_backend_is_proven(sound: str, court: Court):
+def test_unmutated_backend_is_proven(sound: str, court: Court) -> None:
     """The control: the same machinery, without an edit, proves the backend on every task."""
     rows = court.trials[sound].result()
     assert {row.task for row in rows} == {exhibit(task).task for task in TASKS}
@@ -176,7 +177,7 @@ def test_unmutated_backend_is_proven(sound: str, court: Court):
 
 
 @pytest.mark.parametrize("mutation", [pytest.param(m, id=label(m), marks=needing(m.backend)) for m in MUTATIONS])
-def test_mutation_is_caught(mutation: Mutation, court: Court, record_property):
+def test_mutation_is_caught(mutation: Mutation, court: Court, record_property: Record) -> None:
     """The proof fails, and its first failed row is at the place where the mutation is first seen."""
     record_property("mutation", label(mutation))  # for the score that conftest.py prints
     failed = [row for row in court.trials[label(mutation)].result() if row.verdict == "failed"]
