@@ -124,7 +124,7 @@ TORCH = (
         "gradients in bfloat16",
         21,
         "torch",
-        MNIST,
+        RESNET,
         (
             Edit(
                 "engine.py",
@@ -134,8 +134,8 @@ TORCH = (
                 "        return value.detach()\n",
             ),
         ),
-        "gradients",
-        "dense2/bias at step 0",
+        "tensors",
+        "conv/kernel after step 0",
         precision="float32",
     ),
     Mutation(
