@@ -130,8 +130,13 @@ class Worker:
 
     def death(self) -> WorkerError:
         """What to say of a worker that is gone."""
-        code = self.process.wait(timeout=10)
-        cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        try:
+            code = self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return WorkerError("failed", "the worker closed its pipe", self.tail())
+        known = {member.value: member.name for member in signal.Signals}  # real-time signals have numbers only
+        cause = f"signal {known.get(-code, -code)}" if code < 0 else f"exit code {code}"
         return WorkerError("failed", f"the worker died ({cause})", self.tail())
 
     def tail(self) -> str:
@@ -142,7 +147,8 @@ class Worker:
 
     def pause(self) -> None:
         """Stop the process: thread pools that spin while idle would disturb the one that is timed."""
-        psutil.Process(self.process.pid).suspend()
+        with suppress(psutil.NoSuchProcess):  # the next request will find it gone
+            psutil.Process(self.process.pid).suspend()
 
     def resume(self) -> None:
         """Let a paused process go on; nothing happens to one that runs or is gone."""

@@ -38,6 +38,7 @@ def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -
         loss, grads = session.gradients(batches[0])
         found["loss"] = session.fetch(loss)
         found |= {f"grad/{name}": value for name, value in grads.items()}
+        session.sync(session.train_step(batches[0]))  # so that a load which leaves optimizer state behind is found out
         session.load(weights)
     losses = []
     for step, batch in enumerate(batches):

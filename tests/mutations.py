@@ -121,24 +121,6 @@ TORCH = (
         precision="float32",
     ),
     Mutation(
-        "gradients in bfloat16",
-        21,
-        "torch",
-        RESNET,
-        (
-            Edit(
-                "engine.py",
-                "        return value.detach()\n",
-                "        for p in self.model.parameters():\n"
-                "            p.grad = p.grad if self.dtype == torch.float64 else p.grad.bfloat16().float()\n"
-                "        return value.detach()\n",
-            ),
-        ),
-        "tensors",
-        "conv/kernel after step 0",
-        precision="float32",
-    ),
-    Mutation(
         "gradient not zeroed",
         0,
         "torch",
