@@ -84,7 +84,7 @@ def float64(spec: TaskSpec, task: str, subject: Subject, other: Subject) -> Iter
     steps = range(STEPS)
     levels: list[tuple[str, Iterable[tuple[str, str]], float]] = [
         ("logits", [("logits", "logits at step 0")], TENSOR_TOLERANCE),
-        ("loss", [("loss", "loss at step 0")], LOSS_TOLERANCE),
+        ("loss", [("loss", "loss at step 0"), ("confident", "loss of confident logits")], LOSS_TOLERANCE),
         (
             "gradients",
             [(f"grad/{t.name}", f"{t.name} at step 0") for t in reversed(spec.model.parameters)],

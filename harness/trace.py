@@ -7,6 +7,7 @@ from harness.protocol import Session
 from harness.spec import Arrays
 
 STEPS = 10
+CONFIDENT = 64  # the last layer's weights times this: logits so large that a loss which clips probabilities shows
 
 
 def inputs(batches: list[HostBatch]) -> Arrays:
@@ -38,6 +39,9 @@ def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -
         loss, grads = session.gradients(batches[0])
         found["loss"] = session.fetch(loss)
         found |= {f"grad/{name}": value for name, value in grads.items()}
+        last = [name for name in weights if name.endswith("/kernel")][-1]
+        session.load({**weights, last: weights[last] * CONFIDENT})
+        found["confident"] = session.fetch(session.gradients(batches[0])[0])
         session.sync(session.train_step(batches[0]))  # so that a load which leaves optimizer state behind is found out
         session.load(weights)
     losses = []

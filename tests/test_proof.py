@@ -59,7 +59,7 @@ def trace(precision: str) -> Arrays:
     shapes = {t.name: t.shape for t in SPEC.model.tensors}
     made: Arrays = {f"weights/{name}": value.astype(precision) for name, value in WEIGHTS.items()}
     made["logits"] = made["eval"] = np.linspace(-2, 2, 12).reshape(4, 3)
-    made["loss"] = np.array(1.5)
+    made["loss"] = made["confident"] = np.array(1.5)
     made["losses"] = np.linspace(1.5, 0.5, STEPS)
     if precision == "float64":
         made |= {f"grad/{t.name}": np.full(t.shape, 0.25) for t in SPEC.model.parameters}
