@@ -63,7 +63,7 @@ class Engine(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """Versions, devices and threads that this process really has."""
+        """Versions, GPUs and numeric settings that this process really has."""
         ...
 
     def open_session(

@@ -96,8 +96,8 @@ class Run:
 
 def append(path: Path, record: Trial | Proof) -> None:
     """Add one record as one line, on disk when this returns."""
-    line = json.dumps(asdict(record), ensure_ascii=False, allow_nan=True)
-    with path.open("a", encoding="utf-8") as file:
+    line = json.dumps(asdict(record), allow_nan=True)  # ASCII: a log may hold what UTF-8 cannot
+    with path.open("a", encoding="ascii") as file:
         file.write(line + "\n")
         file.flush()
         os.fsync(file.fileno())
@@ -106,8 +106,8 @@ def append(path: Path, record: Trial | Proof) -> None:
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Replace run.json in one step: data on disk before the name."""
     draft = folder / "run.json.part"
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump({"schema": SCHEMA, **manifest}, file, indent=2, ensure_ascii=False)
+    with draft.open("w", encoding="ascii") as file:
+        json.dump({"schema": SCHEMA, **manifest}, file, indent=2)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(folder / "run.json")
@@ -140,8 +140,8 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
     if not path.is_file():
         return
     text = path.read_text(encoding="utf-8")
-    whole, _, _torn = text.rpartition("\n")
-    for number, line in enumerate(whole.splitlines(), start=1):
+    *whole, _torn = text.split("\n")
+    for number, line in enumerate(whole, start=1):
         yield parse(line, f"{path} line {number}")
 
 

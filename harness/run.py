@@ -279,10 +279,11 @@ class Generation:
         try:
             steps = self.sample_steps(worker, subject, mode, message)
             reply, _ = worker.ask({**message, "steps": steps})
-            worker.pause()
         except WorkerError as error:
             self.lost(subject, backend, mode, phase, error)
             return
+        finally:
+            worker.pause()
         cell = self.plan.cell(subject, backend, mode)
         if phase == "latency":
             cell, steps = Cell(**{**asdict(cell), "batch": 1}), 1

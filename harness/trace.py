@@ -7,7 +7,7 @@ from harness.protocol import Session
 from harness.spec import Arrays
 
 STEPS = 10
-CONFIDENT = 64  # the last layer's weights times this: logits so large that a loss which clips probabilities shows
+CONFIDENT = 1024  # the last layer's weights times this: logits so large that a loss which clips probabilities shows
 
 
 def inputs(batches: list[HostBatch]) -> Arrays:
@@ -28,22 +28,22 @@ def batch_of(arrays: Arrays, i: int) -> HostBatch:
 def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -> Arrays:
     """Everything the proof compares, by name.
 
-    ``weights/T`` after a round trip; ``logits``, ``loss`` and ``grad/T`` at step 0; ``losses`` (10,); with ``tensors`` also
-    ``step/K/T``, each parameter and buffer after step K; ``eval``, the logits after the last step.
+    ``weights/T`` after a round trip; ``logits``, ``loss``, ``confident`` (the loss of much larger logits) and ``grad/T`` at step
+    0; ``losses`` (10,); ``eval``, the logits after the last step; with ``tensors`` also ``step/K/T``, each parameter and buffer
+    after step K, and ``after/T``, each after the last evaluation, which must move nothing.
     """
     batches = [session.put(*batch_of(arrays, i)) for i in range(STEPS)]
     session.load(weights)
     found = {f"weights/{name}": value for name, value in session.dump().items()}
     found["logits"] = session.fetch(session.predict(batches[0]))
-    if tensors:
-        loss, grads = session.gradients(batches[0])
-        found["loss"] = session.fetch(loss)
-        found |= {f"grad/{name}": value for name, value in grads.items()}
-        last = [name for name in weights if name.endswith("/kernel")][-1]
-        session.load({**weights, last: weights[last] * CONFIDENT})
-        found["confident"] = session.fetch(session.gradients(batches[0])[0])
-        session.sync(session.train_step(batches[0]))  # so that a load which leaves optimizer state behind is found out
-        session.load(weights)
+    loss, grads = session.gradients(batches[0])
+    found["loss"] = session.fetch(loss)
+    found |= {f"grad/{name}": value for name, value in grads.items()}
+    last = [name for name in weights if name.endswith("/kernel")][-1]
+    session.load({**weights, last: weights[last] * CONFIDENT})
+    found["confident"] = session.fetch(session.gradients(batches[0])[0])
+    session.sync(session.train_step(batches[0]))  # so that a load which leaves optimizer state behind is found out
+    session.load(weights)
     losses = []
     for step, batch in enumerate(batches):
         losses.append(session.fetch(session.train_step(batch)))
@@ -51,4 +51,6 @@ def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -
             found |= {f"step/{step}/{name}": value for name, value in session.dump().items()}
     found["losses"] = np.array(losses)
     found["eval"] = session.fetch(session.predict(batches[0]))
+    if tensors:
+        found |= {f"after/{name}": value for name, value in session.dump().items()}
     return found

@@ -88,7 +88,7 @@ class Workplace:
             scratch=self.scratch / label,
             cpus=[cpu],
             interpreter=self.interpreters.get(backend, sys.executable),
-            device=self.device,
+            device="cpu" if backend == catalog.reference() else self.device,  # the reference runs nowhere else
             seed=self.seed,
             timeout_s=TIMEOUT_S,
             root=self.code,

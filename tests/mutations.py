@@ -121,6 +121,41 @@ TORCH = (
         precision="float32",
     ),
     Mutation(
+        "bfloat16 autocast, at evaluation too",
+        21,
+        "torch",
+        MNIST,
+        (
+            Edit(
+                "engine.py",
+                "            return self.forward(batch.x, batch.masks)\n",
+                '            with torch.autocast("cpu", torch.bfloat16):\n'
+                "                return self.forward(batch.x, batch.masks).to(self.dtype)\n",
+            ),
+        ),
+        "logits",
+        LOGITS,
+        precision="float32",
+    ),
+    Mutation(
+        "gradients in bfloat16",
+        21,
+        "torch",
+        MNIST,
+        (
+            Edit(
+                "engine.py",
+                "        return value.detach()\n",
+                "        for p in self.model.parameters():\n"
+                "            p.grad = p.grad if self.dtype == torch.float64 else p.grad.bfloat16().float()\n"
+                "        return value.detach()\n",
+            ),
+        ),
+        "gradients",
+        "dense2/kernel at step 0",
+        precision="float32",
+    ),
+    Mutation(
         "gradient not zeroed",
         0,
         "torch",

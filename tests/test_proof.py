@@ -58,16 +58,17 @@ def trace(precision: str) -> Arrays:
     """What a backend that computes exactly would answer."""
     shapes = {t.name: t.shape for t in SPEC.model.tensors}
     made: Arrays = {f"weights/{name}": value.astype(precision) for name, value in WEIGHTS.items()}
-    made["logits"] = made["eval"] = np.linspace(-2, 2, 12).reshape(4, 3)
+    made["logits"] = made["eval"] = np.linspace(-2, 2, 12, dtype=np.float32).reshape(4, 3)
     made["loss"] = made["confident"] = np.array(1.5)
     made["losses"] = np.linspace(1.5, 0.5, STEPS)
+    made |= {f"grad/{t.name}": np.full(t.shape, 0.25) for t in SPEC.model.parameters}
     if precision == "float64":
-        made |= {f"grad/{t.name}": np.full(t.shape, 0.25) for t in SPEC.model.parameters}
         made |= {
             f"step/{k}/{name}": np.linspace(1, 2 + k, math.prod(s)).reshape(s)
             for k in range(STEPS)
             for name, s in shapes.items()
         }
+        made |= {f"after/{name}": made[f"step/{STEPS - 1}/{name}"] for name in shapes}
     return {name: np.array(value, precision) for name, value in made.items()}
 
 
@@ -132,7 +133,12 @@ def test_equal_traces_are_proven_on_every_level() -> None:
     single = [
         (row.backend, row.against, row.level) for row in rows if row.precision == "float32" and row.level != "weights"
     ]
-    assert single == [("torch", "numpy", "loss"), ("torch", "jax jit", "steps"), ("jax", "numpy", "loss")]
+    start = ("logits", "loss", "gradients")
+    assert single == [
+        *(("torch", "numpy", level) for level in start),
+        ("torch", "jax jit", "steps"),
+        *(("jax", "numpy", level) for level in start),
+    ]
 
 
 def test_nothing_is_judged_without_subjects() -> None:
@@ -233,7 +239,7 @@ def test_losses_that_are_not_finite_fail(poison: float, precision: str) -> None:
     json.dumps([asdict(row) for row in rows], allow_nan=False)
 
 
-@pytest.mark.parametrize("key", ["logits", "loss", "grad/last/bias", "step/9/last/bias", "eval"])
+@pytest.mark.parametrize("key", ["logits", "loss", "grad/last/bias", "step/9/last/bias", "eval", "after/last/bias"])
 @pytest.mark.parametrize("value", [None, np.ones((1, 1, 7)), np.ones(())], ids=["missing", "mis-shaped", "scalar"])
 def test_what_is_missing_or_mis_shaped_fails(key: str, value: np.ndarray | None) -> None:
     """Even where broadcasting would find it equal."""
@@ -295,6 +301,14 @@ def float32_losses(*errors: float) -> Change:
         traces["float32"]["losses"] = exact * (1 + np.array([*errors] + [0.0] * (STEPS - len(errors))))
 
     return change
+
+
+@pytest.mark.parametrize(("key", "level"), [("logits", "logits"), ("grad/last/bias", "gradients")])
+def test_float32_tensors_are_held_to_1e_5(key: str, level: str) -> None:
+    """A product in bfloat16 or TF32 rounds to 2**-9 or 2**-11, a sound one to 2**-24."""
+    for error, bad in ((0.9e-5, False), (1.1e-5, True), (2.0**-11, True)):
+        off = trace("float32")[key] * (1 + np.float32(error))
+        assert (f"float32 {level}" in failed(set_to(key, off, "float32"))) == bad
 
 
 def test_the_first_float32_loss_is_held_to_1e_6() -> None:
@@ -425,4 +439,7 @@ def test_a_reference_that_is_not_finite_proves_nothing() -> None:
         REFERENCE, traces={**REFERENCE.traces, "float64": {**trace("float64"), "logits": np.full((4, 3), np.nan)}}
     )
     rows = proof.judge(SPEC, "made_up", sick, [subject("torch")], WEIGHTS)
-    assert [row.level for row in rows if row.verdict == "failed"] == ["logits"]
+    assert [(row.precision, row.level) for row in rows if row.verdict == "failed"] == [
+        ("float64", "logits"),
+        ("float32", "logits"),
+    ]

@@ -45,7 +45,7 @@ def counted(self, tensors):
     self.loads = getattr(self, "loads", 0) + 1
     load(self, tensors)
 def last(self, batch):
-    if self.loads > 2 and self.step > 0:  # neither a proof nor a training loads a third time and steps on
+    if self.loads > 1 and self.step > 0 and len(self.table) > 100:  # in a timed block: proofs and trainings have short tables
         os._exit(9)
     return train_step(self, batch)
 Session.load, Session.train_step = counted, last
@@ -284,7 +284,6 @@ def test_the_sound_go_on(troubled: Run) -> None:
         assert (troubled.path / name).stat().st_size > 0
 
 
-@pytest.mark.xfail(strict=False, reason="fails today: an open defect of the harness, to be mended next")
 def test_dying_in_the_middle_of_a_block(troubled: Run) -> None:
     """A failed record with the exit code in every generation; proof and training, which are shorter, stand."""
     lost = of(troubled, backend="dying", status="failed")
@@ -367,7 +366,6 @@ def test_killed_workers_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "SIGKILL" in (found.path / "report.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.xfail(strict=False, reason="fails today: an open defect of the harness, to be mended next")
 def test_idle_workers_are_stopped(tmp_path: Path) -> None:
     """All of them between the turns, the one that has just failed too: nothing disturbs what is timed."""
     seen: list[list[str]] = []
@@ -383,7 +381,6 @@ def test_idle_workers_are_stopped(tmp_path: Path) -> None:
     assert seen == [[psutil.STATUS_STOPPED] * 2] * 2
 
 
-@pytest.mark.xfail(strict=False, reason="fails today: an open defect of the harness, to be mended next")
 def test_records_hold_any_text(tmp_path: Path) -> None:
     """What a framework prints ends no line of ours early, and need not be a character at all."""
     path = tmp_path / "trials.jsonl"
@@ -432,7 +429,6 @@ def test_a_gpu_that_is_not_there(tmp_path: Path) -> None:
     assert not out.exists()
 
 
-@pytest.mark.xfail(strict=False, reason="fails today: an open defect of the harness, to be mended next")
 def test_the_reference_needs_no_gpu(tmp_path: Path) -> None:
     """A backend on a GPU is proven against the reference, which has only ever run on a CPU."""
     house = build(tmp_path / "house", {"left": SEEING})

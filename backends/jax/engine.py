@@ -38,7 +38,7 @@ def configure(*, threads: int, seed: int) -> None:
 
 
 def describe() -> dict[str, Any]:
-    """Versions, devices and threads that this process really has."""
+    """Versions, GPUs and numeric settings that this process really has."""
     return {
         "versions": {"jax": jax.__version__, "flax": flax.__version__, "optax": optax.__version__},
         "gpus": [d.device_kind for d in jax.devices() if d.platform == "gpu"],

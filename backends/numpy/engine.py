@@ -22,7 +22,7 @@ def configure(*, threads: int, seed: int) -> None:
 
 
 def describe() -> dict[str, Any]:
-    """Versions, devices and threads that this process really has."""
+    """Versions, GPUs and numeric settings that this process really has."""
     return {"versions": {"numpy": np.__version__}, "gpus": []}
 
 

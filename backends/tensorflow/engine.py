@@ -39,7 +39,7 @@ def configure(*, threads: int, seed: int) -> None:
 
 
 def describe() -> dict[str, Any]:
-    """Versions, devices and threads that this process really has."""
+    """Versions, GPUs and numeric settings that this process really has."""
     return {
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
         "gpus": [d.name for d in tf.config.list_physical_devices("GPU")],

@@ -39,7 +39,7 @@ def configure(*, threads: int, seed: int) -> None:
 
 
 def describe() -> dict[str, Any]:
-    """Versions, devices and threads that this process really has."""
+    """Versions, GPUs and numeric settings that this process really has."""
     return {
         "versions": {"torch": torch.__version__},
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
