@@ -1,6 +1,7 @@
 """The command line: parses, calls, prints. Imports nothing heavy before it knows the verb.
 
-Exit codes: 0 done; 1 a proof failed; 2 usage or input; 3 some cell failed or is missing; 130 interrupted.
+Exit codes: 0 done; 1 a proof failed, or equals were ranked; 2 usage or input; 3 some cell failed or is missing; 4 too noisy;
+130 interrupted.
 """
 
 import json
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from harness.verify import Say
     from harness.workplace import Installed, Workplace
 
-EXIT_PROOF, EXIT_INPUT, EXIT_CELL, EXIT_INTERRUPTED = 1, 2, 3, 130
+EXIT_PROOF, EXIT_INPUT, EXIT_CELL, EXIT_NOISY, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 RESULTS = Path("results")
 
 
@@ -88,6 +89,20 @@ def interpreters(_context: click.Context, _option: click.Parameter, values: tupl
         program = shutil.which(path) or path
         found[name] = str(Path(program).absolute())  # a worker starts in another folder; a venv's link is not followed
     return found
+
+
+def duration(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
+    """A time such as 90s, 10m or 2h in seconds."""
+    if value is None:
+        return None
+    number, unit = (value[:-1], value[-1]) if value[-1:] in "smh" else (value, "s")
+    try:
+        seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < float("inf"):
+        raise click.BadParameter(f"{value!r} is not a time, for example 90s, 10m or 2h")
+    return seconds
 
 
 def options(*wanted: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -237,6 +252,10 @@ def print_proofs(rows: "list[Proof]", *, as_json: bool) -> None:
 @click.argument("suite", default="quick")
 @options("backends", "modes", "python", "data_dir", "seed", "device", "json")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder. Default: results/TIME-SUITE.")
+@click.option(
+    "--max-time", callback=duration, metavar="TIME", help="Of the whole run: 90s, 10m, 2h. Default: the suite's."
+)
+@click.option("--dry-run", is_flag=True, help="Print the plan and how long it takes, and stop.")
 @say_errors
 def run(
     suite: str,
@@ -248,6 +267,8 @@ def run(
     device: str,
     as_json: bool,
     out: Path | None,
+    max_time: float | None,
+    dry_run: bool,
 ) -> None:
     """Run a suite: prove, train, time, report.
 
@@ -256,24 +277,69 @@ def run(
       concord run quick
       concord run smoke --backends torch,jax --out results/mine
     """
+    from dataclasses import replace
+
     from harness import run as job
+    from harness.plan import Entrant, Plan, subject
     from harness.workplace import Workplace
 
     recipe = catalog.suite(suite)
+    recipe = replace(recipe, budget_s=max_time or recipe.budget_s)
     chosen, skipped, installed = choose(backends, modes or (["all"] if recipe.modes == "all" else []), python)
     say = progress()
     with job.scratch_folder() as scratch:
         place = Workplace(Path(scratch), python, device, seed)
         check_device(place, chosen)
-        subjects = tuple(job.subject(j, data_dir=data_dir, scratch=place.scratch, seed=seed) for j in recipe.jobs)
-        plan = job.Plan(suite, recipe, subjects, chosen, skipped, installed, place)
+        subjects = tuple(subject(j, data_dir=data_dir, scratch=place.scratch, seed=seed) for j in recipe.jobs)
+        entrants = tuple(Entrant(name, mode) for name, own in chosen.items() for mode in own)
+        plan = Plan(suite, recipe, subjects, chosen, skipped, installed, place, entrants)
+        say(f"plan    {plan.told()}")
+        if dry_run:
+            return
         folder = new_folder(out, suite)
-        say(f"plan    {recipe.title}: {', '.join(s.dataset.label for s in subjects)}")
         try:
             job.run(plan, folder, say)
         finally:
             finish(folder, as_json=as_json)
     sys.exit(exit_code(folder))
+
+
+@main.command()
+@click.option(
+    "--backend", "-b", default="", help="Which one runs against itself. Default: the first that is installed."
+)
+@click.option(
+    "--slowdown", type=click.FloatRange(0.01, 1), default=0.1, show_default=True, help="Planted in one process."
+)
+@options("python", "seed", "data_dir")
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder. Default: results/TIME-selfcheck.")
+@say_errors
+def selfcheck(
+    backend: str, slowdown: float, python: dict[str, str], seed: int, data_dir: Path | None, out: Path | None
+) -> None:
+    """Run one backend against itself: equals must not be ranked, a planted delay must be found.
+
+    Exit code 1 if an equal won, 4 if the machine is too noisy to find the delay.
+    """
+    from harness import records, selfcheck
+    from harness import run as job
+    from harness.plan import Plan, subject
+    from harness.workplace import Workplace
+
+    chosen, _, installed = choose([backend] if backend else [], [], python)
+    name, (mode, *_) = next(iter(chosen.items()))
+    with job.scratch_folder() as scratch:
+        place = Workplace(Path(scratch), python, "cpu", seed)
+        subjects = tuple(subject(j, data_dir=data_dir, scratch=place.scratch, seed=seed) for j in selfcheck.SUITE.jobs)
+        entrants = selfcheck.entrants(name, mode, slowdown)
+        plan = Plan("selfcheck", selfcheck.SUITE, subjects, {name: (mode,)}, {}, installed, place, entrants)
+        folder = new_folder(out, "selfcheck")
+        say = progress()
+        say(f"plan    {plan.told()}")
+        job.run(plan, folder, say)
+    finding = selfcheck.judge(plan, records.read(folder))
+    click.echo(finding.told())
+    sys.exit(1 if finding.winners else 0 if finding.found else EXIT_NOISY)
 
 
 def new_folder(out: Path | None, suite: str) -> Path:

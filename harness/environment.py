@@ -20,8 +20,16 @@ def available_cpus() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def worker_environment(*, root: Path, cpus: list[int], device: str, scratch: Path) -> dict[str, str]:
-    """The whole environment of a worker: the same thread budget for every framework, quiet logs, private compile caches."""
+def process() -> dict[str, Any]:
+    """What a worker sees of itself once its framework is loaded: the CPUs it may use, and its threads where the system says."""
+    status = Path("/proc/self/status")
+    text = status.read_text("utf-8", "replace") if status.is_file() else ""
+    seen = {"threads": int(text.partition("\nThreads:")[2].split()[0])} if "\nThreads:" in text else {}
+    return {"cpus": available_cpus(), **seen}
+
+
+def worker_environment(*, root: Path, cpus: list[int], device: str, scratch: Path, cache: Path) -> dict[str, str]:
+    """The whole environment of a worker: the same thread budget for every framework, quiet logs, its own compile cache."""
     threads = str(len(cpus))
     chosen = {
         "CONCORD_CPUS": ",".join(map(str, cpus)),
@@ -39,8 +47,11 @@ def worker_environment(*, root: Path, cpus: list[int], device: str, scratch: Pat
         "KERAS_HOME": str(scratch / "keras"),  # a user's keras.json must not change the layout
         "NVIDIA_TF32_OVERRIDE": "0",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        "TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"),
-        "TRITON_CACHE_DIR": str(scratch / "triton"),
+        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+        "TRITON_CACHE_DIR": str(cache / "triton"),
+        "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
     if device == "cpu":
         chosen |= {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}

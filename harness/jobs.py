@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 
 import numpy as np
@@ -28,6 +28,7 @@ class Cell:
     weights: Arrays
     placed: list[Batch]
     single: list[Batch]  # the same examples, batch 1
+    delay_s: dict[str, float] = field(default_factory=dict)  # planted in each call of a phase, 0 outside of `selfcheck`
 
     def call(self, phase: str) -> tuple[Callable[[Batch], Handle], list[Batch]]:
         """The function that a phase times, and the batches it goes round."""
@@ -45,11 +46,13 @@ class Worker:
         self.engine: Engine
         self.device = "cpu"
         self.cells: dict[str, Cell] = {}
+        self.bird: measure.Canary | None = None
         self.handlers: dict[str, Callable[[Message, Arrays], tuple[Message, Arrays]]] = {
             "start": self.start,
             "trace": self.trace,
             "open": self.open,
             "sample": self.sample,
+            "canary": self.canary,
             "fit": self.fit,
         }
 
@@ -109,22 +112,29 @@ class Worker:
         placed = [session.put(*batch) for batch in host]
         single = [session.put(batch.x[:1], batch.y[:1], tuple(m[:1] for m in batch.masks)) for batch in host]
         cell = self.cells[message["cell"]] = Cell(session, weights, placed, single)
+        warmups = {}
         for phase in message["phases"]:
             call, over = cell.call(phase)
             values[f"{phase}_first_call_s"] = measure.first_call(session, call, over[0])
-            steps, seconds = measure.warm_up(session, call, over)
-            values |= {f"{phase}_warmup_steps": steps, f"{phase}_warmup_s": seconds}
-        return {"values": values}, {}
+            found = measure.warm_up(session, call, over)
+            warmups[phase] = {"times_ns": found.times_ns, "steps": found.steps, **asdict(found.steady)}
+            cell.delay_s[phase] = message["slowdown"] * float(np.median(found.times_ns)) / 1e9
+        return {"values": values, "warmups": warmups, "facts": self.engine.describe() | environment.process()}, {}
 
     def sample(self, message: Message, _arrays: Arrays) -> tuple[Message, Arrays]:
         """Time one sample of a cell: a block of steps, or single calls. Each begins at the initial weights."""
-        cell, phase, steps = self.cells[message["cell"]], message["phase"], message["steps"]
+        cell, phase = self.cells[message["cell"]], message["phase"]
         cell.session.load(cell.weights)
         call, over = cell.call(phase)
-        if phase == "latency":
-            return {"times_ns": measure.calls(cell.session, call, over[0], steps), "cpu_ns": 0, "compilations": 0}, {}
-        block = measure.block(cell.session, call, over, steps)
-        return {"times_ns": [block.wall_ns], "cpu_ns": block.cpu_ns, "compilations": block.compilations}, {}
+        if cell.delay_s[phase]:
+            call = measure.slowed(call, cell.delay_s[phase])
+        single = phase == "latency"
+        return measure.sample(cell.session, call, over, message["steps"], single=single)._asdict(), {}
+
+    def canary(self, _message: Message, _arrays: Arrays) -> tuple[Message, Arrays]:
+        """Time the fixed product and the fixed copy."""
+        self.bird = self.bird or measure.Canary()
+        return {"values": self.bird.sing()}, {}
 
     def fit(self, message: Message, arrays: Arrays) -> tuple[Message, Arrays]:
         """Train to the end; an event after each epoch."""

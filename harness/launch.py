@@ -55,6 +55,7 @@ class Worker:
         backend: str,
         *,
         scratch: Path,
+        cache: Path | None = None,
         cpus: list[int],
         interpreter: str = sys.executable,
         device: str = "cpu",
@@ -73,7 +74,9 @@ class Worker:
             self.process = subprocess.Popen(
                 [interpreter, "-m", "harness.worker"],
                 cwd=root,
-                env=environment.worker_environment(root=root, cpus=cpus, device=device, scratch=scratch),
+                env=environment.worker_environment(
+                    root=root, cpus=cpus, device=device, scratch=scratch, cache=cache or scratch
+                ),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -1,23 +1,40 @@
-"""The only reader of a clock: blocks of steps, single calls, first calls, memory. Runs inside a worker."""
+"""The only reader of a clock: blocks of steps, single calls, first calls, warm-ups, the canary, memory. Runs inside a worker."""
 
 import gc
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from harness import noise
 from harness.protocol import Batch, Handle, Session
+from harness.steady import Steady, steady
 
 WARMUP_STEPS, WARMUP_S, WARMUP_CAP_S = 5, 0.5, 30.0
+KEPT_STEPS = 2000  # of a warm-up
+LOOK_AGAIN = 1.3  # the series grows by this factor before it is judged again
+Call = Callable[[Batch], Handle]
 
 
-class Block(NamedTuple):
-    """One timed block: wall and CPU time (all threads of the process), compilations meanwhile."""
+class Sample(NamedTuple):
+    """One timed sample: wall time of its block or of each call, CPU time of all threads, compilations, what it met."""
 
-    wall_ns: int
+    times_ns: list[int]
     cpu_ns: int
     compilations: int
+    noise: dict[str, float]
+
+
+class WarmUp(NamedTuple):
+    """The last calls of a warm-up, how many there were in all, and what the series is."""
+
+    times_ns: list[int]
+    steps: int
+    steady: Steady
 
 
 class Stopwatch:
@@ -43,46 +60,99 @@ def quiet_collector() -> Iterator[None]:
         gc.enable()
 
 
-def block(session: Session, call: Callable[[Batch], Handle], batches: list[Batch], steps: int) -> Block:
-    """Time ``steps`` calls over the placed batches in turn: synchronised before the first and after the last, one call ahead."""
-    count = len(batches)
+def sample(session: Session, call: Call, batches: list[Batch], steps: int, *, single: bool) -> Sample:
+    """Time ``steps`` calls, one by one or as one block, after one untimed call; no garbage is collected meanwhile."""
+    timed = calls if single else block
     session.sync(call(batches[0]))
     compiled = session.compilations()
     with quiet_collector():
-        cpu, wall = time.process_time_ns(), time.perf_counter_ns()
-        for i in range(steps):
-            handle = call(batches[i % count])
-        session.sync(handle)
-        wall, cpu = time.perf_counter_ns() - wall, time.process_time_ns() - cpu
-    return Block(wall, cpu, session.compilations() - compiled)
+        before, cpu, wall = noise.read(), time.process_time_ns(), time.perf_counter_ns()
+        times = timed(session, call, batches, steps)
+        cpu, wall, after = time.process_time_ns() - cpu, time.perf_counter_ns() - wall, noise.read()
+    met = noise.between(before, after, wall_s=wall / 1e9, cpu_s=cpu / 1e9)
+    return Sample(times, cpu, session.compilations() - compiled, met)
 
 
-def calls(session: Session, call: Callable[[Batch], Handle], batch: Batch, count: int) -> list[int]:
-    """The wall time of each of ``count`` calls, synchronised one by one, in nanoseconds."""
-    times = []
-    session.sync(call(batch))
-    with quiet_collector():
-        for _ in range(count):
-            start = time.perf_counter_ns()
-            session.sync(call(batch))
-            times.append(time.perf_counter_ns() - start)
+def block(session: Session, call: Call, batches: list[Batch], steps: int) -> list[int]:
+    """The wall time in nanoseconds of ``steps`` calls over the placed batches in turn, synchronised after the last."""
+    count, start = len(batches), time.perf_counter_ns()
+    for i in range(steps):
+        handle = call(batches[i % count])
+    session.sync(handle)
+    return [time.perf_counter_ns() - start]
+
+
+def calls(session: Session, call: Call, batches: list[Batch], steps: int) -> list[int]:
+    """The wall time in nanoseconds of each of ``steps`` calls, synchronised one by one, over the placed batches in turn."""
+    times, count = [], len(batches)
+    for i in range(steps):
+        start = time.perf_counter_ns()
+        session.sync(call(batches[i % count]))
+        times.append(time.perf_counter_ns() - start)
     return times
 
 
-def first_call(session: Session, call: Callable[[Batch], Handle], batch: Batch) -> float:
+def first_call(session: Session, call: Call, batch: Batch) -> float:
     """Seconds of one synchronised call: tracing and compilation included where this is the first."""
-    watch = Stopwatch()
-    session.sync(call(batch))
-    return watch.seconds()
+    return calls(session, call, [batch], 1)[0] / 1e9
 
 
-def warm_up(session: Session, call: Callable[[Batch], Handle], batches: list[Batch]) -> tuple[int, float]:
-    """Step until at least 5 steps and 0.5 s have passed, 30 s at most: (steps, seconds)."""
-    watch, steps = Stopwatch(), 0
-    while (steps < WARMUP_STEPS or watch.seconds() < WARMUP_S) and (steps < 1 or watch.seconds() < WARMUP_CAP_S):
-        session.sync(call(batches[steps % len(batches)]))
+def warm_up(session: Session, call: Call, batches: list[Batch]) -> WarmUp:
+    """Call, synchronised one by one, until the series of times is steady: at least 5 steps and 0.5 s, 30 s at most."""
+    times: deque[int] = deque(maxlen=KEPT_STEPS)
+    watch, steps, look = Stopwatch(), 0, WARMUP_STEPS
+    found = Steady("no steady state", 0)
+    while watch.seconds() < WARMUP_CAP_S or steps < 1:
+        times += calls(session, call, [batches[steps % len(batches)]], 1)
         steps += 1
-    return steps, watch.seconds()
+        if steps >= look and watch.seconds() >= WARMUP_S:
+            found = steady(np.array(times) / 1e9)
+            if found.kind != "no steady state":
+                break
+            look = max(steps + 1, int(steps * LOOK_AGAIN))
+    return WarmUp(list(times), steps, Steady(found.kind, found.start + steps - len(times)))
+
+
+def slowed(call: Call, seconds: float) -> Call:
+    """The call with a delay that keeps the CPU busy: a slower backend for `concord selfcheck`."""
+    delay = int(seconds * 1e9)
+
+    def longer(batch: Batch) -> Handle:
+        handle, end = call(batch), time.perf_counter_ns() + delay
+        while time.perf_counter_ns() < end:
+            pass
+        return handle
+
+    return longer
+
+
+class Canary:
+    """A fixed product and a fixed copy, timed between the samples, so that a machine which becomes slower shows.
+
+    The product is 8 times 384 x 384 in float32 (0.9 GFLOP), the copy 32 MiB there and back (64 MiB moved); on a quiet machine
+    they also measure what one CPU can do at most.
+    """
+
+    size, products = 384, 8
+    flops = 2 * size**3 * products
+    moved_bytes = 2 * 2**25
+
+    def __init__(self) -> None:
+        """Allocate, and touch every page once."""
+        self.a = np.ones((self.size, self.size), np.float32)
+        self.out = np.ones_like(self.a)
+        self.source = np.ones(self.moved_bytes // 2, np.uint8)
+        self.target = self.source.copy()
+        self.sing()
+
+    def sing(self) -> dict[str, float]:
+        """Seconds of the product and of the copy."""
+        start = time.perf_counter_ns()
+        for _ in range(self.products):
+            np.matmul(self.a, self.a, out=self.out)
+        middle = time.perf_counter_ns()
+        np.copyto(self.target, self.source)
+        return {"product_s": (middle - start) / 1e9, "copy_s": (time.perf_counter_ns() - middle) / 1e9}
 
 
 def memory() -> dict[str, int]:

@@ -1,6 +1,7 @@
 """What a run leaves behind: run.json, proofs.jsonl, trials.jsonl. Written the moment it exists, never rewritten.
 
 Statistics, CSV and HTML are views of these three files. Schema history, newest first:
+2  what a sample met (``noise``), repeated rounds (``attempt``), controls, canaries, warm-ups, seeds and threads.
 1  first version.
 """
 
@@ -14,7 +15,7 @@ from typing import Any, Literal
 
 from harness.errors import HarnessError
 
-SCHEMA = 1
+SCHEMA = 2
 Status = Literal["ok", "failed", "timeout", "skipped"]
 Verdict = Literal["proven", "failed", "skipped"]
 
@@ -35,15 +36,20 @@ class Cell:
     precision: str
     data: str  # "mnist (sample 10,000 of 60,000)": never just the name of a set that is not whole
     batch: int
+    threads: int = 1  # CPUs of the worker
 
 
 @dataclass(frozen=True)
 class Trial:
     """One measurement of one cell.
 
-    phase     ``first_call``, ``train``, ``predict`` (timed blocks), ``latency`` (batch 1, a time a call), ``fit`` (training)
-    times_ns  wall time of each block of ``steps`` steps (train, predict) or of each call (latency), in nanoseconds
+    phase     ``first_call``; ``warmup``; ``train``, ``predict`` (timed blocks); ``latency`` (batch 1, a time a call); ``fit``
+              (training); ``control``, a second process of the same backend; ``canary``, a fixed product and a fixed copy
+    of        the timed phase that a warm-up, a control or a canary belongs to
+    times_ns  wall time of each block of ``steps`` steps, or of each call (latency, warmup), in nanoseconds
     values    single figures, the unit in the name: ``train_first_call_s``, ``peak_bytes``, ``accuracy``
+    facts     first_call: what the worker says of itself: versions, devices, threads, CPUs
+    noise     what the sample met, see harness/noise.py; what a system does not count is missing
     losses    fit: the training loss of every step;  epochs: one mapping of figures an epoch
     """
 
@@ -52,12 +58,17 @@ class Trial:
     status: Status
     generation: int = 0  # which fresh process of this backend, from 0
     round: int = 0  # which rotation through all cells within the generation
+    attempt: int = 0  # 1 where a contended round was run again
     position: int = 0  # whose turn it was within the round
+    of: str = ""
+    seed: int = 0
     steps: int = 0
     times_ns: tuple[int, ...] = ()
     cpu_ns: int = 0  # CPU time of the whole worker over the same blocks
     compilations: int = 0  # inside the timed blocks: anything but 0 voids them
     values: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    noise: Mapping[str, float] = field(default_factory=dict)
     losses: tuple[float, ...] = ()
     epochs: tuple[Mapping[str, float], ...] = ()
     reason: str = ""
@@ -74,7 +85,7 @@ class Proof:
     backend: str
     mode: str
     precision: str
-    level: str  # weights, logits, loss, gradients, steps, eval, float32
+    level: str  # weights, logits, loss, gradients, tensors, eval, steps; drift; trace where there is none
     against: str
     worst: float | None
     tolerance: float | None
@@ -101,6 +112,28 @@ def append(path: Path, record: Trial | Proof) -> None:
         file.write(line + "\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+@dataclass
+class Journal:
+    """The records of a run as they come: on disk when ``keep`` returns, and at hand for what depends on them."""
+
+    folder: Path
+    trials: list[Trial] = field(default_factory=list)
+    proofs: list[Proof] = field(default_factory=list)
+
+    def keep(self, record: Trial | Proof) -> None:
+        """Add one record."""
+        if isinstance(record, Trial):
+            append(self.folder / "trials.jsonl", record)
+            self.trials.append(record)
+        else:
+            append(self.folder / "proofs.jsonl", record)
+            self.proofs.append(record)
+
+    def run(self, manifest: Mapping[str, Any]) -> Run:
+        """The run so far."""
+        return Run(self.folder, manifest, tuple(self.trials), tuple(self.proofs))
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -16,16 +16,18 @@ from typing import Literal, TypeVar
 import numpy as np
 from scipy.special import stdtrit
 
-from harness import draws
+from harness import draws, noise
+from harness.noise import TIMED, Group
 from harness.records import Cell, Proof, Run, Trial
 
 REFERENCE = "numpy"  # the backend that arbitrates proofs
 LEVELS = ("weights", "logits", "loss", "gradients", "tensors", "eval", "steps")  # "proven" needs each of them
-TIMED = ("train", "predict", "latency")
 TIE_BAND = 0.05  # two times closer than this are one time to a reader
 MARGIN = 1.02  # faster and slower begin here, not at 1: what is smaller is not worth a verdict
 GENERATIONS = 5  # fewer carry no verdict: the t interval has no power and the process offset no estimate
 ALPHA = 0.05  # over all pairs of one contest together
+CONTENDED = 0.3  # share of the rounds beyond which nothing is ranked
+OVERDRAWN = 1.1  # CPU time over wall time, a thread: more is another budget than the others'
 DRAWS, SEED = 10_000, 20_260
 
 Key = tuple[int, int]  # generation, round
@@ -53,13 +55,30 @@ class Ratio(Estimate):
     pairs: int
 
     @property
+    def half(self) -> float | None:
+        """Half the width of the interval of the log-ratio."""
+        return None if self.low is None or self.high is None else (math.log(self.high) - math.log(self.low)) / 2
+
+    @property
     def detectable(self) -> float | None:
         """The smallest true difference, as a share, that such a run finds four times out of five (80 % power)."""
-        if self.low is None or self.high is None:
+        if self.half is None:
             return None
-        half = (math.log(self.high) - math.log(self.low)) / 2
         t, power = t_quantile(self.generations, self.pairs), float(stdtrit(self.generations - 1, 0.8))
-        return math.expm1(half * (t + power) / t)
+        return math.expm1(math.log(MARGIN) + self.half * (t + power) / t)
+
+    @property
+    def needed(self) -> int | None:
+        """How many generations in all would leave this ratio undecided no longer, if noise stays as it is.
+
+        The interval must shrink until it lies beyond the margin or within the tie band, whichever is nearer: its half-width falls
+        as 1/sqrt(generations). At least 7: below that no exact test can reach the level.
+        """
+        if self.half is None:
+            return None
+        size, margin, band = abs(math.log(self.value)), math.log(MARGIN), math.log1p(TIE_BAND)
+        wanted = max(size - margin, band - size, math.log(MARGIN) / 4)
+        return max(7, math.ceil(self.generations * (self.half / wanted) ** 2))
 
 
 @dataclass(frozen=True)
@@ -82,9 +101,22 @@ class Contest:
     blocks: Mapping[Cell, Blocks]
     ratios: Mapping[tuple[Cell, Cell], Ratio]
     verdicts: Mapping[tuple[Cell, Cell], Verdict]
+    proven: Sequence[Cell]
     best: Cell | None  # the fastest of the proven
     ranks: Mapping[Cell, str]
     refusal: str  # why nothing is ranked
+    control: Ratio | None  # second processes over first ones of the same backends: 1, but for noise
+    contended: float  # share of the rounds
+
+    @property
+    def floor(self) -> float:
+        """The noise floor as a share: how far the control's interval reaches; 0 where there is none."""
+        return math.expm1(self.control.half) if self.control and self.control.half else 0.0
+
+    def half_widths(self) -> list[float]:
+        """Those of the proven pairs' intervals; infinite where there is none yet."""
+        pairs = (ratio for pair, ratio in self.ratios.items() if set(pair) <= set(self.proven))
+        return [math.inf if ratio.half is None else ratio.half for ratio in pairs]
 
 
 def usable(trial: Trial) -> bool:
@@ -99,11 +131,24 @@ def unused(trials: Iterable[Trial]) -> Counter[str]:
 
 
 def blocks(trials: Iterable[Trial]) -> dict[Key, np.ndarray]:
-    """Seconds a step of each block, by generation and round; of a repeated round the first usable trial counts."""
+    """Seconds a step of each block, by generation and round; of several usable trials of a round the first counts."""
     found: dict[Key, np.ndarray] = {}
     for trial in filter(usable, trials):
         found.setdefault((trial.generation, trial.round), np.array(trial.times_ns) / max(trial.steps, 1) / 1e9)
     return found
+
+
+def counted(trials: Sequence[Trial]) -> tuple[list[Trial], Mapping[Group, bool]]:
+    """The trials that count, and whether each round is contended: of a repeated round the second, if only the first was.
+
+    A rule on what the round met, never on the times it gave.
+    """
+    disturbed = noise.contended(trials)
+    again = {noise.group(t) for t in trials if t.attempt}
+    second = {group for group in again if (group, 0) in disturbed and (group, 1) not in disturbed}
+    chosen = [t for t in trials if t.attempt == (noise.group(t) in second)]
+    rounds = {noise.group(t) for t in trials if t.phase in TIMED and t.status == "ok"}
+    return chosen, {group: (group, int(group in second)) in disturbed for group in rounds}
 
 
 def samples(times: Blocks) -> dict[Key, float]:
@@ -251,37 +296,55 @@ def located(proof: Proof) -> str:
 
 def statuses(run: Run) -> dict[Cell, Proven]:
     """The proof of every cell that the run's trials name."""
-    cells = dict.fromkeys(trial.cell for trial in run.trials)
+    cells = dict.fromkeys(trial.cell for trial in run.trials if trial.phase != "canary")
     return {c: proven(run.proofs, task=c.task, backend=c.backend, mode=c.mode) for c in cells}
 
 
 def contests(run: Run) -> tuple[Contest, ...]:
-    """Every phase of a task in which something was timed; cells meet on equal device, precision, data and batch."""
-    found: dict[tuple[str, Cell], dict[Cell, list[Trial]]] = defaultdict(lambda: defaultdict(list))
-    for trial in run.trials:
-        if trial.phase in TIMED and usable(trial):
-            found[trial.phase, replace(trial.cell, backend="", mode="")][trial.cell].append(trial)
+    """Every phase of a task in which something was timed; cells meet on equal device, precision, data, batch and threads."""
+    chosen, disturbed = counted(run.trials)
+    found: dict[tuple[str, Cell], list[Trial]] = defaultdict(list)
+    for trial in chosen:
+        found[trial.of or trial.phase, replace(trial.cell, backend="", mode="")].append(trial)
     proofs = statuses(run)
-    times = [(phase, {cell: blocks(group) for cell, group in terms.items()}) for (phase, _), terms in found.items()]
-    return tuple(contest(phase, members, proofs) for phase, members in times)
+    held = []
+    for (phase, terms), trials in found.items():
+        own = [t for t in trials if t.phase == phase and usable(t)]
+        if phase in TIMED and own:
+            rounds = [bad for group, bad in disturbed.items() if group[:2] == (terms.task, phase)]
+            held.append(contest(phase, trials, proofs, contended=sum(rounds) / max(len(rounds), 1)))
+    return tuple(held)
 
 
-def contest(phase: str, members: Mapping[Cell, Blocks], proofs: Mapping[Cell, Proven]) -> Contest:
+def contest(phase: str, trials: Sequence[Trial], proofs: Mapping[Cell, Proven], *, contended: float = 0.0) -> Contest:
     """Compare all that did not fail their proof; choose the best and the ranks among the proven alone.
 
     The best is the one whose ratios to the others are smallest on the whole.
     """
-    ordered = sorted(members, key=lambda cell: (cell.backend, cell.mode))
-    able = [cell for cell in ordered if proofs[cell].state == "proven"]
-    times = {cell: samples(members[cell]) for cell in ordered if proofs[cell].state != "failed"}
+    own: dict[Cell, list[Trial]] = defaultdict(list)
+    for trial in sorted(trials, key=lambda t: (t.cell.backend, t.cell.mode)):
+        if trial.phase == phase and usable(trial):
+            own[trial.cell].append(trial)
+    members = {cell: blocks(group) for cell, group in own.items()}
+    able = [cell for cell in members if proofs[cell].state == "proven"]
+    times = {cell: samples(members[cell]) for cell in members if proofs[cell].state != "failed"}
     pairs = max(math.comb(len(able), 2), 1)
     ratios = {(a, b): r for a, b in permutations(times, 2) if (r := paired(times[a], times[b], pairs=pairs))}
     lead = {b: sum(math.log(ratios[a, b].value) for a in able if (a, b) in ratios) for b in able}
-    verdicts = {pair: verdict(ratio) for pair, ratio in ratios.items()}
-    refusal = _refusal(able, ratios)
+    control = controlled(members, [t for t in trials if t.phase == "control"])
+    floor = math.expm1(control.half) if control and control.half else 0.0
+    verdicts = {pair: verdict(ratio, noise_floor=floor) for pair, ratio in ratios.items()}
+    refusal = _refusal(able, ratios) or _disturbed(own, trials, control, contended, able)
     places = {} if refusal else ranks(able, verdicts)
     best = min(able, key=lead.__getitem__, default=None)
-    return Contest(phase, {cell: members[cell] for cell in ordered}, ratios, verdicts, best, places, refusal)
+    return Contest(phase, members, ratios, verdicts, able, best, places, refusal, control, contended)
+
+
+def controlled(members: Mapping[Cell, Blocks], twins: Sequence[Trial]) -> Ratio | None:
+    """The A/A control: in each generation the second process of one backend over its first one."""
+    cells = {t.generation: t.cell for t in twins}
+    first = {key: v for g, cell in cells.items() for key, v in samples(members.get(cell, {})).items() if key[0] == g}
+    return paired(first, samples(blocks(twins)))
 
 
 def _refusal(able: Sequence[Cell], ratios: Mapping[tuple[Cell, Cell], Ratio]) -> str:
@@ -291,3 +354,25 @@ def _refusal(able: Sequence[Cell], ratios: Mapping[tuple[Cell, Cell], Ratio]) ->
         return "some have no round in common"
     least = min(ratios[pair].generations for pair in permutations(able, 2))
     return f"{least} of the {GENERATIONS} generations a verdict needs: indicative" if least < GENERATIONS else ""
+
+
+def _disturbed(
+    own: Mapping[Cell, Sequence[Trial]],
+    trials: Sequence[Trial],
+    control: Ratio | None,
+    contended: float,
+    able: Sequence[Cell],
+) -> str:
+    """Why times that are there carry no verdict: no steady state, too much contention, unequal threads, a biased control."""
+    unsteady = Counter(t.cell for t in trials if t.phase == "warmup" and t.facts.get("kind") == "no steady state")
+    for cell in able:
+        if unsteady[cell] > 1:
+            return f"{cell.backend} {cell.mode} reached no steady state in {unsteady[cell]} generations"
+        used = float(np.median([t.cpu_ns / sum(t.times_ns) for t in own[cell]])) / cell.threads
+        if used > OVERDRAWN:
+            return f"{cell.backend} {cell.mode} used {used:.2f} CPUs for each of its threads: another budget than the others'"
+    if contended > CONTENDED:
+        return f"{contended:.0%} of the rounds were contended"
+    if control and control.low is not None and control.high is not None and not control.low <= 1 <= control.high:
+        return "the A/A control excludes 1: two processes of one backend differ"
+    return ""

@@ -22,12 +22,14 @@ class Suite:
     """What `concord run` does.
 
     A generation is one fresh process a backend; a round is one sample of every cell, in rotated order; a sample is a block of
-    steps that lasts about ``sample_s``. Ranks need at least 5 generations: the generation is the unit of inference.
+    steps that lasts about ``sample_s``. Ranks need at least 5 generations: the generation is the unit of inference. More are
+    added until every interval is narrow, or ``budget_s`` is used up; whether a difference is significant is never looked at.
     """
 
     title: str
     jobs: tuple[Job, ...]
     modes: Literal["default", "all"] = "default"
-    generations: int = 5
+    generations: int = 5  # at least; 0 for no timing
     rounds: int = 5
     sample_s: float = 0.25
+    budget_s: float = 0.0  # of the whole run, proof and training included; 0 for the least number of generations

@@ -81,11 +81,15 @@ class Workplace:
         for cpu in self.cpus:
             self.free.put(cpu)
 
-    def worker(self, backend: str, cpu: int, label: str) -> launch.Worker:
-        """A new worker of a backend on one CPU; ``label`` names its scratch folder."""
+    def worker(self, backend: str, cpu: int, label: str, *, cache: str = "") -> launch.Worker:
+        """A new worker of a backend on one CPU; ``label`` names its scratch folder, ``cache`` that of what it compiles.
+
+        Workers with the same cache find what an earlier one compiled: its first calls were cold, theirs are warm.
+        """
         return launch.Worker(
             backend,
             scratch=self.scratch / label,
+            cache=self.scratch / "cache" / (cache or label),
             cpus=[cpu],
             interpreter=self.interpreters.get(backend, sys.executable),
             device="cpu" if backend == catalog.reference() else self.device,  # the reference runs nowhere else

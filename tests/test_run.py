@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import textwrap
@@ -26,9 +27,10 @@ import pytest
 
 import backends
 from harness import catalog, cli, data, launch, records, report, run, workplace
+from harness.plan import Entrant, Plan, subject
 from harness.records import Cell, Run, Trial
-from harness.run import Generation, Plan
 from harness.suite import Job, Suite
+from harness.timing import Generation
 from harness.workplace import Workplace
 
 ROOT = catalog.ROOT
@@ -119,12 +121,12 @@ def planned(scratch: Path, able: tuple[str, ...], *, skipped: tuple[str, ...] = 
     """The plan of a tiny suite, as the command line would make it."""
     job = Job("risk_mlp", batch=8, epochs=1, max_steps=6, phases=suite.pop("phases", PHASES))
     place = Workplace(scratch)
-    subject = run.subject(job, data_dir=data.SAMPLES, scratch=scratch, seed=0)
+    only = subject(job, data_dir=data.SAMPLES, scratch=scratch, seed=0)
     installed = {name: workplace.probe(name, sys.executable) for name in able}
     recipe = Suite("tiny", (job,), **{"generations": 2, "rounds": 2, "sample_s": 0.002, **suite})
-    return Plan(
-        "tiny", recipe, (subject,), dict.fromkeys(able, ("plain",)), dict.fromkeys(skipped, ABSENT), installed, place
-    )
+    chosen, absent = dict.fromkeys(able, ("plain",)), dict.fromkeys(skipped, ABSENT)
+    entrants = tuple(Entrant(name, "plain") for name in able)
+    return Plan("tiny", recipe, (only,), chosen, absent, installed, place, entrants)
 
 
 def carried_out(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _text: None) -> Run:
@@ -147,9 +149,10 @@ def workers(process: psutil.Process | None = None) -> list[psutil.Process]:
 
 
 def of(found: Run, **wanted: Any) -> list[Trial]:
-    """The trials with these attributes; ``backend`` is the cell's."""
+    """The trials with these attributes; ``backend`` is the cell's. Of repeated rounds the first; controls only if asked for."""
     backend = wanted.pop("backend", None)
-    trials = [t for t in found.trials if backend in (None, t.cell.backend)]
+    trials = [t for t in found.trials if backend in (None, t.cell.backend) and not t.attempt]
+    trials = [t for t in trials if t.phase != "control" or "phase" in wanted]
     return [t for t in trials if all(getattr(t, name) == value for name, value in wanted.items())]
 
 
@@ -169,7 +172,8 @@ def test_a_run_leaves_everything(sound: Run) -> None:
     for name in ("run.json", "proofs.jsonl", "trials.jsonl", "summary.csv", "trials.csv", "losses.csv", "report.html"):
         assert (sound.path / name).stat().st_size > 0, name
     assert {trial.status for trial in sound.trials} == {"ok"}
-    turns = Counter((t.cell.backend, t.phase, t.generation, t.round) for t in sound.trials if t.phase in PHASES)
+    first = [t for t in sound.trials if t.phase in PHASES and not t.attempt]
+    turns = Counter((t.cell.backend, t.phase, t.generation, t.round) for t in first)
     assert turns == {(b, p, g, r): 1 for b in ("left", "right") for p in PHASES for g in range(2) for r in range(2)}
     for name in ("left", "right"):
         assert len(of(sound, backend=name, phase="fit")) == 1
@@ -188,9 +192,10 @@ def test_every_trial_has_its_cell(sound: Run) -> None:
     key = catalog.key(catalog.task("risk_mlp"))
     for trial in sound.trials:
         cell = trial.cell
-        assert (cell.task, cell.mode, cell.device, cell.precision) == (key, "plain", "cpu", "float32")
+        mode = "canary" if trial.phase == "canary" else "plain"
+        assert (cell.task, cell.mode, cell.device, cell.precision) == (key, mode, "cpu", "float32")
         assert cell.data == "german_credit (1,000)"
-        assert cell.batch == (1 if trial.phase == "latency" else 8)
+        assert cell.batch == (1 if trial.cell.mode == "plain" and "latency" in (trial.phase, trial.of) else 8)
 
 
 def test_trials_say_what_was_measured(sound: Run) -> None:
@@ -214,11 +219,14 @@ def test_trials_say_what_was_measured(sound: Run) -> None:
 def test_turns_rotate(sound: Run) -> None:
     """No backend is always first: the start moves by one from round to round and from generation to generation."""
     for phase in PHASES:
-        first = {(t.generation, t.round): t.cell.backend for t in of(sound, phase=phase, position=0)}
+        samples = [
+            t for t in sound.trials if phase in (t.phase, t.of) and t.phase in {phase, "control"} and not t.attempt
+        ]
+        first = {(t.generation, t.round): (t.cell.backend, t.phase) for t in samples if t.position == 0}
         assert len(first) == 4
         assert first[0, 0] != first[0, 1]
         assert first[0, 0] != first[1, 0]
-        assert first[0, 0] == first[1, 1]
+        assert first[0, 1] == first[1, 0]
 
 
 def test_the_manifest_tells_what_was_run(sound: Run) -> None:
@@ -251,6 +259,27 @@ def test_views_are_rebuilt_from_the_records(sound: Run, tmp_path: Path) -> None:
     assert (folder / "report.html").is_file()
 
 
+def test_every_round_has_its_canary(sound: Run) -> None:
+    """Ahead of it, with two positive times; and every phase of every generation has its warm-up, with a class."""
+    rounds = {(t.phase, t.generation, t.round, t.attempt) for t in sound.trials if t.phase in PHASES}
+    birds = [t for t in sound.trials if t.phase == "canary"]
+    assert {(t.of, t.generation, t.round, t.attempt) for t in birds} == rounds
+    assert all(t.values["product_s"] > 0 and t.values["copy_s"] > 0 for t in birds)
+    warm = Counter((t.cell.backend, t.of, t.generation) for t in of(sound, phase="warmup"))
+    assert warm == {(b, p, g): 1 for b in ("left", "right") for p in PHASES for g in range(2)}
+    assert {t.facts["kind"] for t in of(sound, phase="warmup")} <= {"flat", "warm-up", "slowdown", "no steady state"}
+
+
+def test_a_twin_controls_every_generation(sound: Run) -> None:
+    """A second process of one backend, another one in each generation, in every round of training."""
+    twins = of(sound, phase="control")
+    assert Counter((t.cell.backend, t.of, t.generation, t.round) for t in twins) == {
+        (name, "train", generation, round_): 1
+        for generation, name in enumerate(("left", "right"))
+        for round_ in range(2)
+    }
+
+
 # --- a run in which much goes wrong
 
 
@@ -277,7 +306,7 @@ def test_the_sound_go_on(troubled: Run) -> None:
     """Whatever becomes of the others, a backend is proven, trained and timed in every turn; the run ends with its views."""
     own = of(troubled, backend="sound")
     assert {trial.status for trial in own} == {"ok"}
-    assert Counter(trial.phase for trial in own) == {"fit": 1, "first_call": 2, "train": 4}
+    assert Counter(trial.phase for trial in own) == {"fit": 1, "first_call": 2, "warmup": 2, "train": 4}
     assert {row.verdict for row in troubled.proofs if row.backend == "sound"} == {"proven"}
     assert troubled.manifest["finished"]
     for name in ("summary.csv", "report.html"):
@@ -341,13 +370,13 @@ def test_killed_workers_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     original = Generation.open_cell
 
     def open_cell(self: Generation, worker: launch.Worker, *rest: Any) -> None:
-        if (worker.backend, self.number) == ("left", 1):
+        if (worker.backend, self.number) == ("left", 1):  # the twin of that generation is the other one
             worker.process.kill()
         original(self, worker, *rest)
 
     def say(text: str) -> None:
-        if "generation 1/3, round 1/2" in text:
-            (left,) = (w for w in workers() if "time-0-left" in w.environ()["KERAS_HOME"])
+        if "generation 1, round 1/2" in text:
+            (left,) = (w for w in workers() if "time-0-left-0" in w.environ()["KERAS_HOME"])
             left.kill()
 
     monkeypatch.setattr(Generation, "open_cell", open_cell)
@@ -371,14 +400,14 @@ def test_idle_workers_are_stopped(tmp_path: Path) -> None:
     seen: list[list[str]] = []
 
     def say(text: str) -> None:
-        if "round" in text:
+        if ", round" in text:
             time.sleep(0.1)  # a signal takes a moment to arrive
             seen.append([worker.status() for worker in workers()])
 
     with at_home(build(tmp_path / "house", {"raising": RAISING, "sound": ""})):
         plan = planned(tmp_path / "scratch", ("raising", "sound"), phases=("train",), generations=1)
         carried_out(plan, tmp_path / "run", say)
-    assert seen == [[psutil.STATUS_STOPPED] * 2] * 2
+    assert seen == [[psutil.STATUS_STOPPED] * 4] * 2  # two, the twin, the canary
 
 
 def test_records_hold_any_text(tmp_path: Path) -> None:
@@ -453,7 +482,7 @@ def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path, number: signal.Sig
     assert process.returncode == cli.EXIT_INTERRUPTED, progress
     assert "Traceback" not in progress
     assert "interrupted" in progress
-    assert len(alive) == 2
+    assert len(alive) == 4  # two, the twin, the canary
     assert [worker for worker in alive if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE] == []
     found = records.read(out)
     assert found.manifest["finished"] is None
@@ -482,3 +511,47 @@ def test_the_frameworks_run_smoke(installed: list[str], tmp_path: Path) -> None:
     assert {trial.status for trial in found.trials} == {"ok"}
     assert {trial.compilations for trial in found.trials} == {0}
     assert {trial.values["auc"] > 0.6 for trial in of(found, phase="fit")} == {True}
+
+
+def test_a_dry_run_prints_the_plan_alone(tmp_path: Path) -> None:
+    """What would run and how long it takes; nothing is left."""
+    out, house = tmp_path / "out", build(tmp_path / "house", {"left": "", "right": ""})
+    arguments = ["run", "tiny", "--dry-run", "--max-time", "2m", "--out", out, "--data-dir", data.SAMPLES]
+    with command(house, *arguments) as process:
+        told, progress = process.communicate(timeout=120)
+    assert (process.returncode, told) == (0, "")
+    assert "2 entrants; risk_mlp:data=german_credit on german_credit (1,000)" in progress
+    assert "at least 1 generations of 1 rounds" in progress
+    assert "at most 2 min 0 s" in progress
+    assert not out.exists()
+
+
+def test_a_budget_adds_whole_generations(tmp_path: Path) -> None:
+    """Until it is used up: intervals of one generation are infinitely wide, those of two are still far from 3 %."""
+    out, house = tmp_path / "out", build(tmp_path / "house", {"left": "", "right": ""})
+    with command(house, "run", "tiny", "--max-time", "30s", "--out", out, "--data-dir", data.SAMPLES) as process:
+        progress = process.communicate(timeout=120)[1]
+    assert process.returncode == 0, progress
+    found = records.read(out)
+    generations = Counter(t.generation for t in of(found, backend="left", phase="train"))
+    assert len(generations) > 1
+    assert set(generations.values()) == {1}
+
+
+def test_selfcheck_finds_a_planted_delay(tmp_path: Path) -> None:
+    """Equals under three names, and one process whose every step takes as long again; all of it is a run like any other."""
+    out, house = tmp_path / "out", build(tmp_path / "house", {"left": ""})
+    arguments = ["selfcheck", "--backend", "left", "--slowdown", "1", "--out", out, "--data-dir", data.SAMPLES]
+    with command(house, *arguments) as process:
+        told, progress = process.communicate(timeout=300)
+    assert "Traceback" not in progress
+    assert "One backend under 3 names" in told
+    found = records.read(out)
+    modes = Counter(t.cell.mode for t in of(found, phase="train"))
+    assert modes == dict.fromkeys(("plain", "plain copy 1", "plain copy 2", "plain copy 3 +100%"), 25)
+    median = {
+        mode: statistics.median(t.times_ns[0] / t.steps for t in of(found, phase="train") if t.cell.mode == mode)
+        for mode in modes
+    }
+    assert median["plain copy 3 +100%"] > 1.5 * median["plain"]
+    assert process.returncode in {0, cli.EXIT_NOISY}, told  # a machine that runs tests may be too noisy to say so

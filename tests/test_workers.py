@@ -375,18 +375,20 @@ def test_secrets_stay_at_home(start: Start, monkeypatch: pytest.MonkeyPatch) -> 
     found = dict(pair.split("=", 1) for pair in text.split("\0") if pair)
     assert "hunter2" not in text
     assert found["OMP_NUM_THREADS"] == "1"
-    mine = environment.worker_environment(root=ROOT, cpus=[0], device="cpu", scratch=Path())
+    mine = environment.worker_environment(root=ROOT, cpus=[0], device="cpu", scratch=Path(), cache=Path())
     assert set(found) <= set(mine)
 
 
 def test_the_environment_is_the_same_for_every_framework(tmp_path: Path) -> None:
     """Threads by the number of CPUs, caches in the scratch folder, no GPU unless it was asked for."""
-    made = environment.worker_environment(root=ROOT, cpus=[2, 5], device="cpu", scratch=tmp_path)
+    made = environment.worker_environment(root=ROOT, cpus=[2, 5], device="cpu", scratch=tmp_path, cache=tmp_path)
     assert made["CONCORD_CPUS"] == "2,5"
     assert {made[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC")} == {"2"}
     assert (made["CUDA_VISIBLE_DEVICES"], made["JAX_PLATFORMS"]) == ("-1", "cpu")
-    assert all(str(tmp_path) in made[name] for name in ("KERAS_HOME", "TORCHINDUCTOR_CACHE_DIR"))
-    gpu = environment.worker_environment(root=ROOT, cpus=[0], device="gpu", scratch=tmp_path)
+    assert all(
+        str(tmp_path) in made[name] for name in ("KERAS_HOME", "TORCHINDUCTOR_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR")
+    )
+    gpu = environment.worker_environment(root=ROOT, cpus=[0], device="gpu", scratch=tmp_path, cache=tmp_path)
     assert not {"CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS"} & set(gpu)
 
 

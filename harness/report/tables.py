@@ -93,7 +93,7 @@ def find(run: Run) -> Findings:
     """Everything the views show, computed from a run."""
     proofs, contests = stats.statuses(run), stats.contests(run)
     # single calls have a batch of one, and stand with the training they belong to
-    batched = dict.fromkeys(trial.cell for trial in run.trials if trial.phase != "latency")
+    batched = dict.fromkeys(t.cell for t in run.trials if "latency" not in (t.phase, t.of) and t.phase != "canary")
     first = {replace(cell, batch=0): cell for cell in reversed(batched)}
     homes = {cell: cell if cell in batched else first.get(replace(cell, batch=0), cell) for cell in proofs}
     known = [*(run.manifest.get("tasks") or ()), *(cell.task for cell in proofs), *(p.task for p in run.proofs)]

@@ -1,0 +1,118 @@
+"""What else happened on the machine while a sample was taken, and which rounds that spoils.
+
+``read`` runs in the worker around every sample; what a system does not count is left out, never 0. ``contended`` judges
+afterwards, against each cell's own baseline: an idle JAX worker alone changes context a thousand times in a thousand steps.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from harness.records import Cell, Trial
+
+with suppress(ImportError):  # not on Windows
+    import resource
+
+TIMED = ("train", "predict", "latency")
+EXTERNAL, STOLEN, PRESSURE = 0.15, 0.01, 0.10  # cores, shares of the time; pressure above the cell's own median
+STARVED, SWITCHED, SLOWED = 0.8, 5.0, 1.10  # cpu/wall, involuntary switches a step, canary: times the median
+SWITCHES = 50  # in a sample; fewer are never a sign
+Group = tuple[
+    str, str, int, int
+]  # task, phase, generation, round: one sample of every backend, and the canary before them
+
+
+def read() -> dict[str, float]:
+    """Counters of the machine and of this process, as far as the system has them; seconds, switches, microjoules."""
+    found: dict[str, float] = {}
+    if "resource" in globals():
+        found["switches"] = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+    stat, pressure = Path("/proc/stat"), Path("/proc/pressure/cpu")
+    if stat.is_file():
+        user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, stat.read_text("ascii").split()[1:9])
+        tick = os.sysconf("SC_CLK_TCK")
+        found |= {"busy_s": (user + nice + system + irq + softirq + steal) / tick, "steal_s": steal / tick}
+    if pressure.is_file():
+        found["pressure_s"] = int(pressure.read_text("ascii").split("total=")[1].split()[0]) / 1e6
+    throttled = Path("/sys/fs/cgroup/cpu.stat")
+    if throttled.is_file() and "throttled_usec " in (text := throttled.read_text("ascii")):
+        found["throttled_s"] = int(text.split("throttled_usec ")[1].split()[0]) / 1e6
+    return found
+
+
+def between(
+    before: Mapping[str, float], after: Mapping[str, float], *, wall_s: float, cpu_s: float
+) -> dict[str, float]:
+    """What a sample of ``wall_s`` seconds met: CPUs kept busy by others, shares of stolen and of waiting time, switches."""
+    passed = {name: after[name] - before[name] for name in before.keys() & after.keys()}
+    found: dict[str, float] = {}
+    if "busy_s" in passed:
+        found["external_cpus"] = max(0.0, passed["busy_s"] - cpu_s) / wall_s
+        found["steal"] = passed["steal_s"] / wall_s
+    if "pressure_s" in passed:
+        found["pressure"] = passed["pressure_s"] / wall_s
+    return found | {name: passed[name] for name in ("switches", "throttled_s") if name in passed}
+
+
+def contended(trials: Iterable[Trial]) -> dict[tuple[Group, int], list[str]]:
+    """The reasons why a round was disturbed, by round and attempt; the members of a round share them, so pairs stay pairs."""
+    cells: dict[tuple[Cell, str], list[Trial]] = defaultdict(list)
+    canaries: dict[str, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        if trial.status == "ok" and trial.phase in TIMED:
+            cells[trial.cell, trial.phase].append(trial)
+        elif trial.phase == "canary":
+            canaries["canary"].append(trial)
+    found: dict[tuple[Group, int], set[str]] = defaultdict(set)
+    for own in cells.values():
+        for trial, reasons in zip(own, _samples(own), strict=True):
+            found[group(trial), trial.attempt] |= reasons
+    for own in canaries.values():
+        for trial, slow in zip(own, _slow(own), strict=True):
+            if slow:
+                found[group(trial), trial.attempt].add("the canary was slow")
+    return {key: sorted(reasons) for key, reasons in found.items() if reasons}
+
+
+def group(trial: Trial) -> Group:
+    """The round a sample or its canary belongs to."""
+    return trial.cell.task, trial.of or trial.phase, trial.generation, trial.round
+
+
+def _samples(trials: list[Trial]) -> list[set[str]]:
+    """What each sample of a cell and phase met that it does not usually meet."""
+    noise = {
+        name: np.array([t.noise.get(name, np.nan) for t in trials]) for name in ("external_cpus", "steal", "pressure")
+    }
+    wall = np.array([max(sum(t.times_ns), 1) for t in trials])
+    used = np.array([t.cpu_ns or np.nan for t in trials]) / wall / [t.cell.threads for t in trials]
+    switches = np.array([t.noise.get("switches", np.nan) for t in trials])
+    a_step = switches / [max(t.steps * len(t.times_ns), 1) for t in trials]
+    marks = {
+        "others used the CPUs": noise["external_cpus"] > EXTERNAL,
+        "time was stolen": noise["steal"] > STOLEN,
+        "tasks waited for a CPU": noise["pressure"] > _usual(noise["pressure"]) + PRESSURE,
+        "the process was throttled": np.array([t.noise.get("throttled_s", 0.0) > 0 for t in trials]),
+        "the process did not get its CPU": used < STARVED * _usual(used),
+        "the process was pushed off its CPU": (a_step > SWITCHED * _usual(a_step)) & (switches > SWITCHES),
+    }
+    return [{reason for reason, where in marks.items() if where[i]} for i in range(len(trials))]
+
+
+def _slow(trials: list[Trial]) -> np.ndarray:
+    """Which canaries took more than 1.1 times their median, in the product or in the copy."""
+    slow = np.zeros(len(trials), bool)
+    for name in ("product_s", "copy_s"):
+        times = np.array([t.values[name] for t in trials])
+        slow |= times > SLOWED * np.median(times)
+    return slow
+
+
+def _usual(values: np.ndarray) -> float:
+    """The median of what was counted; NaN, which nothing exceeds, where nothing was."""
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else np.nan

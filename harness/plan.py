@@ -1,0 +1,116 @@
+"""What a run is going to do, settled before its first worker starts: subjects, entrants, budget, and how it is told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import catalog, data, weights
+from harness.data import Dataset
+from harness.records import Cell
+from harness.spec import Arrays, TaskSpec
+from harness.suite import Job, Suite
+from harness.workplace import Installed, Workplace
+
+PROOF_S, START_S, CELL_S = (
+    20.0,
+    6.0,
+    4.0,
+)  # measured on two cores, for the first estimate only: a task, a process, a cell
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One task of the suite with all that its workers are given."""
+
+    job: Job
+    task: str  # with its parameters
+    spec: TaskSpec
+    dataset: Dataset
+    file: Path  # the dataset as workers read it
+    weights: Arrays
+
+    @property
+    def batch(self) -> int:
+        """The batch of the timed steps."""
+        return self.job.batch or self.spec.train.batch
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """Who takes turns: a backend in a mode, in a process of its own if it is a ``copy``; ``slowdown`` is planted (selfcheck)."""
+
+    backend: str
+    mode: str
+    copy: int = 0
+    slowdown: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The mode as records call it."""
+        return (
+            self.mode
+            + (f" copy {self.copy}" if self.copy else "")
+            + (f" +{self.slowdown:.0%}" if self.slowdown else "")
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is settled before the first worker starts."""
+
+    name: str
+    suite: Suite
+    subjects: tuple[Subject, ...]
+    chosen: Mapping[str, tuple[str, ...]]  # backend -> modes: what is proven and trained
+    skipped: Mapping[str, str]  # backend -> why it does not run
+    installed: Mapping[str, Installed]
+    workplace: Workplace
+    entrants: tuple[Entrant, ...]  # what is timed
+
+    def cell(self, subject: Subject, backend: str, mode: str) -> Cell:
+        """The key of one measurement."""
+        return Cell(
+            task=subject.task,
+            backend=backend,
+            mode=mode,
+            device=self.workplace.device,
+            precision="float32",
+            data=subject.dataset.label,
+            batch=subject.batch,
+        )
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every backend with each of its modes."""
+        return [(backend, mode) for backend, modes in self.chosen.items() for mode in modes]
+
+    def seconds(self) -> float:
+        """A first estimate of the whole run's time; the budget bounds it."""
+        suite, cpus = self.suite, len(self.workplace.cpus)
+        phases = sum(len(s.job.phases) for s in self.subjects)
+        workers = len({(e.backend, e.copy) for e in self.entrants})
+        generation = START_S * workers + len(self.entrants) * phases * (CELL_S + suite.rounds * 2 * suite.sample_s)
+        proofs = PROOF_S * len(self.subjects) * len(self.pairs()) / cpus
+        return proofs + suite.generations * generation
+
+    def told(self) -> str:
+        """The plan in a sentence."""
+        suite = self.suite
+        tasks = ", ".join(f"{s.task} on {s.dataset.label}" for s in self.subjects)
+        turns = (
+            f"at least {suite.generations} generations of {suite.rounds} rounds" if suite.generations else "no timing"
+        )
+        most = f", at most {clock(suite.budget_s)}" if suite.budget_s else ""
+        return f"{len(self.entrants)} entrants; {tasks}: proof, training, {turns}; about {clock(self.seconds())}{most}"
+
+
+def clock(seconds: float) -> str:
+    """A duration in words: "6 min 10 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def subject(job: Job, *, data_dir: Path | None, scratch: Path, seed: int) -> Subject:
+    """A task made ready: its data found and checked, its weights drawn."""
+    spec = catalog.task(job.task)
+    dataset = data.find(spec.data.name, data_dir=data_dir)
+    return Subject(job, catalog.key(spec), spec, dataset, data.save(dataset, scratch), weights.initial(spec, seed))

@@ -1,0 +1,78 @@
+"""Can verdicts be trusted on this machine? One backend under three names must not be ranked, a planted delay must be found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from harness import stats
+from harness.plan import Entrant, Plan
+from harness.records import Run
+from harness.report.words import digits
+from harness.stats import Ratio, Verdict
+from harness.suite import Job, Suite
+
+SUITE = Suite(
+    "one backend under three names, and one slowed down",
+    (Job("risk_mlp", max_steps=20, phases=("train",)),),
+    sample_s=0.15,
+)
+COPIES = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdicts of both controls: ``names`` by pair of copies, ``planted`` of the slowed process against the others."""
+
+    names: Mapping[tuple[str, str], tuple[Ratio, Verdict]]
+    planted: Mapping[str, tuple[Ratio, Verdict]]
+    slowdown: float
+    refusal: str
+
+    @property
+    def winners(self) -> list[str]:
+        """Pairs of equals of which one was called faster: false verdicts."""
+        return [f"{a} and {b}" for (a, b), (_, verdict) in self.names.items() if verdict in {"faster", "slower"}]
+
+    @property
+    def found(self) -> bool:
+        """Whether the slowed process was called slower than every other, in a run that was fit to say so."""
+        return (
+            bool(self.planted) and not self.refusal and all(verdict == "slower" for _, verdict in self.planted.values())
+        )
+
+    def told(self) -> str:
+        """What came out, in sentences."""
+        widest = max((r.half or 0.0 for r, _ in self.names.values()), default=0.0)
+        pairs = ", ".join(f"{digits(ratio.value)}x {verdict}" for ratio, verdict in self.names.values())
+        equal = f"FALSE WINNER between {'; '.join(self.winners)}" if self.winners else "no false winner"
+        planted = ", ".join(f"{digits(ratio.value)}x {verdict}" for ratio, verdict in self.planted.values())
+        found = "found" if self.found else f"NOT found ({self.refusal})" if self.refusal else "NOT found"
+        return (
+            f"One backend under {COPIES} names: {equal} ({pairs}; widest interval +-{widest:.1%}). "
+            f"A delay of {self.slowdown:.0%} planted in a fourth process: {found} ({planted})."
+        )
+
+
+def entrants(backend: str, mode: str, slowdown: float) -> tuple[Entrant, ...]:
+    """Equal processes, and one with a delay in every step."""
+    return (*(Entrant(backend, mode, copy) for copy in range(COPIES)), Entrant(backend, mode, COPIES, slowdown))
+
+
+def judge(plan: Plan, run: Run) -> Finding:
+    """Both controls from one run, each as a contest of three, as `quick` holds them: their intervals are as wide."""
+    *equals, slow = [entrant.name for entrant in plan.entrants]
+    names, refusal = verdicts(run, equals)
+    others, refused = verdicts(run, [*equals[: COPIES - 1], slow])
+    planted = {a: found for (a, b), found in others.items() if b == slow}
+    upper = {(a, b): found for (a, b), found in names.items() if a < b}
+    return Finding(upper, planted, plan.entrants[-1].slowdown, refusal or refused)
+
+
+def verdicts(run: Run, modes: list[str]) -> tuple[dict[tuple[str, str], tuple[Ratio, Verdict]], str]:
+    """Ratio and verdict of every pair of some modes, as if nothing else had run; and why none is ranked, if so."""
+    chosen = tuple(t for t in run.trials if t.cell.mode in {*modes, "canary"})
+    held = stats.contests(replace(run, trials=chosen))
+    if not held:
+        return {}, "nothing was timed"
+    contest = held[0]
+    found = {(a.mode, b.mode): (ratio, contest.verdicts[a, b]) for (a, b), ratio in contest.ratios.items()}
+    return found, contest.refusal

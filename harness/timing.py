@@ -1,0 +1,207 @@
+"""The timed part of a run: generations of fresh processes, rounds in rotated order, canaries, controls, repeated rounds."""
+
+import random
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+from harness import catalog, launch, noise
+from harness.launch import Worker, WorkerError
+from harness.plan import Entrant, Plan, Subject
+from harness.records import Cell, Journal, Trial
+from harness.suite import Phase
+from harness.verify import Say
+
+MIN_STEPS, MAX_STEPS, MAX_CALLS = 1, 5000, 200  # of one sample
+CALIBRATION_STEPS = 3
+CONTROLLED: Phase = "train"  # the phase whose A/A control every suite runs
+
+Place = tuple[str, Entrant]  # a task and who computes it
+
+
+class Timing:
+    """What all generations share: the records, the order of turns, the calibrated lengths of samples."""
+
+    def __init__(self, plan: Plan, journal: Journal, say: Say) -> None:
+        """``steps`` holds the length of each cell's sample; the first generation fills it."""
+        self.plan, self.journal, self.say = plan, journal, say
+        self.order = random.Random(plan.workplace.seed)  # noqa: S311 - the order of turns is no secret
+        self.steps: dict[tuple[str, str, str, Phase], int] = {}
+
+
+class Generation:
+    """One fresh process a backend (and copy), then rounds in which each entrant has one turn, the others stopped."""
+
+    def __init__(self, timing: Timing, number: int) -> None:
+        """Nothing is started yet."""
+        self.timing, self.plan, self.number = timing, timing.plan, number
+        self.title = f"generation {number + 1}"
+        self.entrants = (*self.plan.entrants, *self.control())
+        self.workers: dict[tuple[str, int], Worker] = {}
+        self.gone: set[Place] = set()
+
+    def control(self) -> tuple[Entrant, ...]:
+        """A second process of one backend, each in its generation: what differs between the two is noise."""
+        if any(entrant.copy for entrant in self.plan.entrants):
+            return ()
+        backends = list(self.plan.chosen)
+        backend = backends[self.number % len(backends)]
+        return (Entrant(backend, self.plan.chosen[backend][0], copy=1),)
+
+    def measure(self) -> None:
+        """Start, open, go round, repeat what was disturbed, bury."""
+        place = self.plan.workplace
+        cpu = place.cpus[self.number % len(place.cpus)]
+        processes = list(dict.fromkeys((e.backend, e.copy) for e in self.entrants))
+        self.timing.order.shuffle(processes)
+        with ExitStack() as stack:
+            self.bird = stack.enter_context(place.worker(catalog.reference(), cpu, f"time-{self.number}-canary"))
+            for backend, copy in processes:
+                self.open_process(stack, backend, copy, cpu)
+            for round_ in range(self.plan.suite.rounds):
+                for s in self.plan.subjects:
+                    for phase in s.job.phases:
+                        self.turns(s, phase, round_, attempt=0)
+                self.timing.say(f"time    {self.title}, round {round_ + 1}/{self.plan.suite.rounds}")
+            self.repeat()
+
+    def repeat(self) -> None:
+        """Run every contended round again, once; both are kept, and which one counts is a rule of harness/stats.py."""
+        disturbed = [key for key, _ in noise.contended(self.timing.journal.trials) if key[2] == self.number]
+        for s in self.plan.subjects:
+            for phase in s.job.phases:
+                for round_ in range(self.plan.suite.rounds):
+                    if (s.task, phase, self.number, round_) in disturbed:
+                        self.turns(s, phase, round_, attempt=1)
+        if disturbed:
+            self.timing.say(f"time    {self.title}: {len(disturbed)} contended rounds run again")
+
+    def open_process(self, stack: ExitStack, backend: str, copy: int, cpu: int) -> None:
+        """Start one process, open all its cells, stop it."""
+        entrants = [e for e in self.entrants if (e.backend, e.copy) == (backend, copy)]
+        self.timing.say(f"time    {self.title}: {backend} starts")
+        try:
+            worker = stack.enter_context(
+                self.plan.workplace.worker(
+                    backend, cpu, f"time-{self.number}-{backend}-{copy}", cache=f"time-{backend}"
+                )
+            )
+        except WorkerError as error:
+            for s in self.plan.subjects:
+                for entrant in entrants:
+                    self.lost(s, entrant, "first_call", error)
+            return
+        self.workers[backend, copy] = worker
+        for s in self.plan.subjects:
+            for entrant in entrants:
+                self.open_cell(worker, s, entrant)
+        worker.pause()
+
+    def open_cell(self, worker: Worker, subject: Subject, entrant: Entrant) -> None:
+        """First calls and warm-ups of one cell."""
+        phases = [CONTROLLED] if self.is_control(entrant) else list(subject.job.phases)
+        message = {
+            "op": "open",
+            "cell": f"{subject.task} {entrant.mode}",
+            "task": subject.task,
+            "mode": entrant.mode,
+            "precision": "float32",
+            "batch": subject.batch,
+            "data": str(subject.file),
+            "seed": self.plan.workplace.seed,
+            "phases": phases,
+            "slowdown": entrant.slowdown,
+        }
+        try:
+            reply, _ = worker.ask(message, launch.weights_message(subject.weights))
+        except WorkerError as error:
+            self.lost(subject, entrant, "first_call", error)
+            return
+        if self.is_control(entrant):
+            return
+        values = {"import_s": worker.facts["import_s"], **reply["values"]}
+        cell = self.cell(subject, entrant)
+        self.keep(Trial(cell=cell, phase="first_call", status="ok", values=values, facts=reply["facts"]))
+        for phase, found in reply["warmups"].items():
+            self.keep(
+                Trial(
+                    cell=self.cell(subject, entrant, phase),
+                    phase="warmup",
+                    of=phase,
+                    status="ok",
+                    steps=found["steps"],
+                    times_ns=tuple(found["times_ns"]),
+                    facts={"kind": found["kind"], "start": found["start"]},
+                )
+            )
+
+    def turns(self, subject: Subject, phase: Phase, round_: int, *, attempt: int) -> None:
+        """The canary, then one sample of every entrant; the first one rotates."""
+        cell = replace(self.plan.cell(subject, catalog.reference(), "canary"), device="cpu")
+        reply, _ = self.bird.ask({"op": "canary"})
+        self.bird.pause()
+        common: dict[str, Any] = {"round": round_, "attempt": attempt}
+        self.keep(Trial(cell=cell, phase="canary", of=phase, status="ok", values=reply["values"], **common))
+        able = [e for e in self.entrants if phase == CONTROLLED or not self.is_control(e)]
+        shift = (round_ + self.number) % len(able)
+        for position, entrant in enumerate(able[shift:] + able[:shift]):
+            if (subject.task, entrant) not in self.gone:
+                self.sample(subject, entrant, phase, {**common, "position": position})
+
+    def sample(self, subject: Subject, entrant: Entrant, phase: Phase, common: dict[str, Any]) -> None:
+        """One turn: the worker runs, is timed, and is stopped again."""
+        worker = self.workers[entrant.backend, entrant.copy]
+        message = {"op": "sample", "cell": f"{subject.task} {entrant.mode}", "phase": phase}
+        try:
+            steps = self.sample_steps(worker, subject, entrant, phase, message)
+            reply, _ = worker.ask({**message, "steps": steps})
+        except WorkerError as error:
+            self.lost(subject, entrant, phase, error)
+            return
+        finally:
+            worker.pause()
+        control = self.is_control(entrant)
+        self.keep(
+            Trial(
+                cell=self.cell(subject, entrant, phase),
+                phase="control" if control else phase,
+                of=phase if control else "",
+                status="ok",
+                steps=1 if phase == "latency" else steps,
+                **common,
+                **{**reply, "times_ns": tuple(reply["times_ns"])},
+            )
+        )
+
+    def sample_steps(
+        self, worker: Worker, subject: Subject, entrant: Entrant, phase: Phase, message: dict[str, Any]
+    ) -> int:
+        """How many steps last about ``sample_s``: measured once, then the same in every round, generation and copy."""
+        key = (subject.task, entrant.backend, entrant.mode, phase)
+        if key not in self.timing.steps:
+            reply, _ = worker.ask({**message, "steps": CALIBRATION_STEPS})
+            step_s = sum(reply["times_ns"]) / CALIBRATION_STEPS / 1e9
+            most = MAX_CALLS if phase == "latency" else MAX_STEPS
+            self.timing.steps[key] = min(most, max(MIN_STEPS, round(self.plan.suite.sample_s / step_s)))
+        return self.timing.steps[key]
+
+    def is_control(self, entrant: Entrant) -> bool:
+        """Whether an entrant is this generation's A/A control."""
+        return entrant not in self.plan.entrants
+
+    def cell(self, subject: Subject, entrant: Entrant, phase: str = "") -> Cell:
+        """The key of an entrant's measurement; a control's is that of its twin, and latency has a batch of one."""
+        mode = entrant.mode if self.is_control(entrant) else entrant.name
+        found = self.plan.cell(subject, entrant.backend, mode)
+        return replace(found, batch=1) if phase == "latency" else found
+
+    def lost(self, subject: Subject, entrant: Entrant, phase: str, error: WorkerError) -> None:
+        """A failure is a record, and the end of this cell's turns in this generation."""
+        self.gone.add((subject.task, entrant))
+        cell, what = self.cell(subject, entrant), "control" if self.is_control(entrant) else phase
+        self.keep(Trial(cell=cell, phase=what, status=error.status, reason=error.reason, log=error.log))
+        self.timing.say(f"time    {subject.task}  {entrant.backend} {entrant.name}: {error.reason}")
+
+    def keep(self, trial: Trial) -> None:
+        """Write a record of this generation down."""
+        self.timing.journal.keep(replace(trial, generation=self.number))
