@@ -256,6 +256,7 @@ def print_proofs(rows: "list[Proof]", *, as_json: bool) -> None:
     "--max-time", callback=duration, metavar="TIME", help="Of the whole run: 90s, 10m, 2h. Default: the suite's."
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and how long it takes, and stop.")
+@click.option("--strict", is_flag=True, help="Exit code 1 if a rule of the fairness ledger is broken.")
 @say_errors
 def run(
     suite: str,
@@ -269,6 +270,7 @@ def run(
     out: Path | None,
     max_time: float | None,
     dry_run: bool,
+    strict: bool,
 ) -> None:
     """Run a suite: prove, train, time, report.
 
@@ -301,7 +303,7 @@ def run(
             job.run(plan, folder, say)
         finally:
             finish(folder, as_json=as_json)
-    sys.exit(exit_code(folder))
+    sys.exit(exit_code(folder, strict=strict))
 
 
 @main.command()
@@ -369,12 +371,12 @@ def finish(folder: Path, *, as_json: bool) -> None:
     click.echo(str(page), err=as_json)
 
 
-def exit_code(folder: Path) -> int:
-    """1 if a proof failed, 3 if a cell failed or is missing, otherwise 0."""
-    from harness import records
+def exit_code(folder: Path, *, strict: bool = False) -> int:
+    """1 if a proof failed or, with ``strict``, the comparison is not fair; 3 if a cell failed or is missing; otherwise 0."""
+    from harness import ledger, records
 
     found = records.read(folder)
-    if any(row.verdict == "failed" for row in found.proofs):
+    if any(row.verdict == "failed" for row in found.proofs) or (strict and ledger.differences(found)):
         return EXIT_PROOF
     return EXIT_CELL if any(trial.status != "ok" for trial in found.trials) else 0
 

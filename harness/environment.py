@@ -21,11 +21,11 @@ def available_cpus() -> list[int]:
 
 
 def process() -> dict[str, Any]:
-    """What a worker sees of itself once its framework is loaded: the CPUs it may use, and its threads where the system says."""
+    """What a worker sees of itself once its framework is loaded: interpreter, CPUs, and its threads where the system says."""
     status = Path("/proc/self/status")
     text = status.read_text("utf-8", "replace") if status.is_file() else ""
     seen = {"threads": int(text.partition("\nThreads:")[2].split()[0])} if "\nThreads:" in text else {}
-    return {"cpus": available_cpus(), **seen}
+    return {"python": platform.python_version(), "numpy": version("numpy"), "cpus": available_cpus(), **seen}
 
 
 def worker_environment(*, root: Path, cpus: list[int], device: str, scratch: Path, cache: Path) -> dict[str, str]:

@@ -119,7 +119,10 @@ class Worker:
             found = measure.warm_up(session, call, over)
             warmups[phase] = {"times_ns": found.times_ns, "steps": found.steps, **asdict(found.steady)}
             cell.delay_s[phase] = message["slowdown"] * float(np.median(found.times_ns)) / 1e9
-        return {"values": values, "warmups": warmups, "facts": self.engine.describe() | environment.process()}, {}
+        facts = self.engine.describe() | environment.process()
+        if "predict" in message["phases"]:  # elsewhere it would be one more compilation
+            facts |= session.facts(placed[0])
+        return {"values": values, "warmups": warmups, "facts": facts}, {}
 
     def sample(self, message: Message, _arrays: Arrays) -> tuple[Message, Arrays]:
         """Time one sample of a cell: a block of steps, or single calls. Each begins at the initial weights."""

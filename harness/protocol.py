@@ -52,6 +52,10 @@ class Session(Protocol):
         """How often the framework has compiled or traced for this session so far; 0 where it never does."""
         ...
 
+    def facts(self, batch: Batch) -> dict[str, Any]:
+        """What its logits of a batch say: the device they are on (cpu, gpu), their dtype, whether a gradient tape ran."""
+        ...
+
 
 class Engine(Protocol):
     """The module backends/NAME/engine.py."""

@@ -396,7 +396,7 @@ def test_a_suite_that_times_nothing_tells_proof_and_quality(tmp_path, run):
     assert "every sample" not in text
     files = {path: path.read_bytes() for path in tmp_path.iterdir()}
     report.build(tmp_path)
-    assert len(files) == 8
+    assert len(files) == 10
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files  # same records, same bytes
     assert re.search(
         r"torch eager +│ ✓ proven +│ +│ +not timed │ +│ +│ +│ +auc 0\.78", printed(terminal.table(found.run))

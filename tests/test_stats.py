@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from dataclasses import replace
 from itertools import combinations_with_replacement
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import noise, stats
-from harness.records import Cell, Proof, Trial
+from harness import ledger, noise, stats
+from harness.records import Cell, Proof, Run, Trial
 from harness.stats import Ratio
 
 settings.register_profile("stats", max_examples=30, deadline=None)
@@ -495,3 +496,48 @@ def test_skipped_and_absent_proofs_say_why():
     assert state([stock], "torch stock") == stats.Proven("not proven", "timed, not proven, 0.1", None)
     assert state([]).reason == "no proof in this run"
     assert state([], "numpy reference").state == "proven"
+
+
+# The fairness ledger
+
+
+def entry(backend, **facts):
+    """The trials of an entry: what its worker said of itself, and one timed block."""
+    cell = replace(CELL, backend=backend)
+    said = {"dtype": "float32", "numerics": {"tf32": False}, "device": "cpu", "cpus": [0], "autograd": False}
+    said |= {"python": "3.11.9", "numpy": "2.4", **facts}
+    return [trial(cell=cell, phase="first_call", facts=said), trial(cell=cell, cpu_ns=facts.pop("cpu_ns", 10**6))]
+
+
+def judged(*entries):
+    """The sentences on what differs."""
+    return ledger.differences(Run(Path(), {}, tuple(t for own in entries for t in own), ()))
+
+
+def test_equal_terms_are_fair():
+    """Whatever else workers say of themselves."""
+    assert judged(entry("torch", gpus=[]), entry("jax", gpus=["another"])) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"numerics": {"tf32": True}}, "TF32 differs: torch eager False, jax eager True"),
+        ({"dtype": "bfloat16"}, "dtype of the logits differs: torch eager float32, jax eager bfloat16"),
+        ({"device": "gpu"}, "device in use differs: torch eager cpu, jax eager gpu"),
+        ({"cpus": [0, 1]}, "CPUs by generation differs: torch eager 0, jax eager 0,1"),
+        ({"autograd": True}, "gradients recorded at inference differs: torch eager False, jax eager True"),
+        ({"python": "3.12.0"}, "Python differs: torch eager 3.11.9, jax eager 3.12.0"),
+        ({"cpu_ns": 1_570_000}, "CPU time a thread differs: torch eager at most 1.1, jax eager 1.57"),
+    ],
+)
+def test_what_differs_is_told(facts, told):
+    """By rule, entry and value."""
+    assert judged(entry("torch"), entry("jax", **facts)) == [told]
+
+
+def test_what_nobody_said_is_not_known():
+    """Neither equal nor a difference: an old worker, or a system that does not count."""
+    run = Run(Path(), {}, (trial(phase="first_call"), trial()), ())
+    assert {line.rule.name: line.verdict for line in ledger.judge(run)}["TF32"] == "not known"
+    assert ledger.differences(run) == []

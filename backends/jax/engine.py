@@ -42,7 +42,7 @@ def describe() -> dict[str, Any]:
     return {
         "versions": {"jax": jax.__version__, "flax": flax.__version__, "optax": optax.__version__},
         "gpus": [d.device_kind for d in jax.devices() if d.platform == "gpu"],
-        "numerics": {"matmul_precision": jax.config.jax_default_matmul_precision},
+        "numerics": {"tf32": jax.config.jax_default_matmul_precision != "highest"},
     }
 
 
@@ -215,3 +215,8 @@ class Session:
     def compilations(self) -> int:
         """Programs that jit has compiled for this session."""
         return sum(f._cache_size() for f in (self.jit_train, self.jit_predict, self.jit_gradients))
+
+    def facts(self, batch: Batch) -> dict[str, Any]:
+        """Device and dtype of the logits; nothing is recorded, gradients are another function."""
+        logits = self.predict(batch)
+        return {"device": next(iter(logits.devices())).platform, "dtype": str(logits.dtype), "autograd": False}

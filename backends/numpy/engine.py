@@ -23,7 +23,7 @@ def configure(*, threads: int, seed: int) -> None:
 
 def describe() -> dict[str, Any]:
     """Versions, GPUs and numeric settings that this process really has."""
-    return {"versions": {"numpy": np.__version__}, "gpus": []}
+    return {"versions": {"numpy": np.__version__}, "gpus": [], "numerics": {"tf32": False}}
 
 
 def loss(kind: str, logits: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -162,6 +162,10 @@ class Session:
     def compilations(self) -> int:
         """NumPy compiles nothing."""
         return 0
+
+    def facts(self, batch: Batch) -> dict[str, Any]:
+        """Device and dtype of the logits; prediction keeps nothing for a backward pass."""
+        return {"device": "cpu", "dtype": str(self.predict(batch).dtype), "autograd": False}
 
 
 def check(spec: TaskSpec, tensors: Arrays) -> None:

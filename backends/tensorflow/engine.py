@@ -242,3 +242,9 @@ class Session:
         """Graphs that tf.function has traced for this session."""
         functions = (self.graph_train, self.graph_predict, self.graph_gradients)
         return sum(f.experimental_get_tracing_count() for f in functions)
+
+    def facts(self, batch: Batch) -> dict[str, Any]:
+        """Device and dtype of the logits; a tape records only what is computed inside it."""
+        logits = self.predict(batch)
+        device = tf.DeviceSpec.from_string(logits.device).device_type.lower()
+        return {"device": device, "dtype": logits.dtype.name, "autograd": False}

@@ -184,3 +184,9 @@ class Session:
     def compilations(self) -> int:
         """Graphs that torch.compile has built in this process."""
         return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+
+    def facts(self, batch: Batch) -> dict[str, Any]:
+        """Device and dtype of the logits; whether autograd recorded them."""
+        logits = self.predict(batch)
+        device = "gpu" if logits.is_cuda else logits.device.type
+        return {"device": device, "dtype": str(logits.dtype).removeprefix("torch."), "autograd": logits.requires_grad}

@@ -12,6 +12,7 @@ def build(run_dir: Path) -> Path:
     found = tables.find(run)
     frames = {"summary": found.summary, "pairs": tables.pairs(found)}
     frames |= {"trials": tables.trials(run), "losses": tables.losses(run)}
+    frames |= {"trust": tables.trust(found), "fairness": tables.fairness(found)}
     texts = {f"{name}.csv": frame.to_csv(index=False, lineterminator="\n") for name, frame in frames.items()}
     for name, text in {**texts, "report.html": html.render(found)}.items():
         draft = run_dir / f"{name}.part"  # whoever reads sees the old file or the new one, whole

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from harness import stats
+from harness import ledger, noise, stats
 from harness.records import Cell, Proof
 from harness.report import charts, tables, words
 from harness.report.tables import Findings
@@ -21,13 +21,34 @@ def render(findings: Findings) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"digits": digits, "span": words.span, "name": name, "text": _text}
     template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
-    environment.globals |= {"stats": stats, "words": words, "marks": {mark: s for s, mark in words.MARKS.items()}}
+    environment.globals |= {
+        "stats": stats,
+        "noise": noise,
+        "words": words,
+        "marks": {mark: s for s, mark in words.MARKS.items()},
+    }
     proofs = pd.DataFrame(list(findings.run.proofs), columns=list(Proof.__dataclass_fields__)).drop(columns="schema")
     frames = {"figures": findings.summary, "pairs": tables.pairs(findings), "proofs": proofs}
     tasks = [_task(findings, task, f"task{number}", frames) for number, task in enumerate(findings.tasks, start=1)]
     looks = charts.looks(findings.proofs)
     colours = {cell.backend: look["color"].replace(charts.INK, "currentColor") for cell, look in looks.items()}
-    return template.render(findings=findings, tasks=tasks, colours=colours, design=_design(findings))
+    trust = tables.trust(findings).astype(object)
+    lines = ledger.judge(findings.run)
+    return template.render(
+        findings=findings,
+        tasks=tasks,
+        colours=colours,
+        design=_design(findings),
+        trust=trust.where(trust.notna(), None),
+        unfair=[line.told() for line in lines if line.verdict == "differs"],
+        fairness=_fairness(lines),
+    )
+
+
+def _fairness(lines: Sequence[ledger.Line]) -> pd.DataFrame:
+    """A rule a row: its verdict, then the value of each entry."""
+    rows = [{"rule": line.rule.name, "verdict": line.verdict, **line.values, "why": line.rule.why} for line in lines]
+    return pd.DataFrame(rows).astype(object).fillna("-")
 
 
 def _text(value: object) -> str:

@@ -7,9 +7,10 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from harness import stats
+from harness import ledger, noise, stats
 from harness.records import Cell, Run, Trial
 from harness.stats import Contest, Estimate, Proven
 
@@ -19,8 +20,24 @@ SUMMARY = (
 )
 PAIRS = (
     *("task", "device", "data", "phase", "backend", "mode", "than_backend", "than_mode", "verdict"),
-    *("ratio", "ci_low", "ci_high", "generations", "rounds", "smallest_visible"),
+    *("ratio", "ci_low", "ci_high", "generations", "rounds", "smallest_visible", "generations_needed"),
 )
+TRUST = (
+    *(
+        "task",
+        "phase",
+        "device",
+        "data",
+        "batch",
+        "generations",
+        "control",
+        "control_low",
+        "control_high",
+        "noise_floor",
+    ),
+    *("contended_rounds", "repeated_rounds", "canary_spread", "unsteady_warmups", "refusal"),
+)
+FAIRNESS = ("rule", "verdict", "entry", "value", "why")
 NAMES = attrgetter("task", "backend", "mode", "device", "data")
 TRIAL = ("phase", "status", "generation", "round", "position", "steps", "compilations", "at", "reason")
 PHASES = ("first_call", "train", "predict", "latency", "memory", "fit")
@@ -165,8 +182,33 @@ def pairs(findings: Findings) -> pd.DataFrame:
             if proven and (r.value, b.backend, b.mode) > (1.0, a.backend, a.mode):
                 names = (b.task, b.device, b.data, contest.phase, b.backend, b.mode, a.backend, a.mode)
                 figures = (r.value, r.low, r.high, r.generations, r.n, r.detectable)
-                rows.append((*names, contest.verdicts[a, b], *figures))
-    return pd.DataFrame(rows, columns=PAIRS)
+                needed = r.needed if contest.verdicts[a, b] == "undecided" else None
+                rows.append((*names, contest.verdicts[a, b], *figures, needed))
+    return pd.DataFrame(rows, columns=PAIRS).astype({"generations_needed": "Int64"})
+
+
+def trust(findings: Findings) -> pd.DataFrame:
+    """trust.csv: one row a contest. Control: an identical second process over the first; shares of rounds; times over medians."""
+    rows = []
+    for contest in findings.contests:
+        terms, control = next(iter(contest.blocks)), contest.control
+        trials = [t for t in findings.run.trials if (t.cell.task, t.of or t.phase) == (terms.task, contest.phase)]
+        songs = np.array([sum(t.values.values()) for t in trials if t.phase == "canary"])
+        low, middle, high = np.quantile(songs, (0.05, 0.5, 0.95)) if len(songs) else (np.nan,) * 3
+        repeated = {noise.group(t) for t in trials if t.attempt}
+        unsteady = sum(t.phase == "warmup" and t.facts.get("kind") == "no steady state" for t in trials)
+        interval = (control.value, control.low, control.high, contest.floor) if control else (None,) * 4
+        names = (terms.task, contest.phase, terms.device, terms.data, terms.batch, len({t.generation for t in trials}))
+        spread = None if np.isnan(middle) else float((high - low) / middle)
+        rows.append((*names, *interval, contest.contended, len(repeated), spread, unsteady, contest.refusal))
+    return pd.DataFrame(rows, columns=TRUST)
+
+
+def fairness(findings: Findings) -> pd.DataFrame:
+    """fairness.csv: what must be the same for all, and what each entry's records say of it."""
+    lines = ledger.judge(findings.run)
+    rows = [(line.rule.name, line.verdict, *found, line.rule.why) for line in lines for found in line.values.items()]
+    return pd.DataFrame(rows, columns=FAIRNESS)
 
 
 def trials(run: Run) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness import stats
+from harness import ledger, stats
 from harness.records import Cell, Proof, Run
 from harness.report import words
 from harness.report.tables import Findings, find
@@ -25,6 +25,8 @@ def table(run: Run) -> Table:
 def print_run(run: Run) -> None:
     """The table and the sentences of a run, on stdout."""
     findings, out = find(run), _console()
+    for text in ledger.differences(run):
+        out.print(Text(f"NOT FAIR: {text}", "bold red"))
     out.print(_table(findings))
     for task in findings.tasks:
         out.print(Text(f"{findings.goal(task)['title']}: {words.sentence(findings, task)}"))

@@ -119,11 +119,19 @@ def _speed(contest: Contest) -> str:
     first = "trains fastest" if contest.ranks[best] == "1" else "leads, though not alone"
     pairs = sorted(contest.ratios.items(), key=lambda pair: pair[1].value)
     against = [
-        f"{name(b)} {VERDICTS.get(contest.verdicts[a, b], 'takes {} as long').format(sized(ratio))}"
+        f"{name(b)} {VERDICTS.get(contest.verdicts[a, b], 'takes {} as long').format(sized(ratio))}{_open(contest, a, b)}"
         for (a, b), ratio in pairs
         if a == best and b in contest.ranks
     ]
     return f"on this machine {name(best)} {first}; {', '.join(against)}"
+
+
+def _open(contest: Contest, a: Cell, b: Cell) -> str:
+    """What an undecided pair would have needed."""
+    ratio = contest.ratios[a, b]
+    if contest.verdicts[a, b] != "undecided" or ratio.detectable is None:
+        return ""
+    return f" (this run sees {ratio.detectable:.1%} and more; {ratio.needed} generations might decide)"
 
 
 def quality_note(goal: Mapping[str, Any], measured: Mapping[str, float], *, data: str) -> str:

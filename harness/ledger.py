@@ -1,0 +1,107 @@
+"""The fairness ledger: what must be the same for all who are compared, as data, checked on the records of every run."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from harness.noise import TIMED
+from harness.records import Run, Trial
+from harness.stats import OVERDRAWN, usable
+
+Trials = Sequence[Trial]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing that must not differ: ``value`` reads it from one entry's trials, None where they do not say."""
+
+    name: str
+    why: str
+    value: Callable[[Trials], object]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A rule on one run: the value of each entry ("torch eager"), and whether they are the same."""
+
+    rule: Rule
+    values: Mapping[str, object]
+
+    @property
+    def verdict(self) -> Literal["equal", "differs", "not known"]:
+        """``not known`` where an entry does not say."""
+        if None in self.values.values():
+            return "not known"
+        return "equal" if len(set(self.values.values())) == 1 else "differs"
+
+    def told(self) -> str:
+        """What differs, in a sentence."""
+        return f"{self.rule.name} differs: " + ", ".join(f"{entry} {value}" for entry, value in self.values.items())
+
+
+def fact(*path: str) -> Callable[[Trials], object]:
+    """A value that workers said of themselves, as text; all of them where generations differ."""
+
+    def value(trials: Trials) -> object:
+        found = set()
+        for trial in trials:
+            at: object = trial.facts
+            for part in path:
+                at = at.get(part) if isinstance(at, Mapping) else None
+            if at is not None:
+                found.add(str(at))
+        return ", ".join(sorted(found)) or None
+
+    return value
+
+
+def affinity(trials: Trials) -> object:
+    """The CPUs of each generation."""
+    found = sorted({(t.generation, tuple(t.facts["cpus"])) for t in trials if "cpus" in t.facts})
+    return "; ".join(",".join(map(str, cpus)) for _, cpus in found) or None
+
+
+def budget(trials: Trials) -> object:
+    """Whether the CPU time of the timed blocks fits the threads that were granted, and by how much not."""
+    used = [t.cpu_ns / sum(t.times_ns) / t.cell.threads for t in trials if t.phase in TIMED and usable(t) and t.cpu_ns]
+    if not used:
+        return None
+    share = float(np.median(used))
+    return f"at most {OVERDRAWN}" if share <= OVERDRAWN else f"{share:.2f}"
+
+
+RULES = (
+    Rule("precision", "float32 against bfloat16 is another computation", lambda ts: ts[0].cell.precision),
+    Rule("dtype of the logits", "what is asked for and what is computed may differ", fact("dtype")),
+    Rule("TF32", "it keeps 10 of float32's 23 mantissa bits", fact("numerics", "tf32")),
+    Rule("device", "where it was asked to run", lambda ts: ts[0].cell.device),
+    Rule("device in use", "where its parameters are", fact("device")),
+    Rule("threads granted", "one budget for all", lambda ts: str(ts[0].cell.threads)),
+    Rule(
+        "CPUs by generation",
+        "equal affinity is the only common budget: pools read it, XLA ignores OMP_NUM_THREADS",
+        affinity,
+    ),
+    Rule("CPU time a thread", "what the budget came to", budget),
+    Rule("data", "the same examples", lambda ts: ts[0].cell.data),
+    Rule("gradients recorded at inference", "a tape costs time that inference does not need", fact("autograd")),
+    Rule("Python", "its interpreter is part of every step", fact("python")),
+    Rule("NumPy", "it draws and hands over the batches", fact("numpy")),
+)
+
+
+def judge(run: Run) -> list[Line]:
+    """Every rule on the entries that were timed."""
+    entries: dict[str, list[Trial]] = defaultdict(list)
+    for trial in run.trials:
+        if trial.status == "ok" and trial.phase in {*TIMED, "first_call"}:
+            entries[f"{trial.cell.backend} {trial.cell.mode}"].append(trial)
+    return [Line(rule, {entry: rule.value(trials) for entry, trials in entries.items()}) for rule in RULES if entries]
+
+
+def differences(run: Run) -> list[str]:
+    """What was not the same for all, in sentences; nothing where the comparison was fair."""
+    return [line.told() for line in judge(run) if line.verdict == "differs"]
