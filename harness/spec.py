@@ -51,6 +51,7 @@ class ParamSpec:
     ``name`` is the path of the tensor in every backend's model, parts joined by "/" (``stage2/0/conv1/kernel``).
     ``axes`` names the axes in the spec's own order: convolutions "h w i o", dense "i o", the dense layer behind a flatten
     "h w c o", vectors "c". A trained tensor is a parameter; one that is not (``trained=False``) is a BatchNorm buffer.
+    ``positions`` is at how many places of its output a convolution applies its kernel: height x width; 1 for a dense layer.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ParamSpec:
     shape: tuple[int, ...]
     init: Init
     trained: bool = True
+    positions: int = 1
 
     def __post_init__(self) -> None:
         """Refuse a shape that does not fit its axes."""

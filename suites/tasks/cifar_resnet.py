@@ -21,7 +21,7 @@ from harness.spec import (
 )
 
 PUBLISHED = {20: 0.9125, 32: 0.9249, 44: 0.9283, 56: 0.9303}  # table 6: 1 - error
-WIDTHS = (16, 32, 64)
+WIDTHS, SIDES = (16, 32, 64), (32, 16, 8)  # channels of a stage, and side of its output
 
 
 def make(*, depth: int = 20) -> TaskSpec:
@@ -29,13 +29,13 @@ def make(*, depth: int = 20) -> TaskSpec:
     if depth < 8 or (depth - 2) % 6:
         raise HarnessError(f"cifar_resnet: depth {depth} is not 6n+2: choose 8, 14, 20, 32, 44 or 56.")
     blocks = (depth - 2) // 6
-    tensors = [*conv("conv", 3, WIDTHS[0]), *norm("norm", WIDTHS[0])]
+    tensors = [*conv("conv", 3, WIDTHS[0], side=32), *norm("norm", WIDTHS[0])]
     width = WIDTHS[0]
-    for stage, channels in enumerate(WIDTHS, start=1):
+    for stage, (channels, side) in enumerate(zip(WIDTHS, SIDES, strict=True), start=1):
         for block in range(blocks):
             path = f"stage{stage}/{block}"
-            tensors += [*conv(f"{path}/conv1", width, channels), *norm(f"{path}/norm1", channels)]
-            tensors += [*conv(f"{path}/conv2", channels, channels), *norm(f"{path}/norm2", channels)]
+            tensors += [*conv(f"{path}/conv1", width, channels, side=side), *norm(f"{path}/norm1", channels)]
+            tensors += [*conv(f"{path}/conv2", channels, channels, side=side), *norm(f"{path}/norm2", channels)]
             width = channels
     tensors += [
         ParamSpec("dense/kernel", "i o", (width, 10), he_normal(width)),
@@ -75,9 +75,10 @@ def make(*, depth: int = 20) -> TaskSpec:
     )
 
 
-def conv(path: str, width: int, channels: int) -> list[ParamSpec]:
-    """A 3x3 convolution without bias."""
-    return [ParamSpec(f"{path}/kernel", "h w i o", (3, 3, width, channels), he_normal(9 * width))]
+def conv(path: str, width: int, channels: int, *, side: int) -> list[ParamSpec]:
+    """A 3x3 convolution without bias; ``side`` is that of its output."""
+    shape = (3, 3, width, channels)
+    return [ParamSpec(f"{path}/kernel", "h w i o", shape, he_normal(9 * width), positions=side * side)]
 
 
 def norm(path: str, channels: int) -> list[ParamSpec]:
