@@ -15,11 +15,12 @@ Report = Callable[[dict[str, float]], None]
 
 @dataclass
 class Fit:
-    """What came of it: the loss of every step, figures of every epoch, figures of the weights kept, their test logits."""
+    """What came of it: the loss of every step, figures of every epoch, figures of the weights kept; whether time cut it short."""
 
     losses: list[float] = field(default_factory=list)
     epochs: list[dict[str, float]] = field(default_factory=list)
     final: dict[str, float] = field(default_factory=dict)
+    cut: bool = False
 
 
 def fit(
@@ -31,15 +32,21 @@ def fit(
     seed: int,
     epochs: int,
     max_steps: int,
+    seconds: float,
     report: Report,
 ) -> Fit:
     """Train for ``epochs``, or ``max_steps`` steps if that is not 0; stop early where the spec monitors a metric.
 
+    No epoch begins once ``seconds`` have passed.
+
     ``report`` is called after each epoch with its figures. Losses are fetched once an epoch, so that no step waits.
     """
     session.load(weights)
-    result, best, best_weights, waited = Fit(), -np.inf, weights, 0
+    result, best, best_weights, waited, whole = Fit(), -np.inf, weights, 0, Stopwatch()
     for epoch in range(epochs):
+        if whole.seconds() > seconds:
+            result.cut = True
+            break
         watch = Stopwatch()
         handles = []
         for batch in batches.training(spec, arrays, batch=spec.train.batch, seed=seed, epoch=epoch):

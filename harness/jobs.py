@@ -154,6 +154,7 @@ class Worker:
             seed=message["seed"],
             epochs=message["epochs"],
             max_steps=message["max_steps"],
+            seconds=message["seconds"],
             report=lambda figures: self.send({"event": "epoch", **figures}),
         )
         after = measure.memory()

@@ -21,9 +21,7 @@ TIMED = ("train", "predict", "latency")
 EXTERNAL, STOLEN, PRESSURE = 0.15, 0.01, 0.10  # cores, shares of the time; pressure above the cell's own median
 STARVED, SWITCHED, SLOWED = 0.8, 5.0, 1.10  # cpu/wall, involuntary switches a step, canary: times the median
 SWITCHES = 50  # in a sample; fewer are never a sign
-Group = tuple[
-    str, str, int, int
-]  # task, phase, generation, round: one sample of every backend, and the canary before them
+Group = tuple[str, int, str, int, int]  # task, batch, phase, generation, round: a sample of every backend
 
 
 def read() -> dict[str, float]:
@@ -80,7 +78,7 @@ def contended(trials: Iterable[Trial]) -> dict[tuple[Group, int], list[str]]:
 
 def group(trial: Trial) -> Group:
     """The round a sample or its canary belongs to."""
-    return trial.cell.task, trial.of or trial.phase, trial.generation, trial.round
+    return trial.cell.task, trial.cell.batch, trial.of or trial.phase, trial.generation, trial.round
 
 
 def _samples(trials: list[Trial]) -> list[set[str]]:

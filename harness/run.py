@@ -1,5 +1,6 @@
 """One run from plan to report: proof, training, timing, views. Every record is on disk before the next one begins."""
 
+import math
 import shlex
 import sys
 import tempfile
@@ -7,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from harness import catalog, environment, launch, proof, records, sanity, stats, verify, weights
+from harness import catalog, environment, launch, proof, records, roofline, sanity, stats, verify, weights
 from harness.launch import WorkerError
 from harness.measure import Stopwatch
 from harness.plan import Plan, Subject, clock
@@ -15,6 +16,7 @@ from harness.records import Journal, Trial
 from harness.timing import Generation, Timing
 from harness.verify import Say
 
+LONGEST_S = 30 * 86_400.0  # of a training without a budget
 NARROW = 0.03  # half-width of a log-ratio's interval at which no generation is added
 
 
@@ -25,7 +27,7 @@ def run(plan: Plan, folder: Path, say: Say) -> None:
     for backend, reason in plan.skipped.items():
         skip(plan, journal, backend, reason)
     prove(plan, journal, say)
-    train(plan, journal, say)
+    train(plan, journal, watch, say)
     timing, begun, number = Timing(plan, journal, say), watch.seconds(), 0
     while wanted(plan, number, journal.run(manifest)):
         Generation(timing, number).measure()
@@ -64,7 +66,7 @@ def describe(plan: Plan) -> dict[str, Any]:
             "device": plan.workplace.device,
             "workers": {name: asdict(found) for name, found in plan.installed.items()},
         },
-        "tasks": {s.task: task_facts(s) for s in plan.subjects},
+        "tasks": {s.task: task_facts(s) for s in reversed(plan.subjects)},  # of several jobs the first
         "data": {
             s.dataset.name: {"label": s.dataset.label, "digest": s.dataset.digest, "where": str(s.dataset.where)}
             for s in plan.subjects
@@ -84,6 +86,9 @@ def task_facts(subject: Subject) -> dict[str, Any]:
         "max_steps": subject.job.max_steps,
         "loss": spec.loss,
         "parameters": spec.model.parameter_count,
+        "forward_flops": roofline.forward_flops(spec.model),
+        "training_flops": roofline.training_flops(spec.model),
+        "training_bytes": roofline.training_bytes(spec, subject.batch),
         "baseline": sanity.logistic_regression(spec, subject.dataset),
         **asdict(spec.quality),
     }
@@ -100,7 +105,8 @@ def skip(plan: Plan, journal: Journal, backend: str, reason: str) -> None:
 
 def prove(plan: Plan, journal: Journal, say: Say) -> None:
     """Write down every proof of every task."""
-    exhibits = [verify.exhibit(s.spec, s.dataset.arrays, plan.workplace.seed) for s in plan.subjects]
+    once = {s.task: s for s in plan.subjects}.values()
+    exhibits = [verify.exhibit(s.spec, s.dataset.arrays, plan.workplace.seed) for s in once]
     for row in verify.verify(exhibits, plan.chosen, plan.workplace, say):
         names = [e.name for e in plan.entrants if (e.backend, e.mode) == (row.backend, row.mode)] or [row.mode]
         for name in names:  # copies are the same code
@@ -109,43 +115,56 @@ def prove(plan: Plan, journal: Journal, say: Say) -> None:
             say(f"proof   {row.task}  {row.backend} {row.mode}: FAILED at {row.level}: {row.where or row.reason}")
 
 
-def train(plan: Plan, journal: Journal, say: Say) -> None:
-    """Train every cell in a process of its own, as many at once as there are CPUs: quality and memory, not time."""
+def train(plan: Plan, journal: Journal, watch: Stopwatch, say: Say) -> None:
+    """Train every cell with every seed in processes of their own, as many at once as there are CPUs: quality, not time."""
+    fits = [
+        (s, *pair, seed)
+        for seed in range(plan.suite.seeds)
+        for s in plan.subjects
+        if s.job.train
+        for pair in plan.pairs()
+    ]
     with plan.workplace.pool() as pool:
-        jobs = [pool.submit(fit, plan, s, backend, mode, say) for s in plan.subjects for backend, mode in plan.pairs()]
+        jobs = [pool.submit(fit, plan, *what, watch, say) for what in fits]
         for job in jobs:
             journal.keep(job.result())
 
 
-def fit(plan: Plan, subject: Subject, backend: str, mode: str, say: Say) -> Trial:
-    """One training as a record, whatever becomes of it."""
+def fit(plan: Plan, subject: Subject, backend: str, mode: str, seed: int, watch: Stopwatch, say: Say) -> Trial:
+    """One training as a record, whatever becomes of it; ``seed`` counts from the run's own."""
     cell, place, train_spec = plan.cell(subject, backend, mode), plan.workplace, subject.spec.train
+    trial = Trial(cell=cell, phase="fit", status="ok", seed=place.seed + seed)
+    left = plan.suite.budget_s - watch.seconds() if plan.suite.budget_s and not plan.suite.generations else math.inf
+    if left <= 0:
+        return replace(trial, status="skipped", reason=f"the run's time of {clock(plan.suite.budget_s)} was used up")
+    initial = subject.weights if not seed else weights.initial(subject.spec, trial.seed)
     message = {
         "op": "fit",
         "task": subject.task,
         "mode": mode,
         "precision": "float32",
         "data": str(subject.file),
-        "seed": place.seed,
+        "seed": trial.seed,
         "epochs": subject.job.epochs or train_spec.epochs,
         "max_steps": subject.job.max_steps,
+        "seconds": min(left, LONGEST_S),
     }
     try:
-        label = f"fit-{subject.spec.name}-{backend}-{mode}"
+        label = f"fit-{subject.spec.name}-{backend}-{mode}-{seed}"
         with place.cpu() as cpu, place.worker(backend, cpu, label, cache=f"fit-{backend}") as worker:
-            reply, _ = worker.ask(message, launch.weights_message(subject.weights), timeout_s=3600.0)
+            reply, _ = worker.ask(message, launch.weights_message(initial), timeout_s=3600.0)
     except WorkerError as error:
         say(f"train   {subject.task}  {backend} {mode}: {error.reason}")
-        return Trial(cell=cell, phase="fit", status=error.status, reason=error.reason, log=error.log)
-    figure = reply["values"].get(subject.spec.quality.metric, float("nan"))
-    say(
-        f"train   {subject.task}  {backend} {mode}: {subject.spec.quality.metric} {figure:.4f} after {len(reply['losses'])} steps"
-    )
-    return Trial(
-        cell=cell,
-        phase="fit",
-        status="ok",
-        steps=len(reply["losses"]),
+        return replace(trial, status=error.status, reason=error.reason, log=error.log)
+    metric, steps = subject.spec.quality.metric, len(reply["losses"])
+    figure = reply["values"].get(metric, float("nan"))
+    say(f"train   {subject.task}  {backend} {mode}: {metric} {figure:.4f} after {steps} steps")
+    cut = f"the run's time ended training after {len(reply['epochs'])} epochs" if reply["cut"] else ""
+    return replace(
+        trial,
+        status="timeout" if cut else "ok",
+        reason=cut,
+        steps=steps,
         values=reply["values"],
         losses=tuple(reply["losses"]),
         epochs=tuple(reply["epochs"]),

@@ -179,6 +179,7 @@ class Quality:
 
     metric: str  # accuracy, auc
     target: float  # a run on the full data below this is a finding against us
+    margin: float  # trained models whose metric differs by less are as good as each other to who uses them
     published: float | None = None
     published_source: str = ""
 

@@ -14,6 +14,7 @@ class Job:
     batch: int = 0  # of the timed steps
     epochs: int = 0  # of the training
     max_steps: int = 0  # of the training; 0 for no limit
+    train: bool = True  # to the end, for its quality; a sweep over batches does so once
     phases: tuple[Phase, ...] = ("train", "predict", "latency")
 
 
@@ -32,4 +33,5 @@ class Suite:
     generations: int = 5  # at least; 0 for no timing
     rounds: int = 5
     sample_s: float = 0.25
+    seeds: int = 1  # trainings of each task
     budget_s: float = 0.0  # of the whole run, proof and training included; 0 for the least number of generations

@@ -16,7 +16,7 @@ MIN_STEPS, MAX_STEPS, MAX_CALLS = 1, 5000, 200  # of one sample
 CALIBRATION_STEPS = 3
 CONTROLLED: Phase = "train"  # the phase whose A/A control every suite runs
 
-Place = tuple[str, Entrant]  # a task and who computes it
+Place = tuple[str, int, Entrant]  # a task, a batch, and who computes it
 
 
 class Timing:
@@ -26,7 +26,7 @@ class Timing:
         """``steps`` holds the length of each cell's sample; the first generation fills it."""
         self.plan, self.journal, self.say = plan, journal, say
         self.order = random.Random(plan.workplace.seed)  # noqa: S311 - the order of turns is no secret
-        self.steps: dict[tuple[str, str, str, Phase], int] = {}
+        self.steps: dict[tuple[Cell, Phase], int] = {}
 
 
 class Generation:
@@ -67,11 +67,12 @@ class Generation:
 
     def repeat(self) -> None:
         """Run every contended round again, once; both are kept, and which one counts is a rule of harness/stats.py."""
-        disturbed = [key for key, _ in noise.contended(self.timing.journal.trials) if key[2] == self.number]
+        disturbed = [key for key, _ in noise.contended(self.timing.journal.trials) if key[3] == self.number]
         for s in self.plan.subjects:
             for phase in s.job.phases:
+                batch = self.cell(s, self.plan.entrants[0], phase).batch
                 for round_ in range(self.plan.suite.rounds):
-                    if (s.task, phase, self.number, round_) in disturbed:
+                    if (s.task, batch, phase, self.number, round_) in disturbed:
                         self.turns(s, phase, round_, attempt=1)
         if disturbed:
             self.timing.say(f"time    {self.title}: {len(disturbed)} contended rounds run again")
@@ -102,7 +103,7 @@ class Generation:
         phases = [CONTROLLED] if self.is_control(entrant) else list(subject.job.phases)
         message = {
             "op": "open",
-            "cell": f"{subject.task} {entrant.mode}",
+            "cell": f"{subject.task} {entrant.mode} {subject.batch}",
             "task": subject.task,
             "mode": entrant.mode,
             "precision": "float32",
@@ -137,7 +138,8 @@ class Generation:
 
     def turns(self, subject: Subject, phase: Phase, round_: int, *, attempt: int) -> None:
         """The canary, then one sample of every entrant; the first one rotates."""
-        cell = replace(self.plan.cell(subject, catalog.reference(), "canary"), device="cpu")
+        cell = self.cell(subject, self.plan.entrants[0], phase)
+        cell = replace(cell, backend=catalog.reference(), mode="canary", device="cpu")
         reply, _ = self.bird.ask({"op": "canary"})
         self.bird.pause()
         common: dict[str, Any] = {"round": round_, "attempt": attempt}
@@ -145,13 +147,13 @@ class Generation:
         able = [e for e in self.entrants if phase == CONTROLLED or not self.is_control(e)]
         shift = (round_ + self.number) % len(able)
         for position, entrant in enumerate(able[shift:] + able[:shift]):
-            if (subject.task, entrant) not in self.gone:
+            if (subject.task, subject.batch, entrant) not in self.gone:
                 self.sample(subject, entrant, phase, {**common, "position": position})
 
     def sample(self, subject: Subject, entrant: Entrant, phase: Phase, common: dict[str, Any]) -> None:
         """One turn: the worker runs, is timed, and is stopped again."""
         worker = self.workers[entrant.backend, entrant.copy]
-        message = {"op": "sample", "cell": f"{subject.task} {entrant.mode}", "phase": phase}
+        message = {"op": "sample", "cell": f"{subject.task} {entrant.mode} {subject.batch}", "phase": phase}
         try:
             steps = self.sample_steps(worker, subject, entrant, phase, message)
             reply, _ = worker.ask({**message, "steps": steps})
@@ -177,7 +179,7 @@ class Generation:
         self, worker: Worker, subject: Subject, entrant: Entrant, phase: Phase, message: dict[str, Any]
     ) -> int:
         """How many steps last about ``sample_s``: measured once, then the same in every round, generation and copy."""
-        key = (subject.task, entrant.backend, entrant.mode, phase)
+        key = (replace(self.cell(subject, entrant, phase), mode=entrant.mode), phase)
         if key not in self.timing.steps:
             reply, _ = worker.ask({**message, "steps": CALIBRATION_STEPS})
             step_s = sum(reply["times_ns"]) / CALIBRATION_STEPS / 1e9
@@ -197,7 +199,7 @@ class Generation:
 
     def lost(self, subject: Subject, entrant: Entrant, phase: str, error: WorkerError) -> None:
         """A failure is a record, and the end of this cell's turns in this generation."""
-        self.gone.add((subject.task, entrant))
+        self.gone.add((subject.task, subject.batch, entrant))
         cell, what = self.cell(subject, entrant), "control" if self.is_control(entrant) else phase
         self.keep(Trial(cell=cell, phase=what, status=error.status, reason=error.reason, log=error.log))
         self.timing.say(f"time    {subject.task}  {entrant.backend} {entrant.name}: {error.reason}")

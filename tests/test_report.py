@@ -345,7 +345,7 @@ def test_too_few_calls_have_no_p99(tmp_path):
 def test_single_figures_carry_their_unit(summary):
     """First calls in seconds, memory in bytes, quality as it is; target and published are not measured."""
     found = rows(summary, task="risk_mlp", backend="torch").set_index("metric")
-    assert found.unit["train_first_call"] == "s"
+    assert found.unit["train_first_call_cold"] == "s"
     assert (found.unit["peak"], found.phase["peak"]) == ("bytes", "memory")
     assert (found.unit["auc"], found.phase["auc"]) == ("1", "fit")
     assert not {"target", "published"} & set(found.index)
@@ -396,7 +396,7 @@ def test_a_suite_that_times_nothing_tells_proof_and_quality(tmp_path, run):
     assert "every sample" not in text
     files = {path: path.read_bytes() for path in tmp_path.iterdir()}
     report.build(tmp_path)
-    assert len(files) == 10
+    assert len(files) == 12
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files  # same records, same bytes
     assert re.search(
         r"torch eager +│ ✓ proven +│ +│ +not timed │ +│ +│ +│ +auc 0\.78", printed(terminal.table(found.run))
@@ -595,7 +595,8 @@ def test_the_page_needs_nothing_from_elsewhere(text):
     assert not found.every("link")
     hrefs = {attrs["href"] for attrs in found.every("a")}
     assert {href for href in hrefs if not href.startswith("#")} == {
-        *("summary.csv", "pairs.csv", "trials.csv", "losses.csv", "run.json", "trials.jsonl", "proofs.jsonl")
+        *("summary.csv", "pairs.csv", "trials.csv", "losses.csv", "trust.csv", "fairness.csv", "quality.csv"),
+        *("equality.csv", "run.json", "trials.jsonl", "proofs.jsonl"),
     }
     assert len(text) < 1_500_000
 

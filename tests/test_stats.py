@@ -405,14 +405,14 @@ def quiet(round_, **met):
 def test_a_disturbed_round_is_told_from_a_cells_own_baseline(met, why):
     """A thousand switches and a third of the time under pressure are normal for some; twice that is not."""
     trials = [quiet(r) for r in range(6)] + [quiet(6, **met)]
-    assert noise.contended(trials) == {((CELL.task, "train", 0, 6), 0): [why]}
+    assert noise.contended(trials) == {((CELL.task, CELL.batch, "train", 0, 6), 0): [why]}
 
 
 def test_a_slow_canary_and_a_starved_process_spoil_a_round():
     """The canary for all of the round, a process without its CPU for its partners too."""
     trials = [quiet(r) for r in range(6)] + [canary(0, r, slow=1.2 if r == 2 else 1.0) for r in range(6)]
     trials[4] = replace(trials[4], cpu_ns=7 * 10**8)
-    found = {key[0][3]: reasons for key, reasons in noise.contended(trials).items()}
+    found = {key[0][4]: reasons for key, reasons in noise.contended(trials).items()}
     assert found == {2: ["the canary was slow"], 4: ["the process did not get its CPU"]}
 
 
@@ -429,7 +429,7 @@ def test_of_a_repeated_round_a_rule_chooses():
     again = [replace(quiet(1), attempt=1), replace(quiet(2, **bad), attempt=1), replace(quiet(3), attempt=1)]
     chosen, disturbed = stats.counted([*trials, *again])
     assert [(t.round, t.attempt) for t in chosen] == [(0, 0), (2, 0), (3, 0), (4, 0), (1, 1)]
-    assert {group[3] for group, bad in disturbed.items() if bad} == {2}
+    assert {group[4] for group, bad in disturbed.items() if bad} == {2}
 
 
 def test_noise_is_counted_here():

@@ -9,7 +9,7 @@ from jinja2 import Environment, StrictUndefined
 
 from harness import ledger, noise, stats
 from harness.records import Cell, Proof
-from harness.report import charts, tables, words
+from harness.report import charts, learning, tables, words
 from harness.report.tables import Findings
 from harness.report.words import digits, name
 
@@ -29,6 +29,7 @@ def render(findings: Findings) -> str:
     }
     proofs = pd.DataFrame(list(findings.run.proofs), columns=list(Proof.__dataclass_fields__)).drop(columns="schema")
     frames = {"figures": findings.summary, "pairs": tables.pairs(findings), "proofs": proofs}
+    frames |= {"reached": learning.reached(findings), "equality": learning.equality(findings)}
     tasks = [_task(findings, task, f"task{number}", frames) for number, task in enumerate(findings.tasks, start=1)]
     looks = charts.looks(findings.proofs)
     colours = {cell.backend: look["color"].replace(charts.INK, "currentColor") for cell, look in looks.items()}

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from harness import ledger, noise, stats
+from harness.measure import Canary
 from harness.records import Cell, Run, Trial
+from harness.roofline import share_of_peak
 from harness.stats import Contest, Estimate, Proven
 
 SUMMARY = (
@@ -117,7 +119,7 @@ def find(run: Run) -> Findings:
     tasks = list(dict.fromkeys(known))
     cells = sorted(set(homes.values()), key=lambda cell: (tasks.index(cell.task), astuple(cell)))
     rows: dict[Cell, list[Row]] = {cell: [] for cell in cells}
-    every = [*chain.from_iterable(map(_timed, contests)), *_single(run)]
+    every = [*chain.from_iterable(map(_timed, contests)), *_costs(run), *_single(run)]
     for cell, row in sorted(every, key=lambda found: PHASES.index(found[1].phase)):
         rows[homes[cell]].append(row)
     bad = [(homes[t.cell], f"{t.phase} {t.status}: {t.reason or '?'}") for t in run.trials if t.status != "ok"]
@@ -155,9 +157,32 @@ def _single(run: Run) -> Iterator[tuple[Cell, Row]]:
     for trial in run.trials:
         for name, value in trial.values.items() if trial.status == "ok" and trial.phase in PHASES else ():
             phase = "memory" if name.endswith("_bytes") else trial.phase
-            figures[trial.cell, phase, name].setdefault((trial.generation, trial.round), float(value))
+            key = (trial.seed, 0) if trial.phase == "fit" else (trial.generation, trial.round)
+            if name.endswith("_first_call_s"):  # the first process of a run finds its compile cache empty
+                name = f"{name.removesuffix('_s')}_{'warm' if trial.generation else 'cold'}_s"  # noqa: PLW2901
+            figures[trial.cell, phase, name].setdefault(key, float(value))
     for (cell, phase, name), found in figures.items():
         yield cell, Row(phase, *_unit(name), stats.absolute(found))
+
+
+def _costs(run: Run) -> Iterator[tuple[Cell, Row]]:
+    """CPU time of a step beside its wall time, and its share of what the canary's product shows one CPU can do."""
+    songs = [t.values["product_s"] for t in run.trials if t.phase == "canary"]
+    peak = Canary.flops / float(np.median(songs)) if songs else None
+    steps: dict[tuple[Cell, str], dict[stats.Key, tuple[float, float]]] = defaultdict(dict)
+    for t in run.trials:
+        if t.phase in SHOWN and stats.usable(t) and t.cpu_ns:
+            count = t.steps * len(t.times_ns) * 1e9
+            steps[t.cell, t.phase].setdefault((t.generation, t.round), (t.cpu_ns / count, sum(t.times_ns) / count))
+    for (cell, phase), found in steps.items():
+        yield cell, Row(phase, "cpu_time", "s", stats.absolute({key: cpu for key, (cpu, _) in found.items()}))
+        goal = (run.manifest.get("tasks") or {}).get(cell.task, {})
+        flops = goal.get("training_flops" if phase == "train" else "forward_flops")
+        if flops and peak:
+            shares = {
+                key: share_of_peak(flops * cell.batch, wall, peak * cell.threads) for key, (_, wall) in found.items()
+            }
+            yield cell, Row(phase, "share_of_peak", "1", stats.absolute(shares))
 
 
 def _unit(name: str) -> tuple[str, str]:
@@ -192,7 +217,7 @@ def trust(findings: Findings) -> pd.DataFrame:
     rows = []
     for contest in findings.contests:
         terms, control = next(iter(contest.blocks)), contest.control
-        trials = [t for t in findings.run.trials if (t.cell.task, t.of or t.phase) == (terms.task, contest.phase)]
+        trials = [t for t in findings.run.trials if noise.group(t)[:3] == (terms.task, terms.batch, contest.phase)]
         songs = np.array([sum(t.values.values()) for t in trials if t.phase == "canary"])
         low, middle, high = np.quantile(songs, (0.05, 0.5, 0.95)) if len(songs) else (np.nan,) * 3
         repeated = {noise.group(t) for t in trials if t.attempt}

@@ -1,0 +1,75 @@
+"""Quality over seeds as tables: what each entry reached, how soon, beside what was published; and who is as good as whom."""
+
+from collections import defaultdict
+from itertools import combinations
+
+import pandas as pd
+
+from harness import quality
+from harness.records import Cell, Trial
+from harness.report.tables import Findings
+
+REACHED = (
+    *("task", "backend", "mode", "data", "metric", "seeds", "mean", "ci_low", "ci_high", "published", "published_is"),
+    *("target", "reached_target", "epochs_to_target", "seconds_to_target"),
+)
+EQUALITY = (
+    *("task", "backend", "mode", "than_backend", "than_mode", "data", "metric", "margin"),
+    *("difference", "ci90_low", "ci90_high", "p", "verdict", "seeds"),
+)
+
+
+def fits(findings: Findings, task: str) -> dict[Cell, list[Trial]]:
+    """The whole trainings of a task by cell, in the order of its cells."""
+    found: dict[Cell, list[Trial]] = defaultdict(list)
+    for trial in findings.run.trials:
+        if (trial.phase, trial.status, trial.cell.task) == ("fit", "ok", task):
+            found[trial.cell].append(trial)
+    return {cell: found[cell] for cell in findings.cells_of(task) if cell in found}
+
+
+def reached(findings: Findings) -> pd.DataFrame:
+    """quality.csv: a row an entry. Seconds are of training alone; a published figure is judged on whole data and recipe only."""
+    rows = []
+    for task in findings.tasks:
+        goal = findings.goal(task)
+        metric, target, published = goal["metric"], goal.get("target"), goal.get("published")
+        for cell, trials in fits(findings, task).items():
+            values = [t.values[metric] for t in trials if metric in t.values]
+            if not values:
+                continue
+            whole = "sample" not in cell.data and not goal.get("epochs") and not goal.get("max_steps")
+            mean, verdict = quality.reproduced(values, published or 0.0)
+            verdict = verdict if whole else "not run"
+            told = (metric, len(values), mean.value, mean.low, mean.high, published, verdict if published else None)
+            rows.append((task, cell.backend, cell.mode, cell.data, *told, target, *_to_target(trials, metric, target)))
+    return pd.DataFrame(rows, columns=REACHED)
+
+
+def _to_target(trials: list[Trial], metric: str, target: float | None) -> tuple[str | None, float | None, float | None]:
+    """How many seeds arrived, and their median epochs and seconds until then."""
+    monitored = any(f"val_{metric}" in epoch for t in trials for epoch in t.epochs)
+    key = f"{'val' if monitored else 'test'}_{metric}"
+    timed = [t for t in trials if t.epochs and all({key, "train_s"} <= epoch.keys() for epoch in t.epochs)]
+    if target is None or not timed:
+        return None, None, None
+    epochs, seconds, arrived = quality.median_to_target([quality.to_target(t.epochs, target, key) for t in timed])
+    return f"{arrived} of {len(timed)}", epochs, seconds
+
+
+def equality(findings: Findings) -> pd.DataFrame:
+    """equality.csv: each pair of a task once, as ``quality.equivalent`` judges it."""
+    rows = []
+    for task in findings.tasks:
+        goal = findings.goal(task)
+        metric, margin = goal["metric"], float(goal.get("margin") or 0)
+        found = {
+            cell: {t.seed: t.values[metric] for t in trials if metric in t.values}
+            for cell, trials in fits(findings, task).items()
+        }
+        for a, b in combinations(found, 2) if margin else ():
+            if a.data == b.data:
+                e = quality.equivalent(found[a], found[b], margin)
+                names = (task, b.backend, b.mode, a.backend, a.mode, a.data, metric, margin)
+                rows.append((*names, e.difference, e.low, e.high, e.p, e.verdict, e.seeds))
+    return pd.DataFrame(rows, columns=EQUALITY)
