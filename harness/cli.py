@@ -344,6 +344,25 @@ def selfcheck(
     sys.exit(1 if finding.winners else 0 if finding.found else EXIT_NOISY)
 
 
+@main.command()
+@say_errors
+def doctor() -> None:
+    """Say whether this machine is fit to measure, and what a first run on a GPU must check. Exit code 4 if it is too noisy."""
+    from harness import doctor as job
+    from harness import run
+    from harness.report import terminal
+    from harness.workplace import Workplace
+
+    with run.scratch_folder() as scratch:
+        found = list(job.examine(Workplace(Path(scratch))))
+    terminal.print_findings(found)
+    click.echo("A first run on a GPU must check:")
+    for check in job.GPU_CHECKS:
+        click.echo(f"  - {check}")
+    noisy = any(finding.state == "warning" for finding in found if finding.what in {"noise", "load"})
+    sys.exit(EXIT_NOISY if noisy else 0)
+
+
 def new_folder(out: Path | None, suite: str) -> Path:
     """The run's own new folder; one that exists is never written into."""
     from harness.records import now

@@ -42,6 +42,16 @@ def print_proofs(proofs: Sequence[Proof]) -> None:
     _console().print(found)
 
 
+def print_findings(findings: Sequence[tuple[str, str, str]]) -> None:
+    """What `concord doctor` looked at: a line each, with a mark beside the colour."""
+    marks = {"good": ("✓", "green"), "warning": ("!", "bold yellow"), "not known": ("?", "")}
+    found = Table("", "what", "state")
+    for what, state, says in findings:
+        mark, style = marks[state]
+        found.add_row(Text(mark, style), what, Text(says))
+    _console().print(found)
+
+
 def print_catalog(catalog: Mapping[str, Mapping[str, Any]]) -> None:
     """What `concord list` found: a table a part, a line a name."""
     for part, entries in catalog.items():
