@@ -132,7 +132,9 @@ class OptimizerSpec:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        """Round to float32."""
+        """Refuse a decay that the rule would leave out; round to float32."""
+        if self.kind == "adam" and self.weight_decay:
+            raise HarnessError('optimizer "adam" has no weight decay: take "adamw", or set weight_decay to 0.')
         for name in ("lr", "momentum", "beta1", "beta2", "eps", "weight_decay"):
             object.__setattr__(self, name, f32(getattr(self, name)))
 

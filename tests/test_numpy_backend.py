@@ -35,9 +35,9 @@ def small(name: str) -> TaskSpec:
 
 
 def with_optimizer(spec: TaskSpec, kind: str) -> TaskSpec:
-    """The task under another update rule, no constant at its default."""
+    """The task under another update rule, no constant that it reads at its default."""
     rule: Any = {"kind": kind, "lr": 0.05, "momentum": 0.8, "beta1": 0.7, "beta2": 0.95, "eps": 1e-3}
-    return replace(spec, optimizer=OptimizerSpec(**rule, weight_decay=0.1))
+    return replace(spec, optimizer=OptimizerSpec(**rule, weight_decay=0.0 if kind == "adam" else 0.1))
 
 
 def session(spec: TaskSpec, precision: Precision = "float64", steps: int = 3) -> engine.Session:
