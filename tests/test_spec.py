@@ -35,6 +35,7 @@ TASKS = catalog.tasks()
 DIGESTS = {  # 64 bits of that of the initial and of the unsettled weights under seed 0
     "cifar_resnet": ("fa5126743a95bd78", "a43fe78e997221b1"),
     "mnist_cnn": ("f11c74e0a81c77ec", "ffb5859b23c83e1c"),
+    "mnist_mlp": ("aa881e6c2582e984", "3599a672cef56222"),
     "risk_mlp": ("a9a3e81aae469a34", "02bd2e18e3fe35ea"),
 }
 streams = st.lists(st.integers(0, 9) | st.text("abc/", min_size=1, max_size=3), max_size=3)
@@ -215,6 +216,12 @@ def test_hyperparameters_are_rounded_once() -> None:
             value = getattr(thing, name)
             assert value == float(np.float32(value)), name
     assert rule.beta2 != 0.999
+
+
+def test_adam_refuses_a_decay() -> None:
+    """Adam's rule has none: a spec that asks for it would be trained without."""
+    with pytest.raises(HarnessError, match="adamw"):
+        OptimizerSpec("adam", lr=0.1, weight_decay=0.01)
 
 
 def test_inits_follow_their_papers() -> None:

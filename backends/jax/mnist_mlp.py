@@ -1,0 +1,26 @@
+"""MNIST MLP in JAX: see suites/tasks/mnist_mlp.py."""
+
+from typing import Any
+
+from flax import nnx
+from jax import Array
+
+from backends.jax.layers import Layers
+from harness.spec import ModelSpec
+
+
+class Model(nnx.Module):
+    """dense, dense."""
+
+    def __init__(self, spec: ModelSpec, layers: Layers, dtype: Any) -> None:
+        """Build the layers in forward order."""
+        size = spec.sizes
+        new: dict[str, Any] = {"dtype": dtype, "param_dtype": dtype, "rngs": nnx.Rngs(0)}
+        self.dense1 = nnx.Linear(size["flat"], size["hidden"], **new)
+        self.dense2 = nnx.Linear(size["hidden"], size["classes"], **new)
+
+    def __call__(self, x: Array, masks: tuple[Array | None, ...], *, training: bool) -> Array:
+        """Logits."""
+        x = x.reshape(len(x), -1)  # (B, 784), one channel
+        x = nnx.relu(self.dense1(x))  # (B, 128)
+        return self.dense2(x)  # (B, 10)
