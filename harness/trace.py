@@ -3,11 +3,20 @@
 import numpy as np
 
 from harness.batches import HostBatch
-from harness.protocol import Session
-from harness.spec import Arrays
+from harness.protocol import Batch, Session
+from harness.spec import Arrays, TaskSpec
 
 STEPS = 10
+UPDATES = 2  # steps whose update is proven in float32: the first makes the optimizer's state, the second reads it
 CONFIDENT = 1024  # the last layer's weights times this: logits so large that a loss which clips probabilities shows
+
+
+def learning_rates(spec: TaskSpec) -> np.ndarray:
+    """The lr of each step, (10,): another at every step.
+
+    A constant lr would hide a schedule that is one step off, or a velocity that holds the lr.
+    """
+    return spec.proof_lr * spec.optimizer.lr * 0.9 ** np.arange(STEPS)
 
 
 def inputs(batches: list[HostBatch]) -> Arrays:
@@ -30,7 +39,7 @@ def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -
 
     ``weights/T`` after a round trip; ``logits``, ``loss``, ``confident`` (the loss of much larger logits) and ``grad/T`` at step
     0; ``losses`` (10,); ``eval``, the logits after the last step; with ``tensors`` also ``step/K/T``, each parameter and buffer
-    after step K, and ``after/T``, each after the last evaluation, which must move nothing.
+    after step K, and ``after/T``, each after the last evaluation, which must move nothing; else what ``updates`` finds.
     """
     batches = [session.put(*batch_of(arrays, i)) for i in range(STEPS)]
     session.load(weights)
@@ -52,5 +61,16 @@ def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -
     found["losses"] = np.array(losses)
     found["eval"] = session.fetch(session.predict(batches[0]))
     if tensors:
-        found |= {f"after/{name}": value for name, value in session.dump().items()}
+        return found | {f"after/{name}": value for name, value in session.dump().items()}
+    session.load(weights)
+    return found | updates(session, batches)
+
+
+def updates(session: Session, batches: list[Batch]) -> Arrays:
+    """``given/K/T``, the gradients of each of the first steps, and ``made/K/T``, the parameters and buffers after it."""
+    found: Arrays = {}
+    for step in range(UPDATES):
+        found |= {f"given/{step}/{name}": value for name, value in session.gradients(batches[step])[1].items()}
+        session.sync(session.train_step(batches[step]))
+        found |= {f"made/{step}/{name}": value for name, value in session.dump().items()}
     return found

@@ -32,13 +32,10 @@ class Exhibit:
 
 
 def exhibit(spec: TaskSpec, data: Mapping[str, np.ndarray], seed: int) -> Exhibit:
-    """Ten training batches as training draws them, unsettled weights, and an lr that changes at every step.
-
-    A constant lr would hide a schedule that is one step off, or a velocity that holds the lr.
-    """
+    """Ten training batches as training draws them, unsettled weights, and an lr that changes at every step."""
     stream = batches.training(spec, data, batch=spec.proof_batch, seed=seed, epoch=0)
     chosen = list(islice(stream, trace.STEPS))
-    lrs = [spec.proof_lr * spec.optimizer.lr * 0.9**step for step in range(trace.STEPS)]
+    lrs = trace.learning_rates(spec).tolist()
     return Exhibit(catalog.key(spec), spec, weights.unsettled(spec, seed), trace.inputs(chosen), lrs)
 
 

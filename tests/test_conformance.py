@@ -28,8 +28,9 @@ from harness.records import Proof
 from harness.spec import Arrays, TaskSpec
 from harness.verify import Exhibit
 
-LEVELS = {"weights", "logits", "loss", "gradients", "tensors", "steps", "eval"}
+LEVELS = {"weights", "logits", "loss", "gradients", "tensors", "steps", "eval", "update"}
 NEEDS = {"compile": "g++"}  # a mode's tool that is no Python package
+SHOWN = {"channels_last": "mnist_cnn"}  # the task that shows what a mode does, where the smallest does not
 Exhibits = Callable[[str], Exhibit]
 Files = Callable[[str], Path]
 
@@ -161,10 +162,10 @@ def test_workers_have_one_cpu(worker: Worker, cpu: int) -> None:
 @pytest.mark.parametrize(("backend", "mode"), modes(stock=False), indirect=["backend"])
 def test_other_modes_are_proven(backend: str, mode: str, traces: Any, exhibit: Exhibits, witness: Any) -> None:
     """What a user may choose between computes the same."""
-    task = "risk_mlp"
+    task = SHOWN.get(mode, "risk_mlp")
     rows = judged(exhibit(task), backend, mode, found=traces(task, mode), witness=witness(task))
     assert [row for row in rows if row.verdict != "proven"] == []
-    assert {row.level for row in rows} == LEVELS
+    assert {row.level for row in rows} - {"rounding"} == LEVELS
 
 
 @pytest.mark.parametrize(("backend", "mode"), modes(stock=True), indirect=["backend"])

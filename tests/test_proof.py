@@ -27,6 +27,7 @@ from harness.spec import (
     TaskSpec,
     TrainSpec,
 )
+from harness.trace import learning_rates
 
 STEPS = 10
 SPEC = TaskSpec(
@@ -69,6 +70,10 @@ def trace(precision: str) -> Arrays:
             for name, s in shapes.items()
         }
         made |= {f"after/{name}": made[f"step/{STEPS - 1}/{name}"] for name in shapes}
+    else:
+        made |= {f"given/{k}/{t.name}": made[f"grad/{t.name}"] for k in range(2) for t in SPEC.model.parameters}
+        moved = np.cumsum(learning_rates(SPEC)) * 0.25
+        made |= {f"made/{k}/{t.name}": WEIGHTS[t.name] - moved[k] for k in range(2) for t in SPEC.model.parameters}
     return {name: np.array(value, precision) for name, value in made.items()}
 
 
@@ -123,7 +128,7 @@ def test_equal_traces_are_proven_on_every_level() -> None:
     """Each against the reference in both precisions, and each pair once."""
     rows = judged(subject("torch"), subject("jax", "jit"))
     assert {row.verdict for row in rows} == {"proven"}
-    assert {row.worst for row in rows} == {0.0}
+    assert {row.worst for row in rows if row.level != "update"} == {0.0}
     for backend, against in (("torch", "numpy"), ("jax", "numpy"), ("torch", "jax jit")):
         found = {
             row.level for row in rows if (row.backend, row.against, row.precision) == (backend, against, "float64")
@@ -133,7 +138,7 @@ def test_equal_traces_are_proven_on_every_level() -> None:
     single = [
         (row.backend, row.against, row.level) for row in rows if row.precision == "float32" and row.level != "weights"
     ]
-    start = ("logits", "loss", "gradients")
+    start = ("logits", "loss", "gradients", "update")
     assert single == [
         *(("torch", "numpy", level) for level in start),
         ("torch", "jax jit", "steps"),
@@ -362,6 +367,92 @@ def test_the_float32_tolerance_never_shrinks() -> None:
 
     assert pair(float32_losses(0, 1e-5), change).verdict == "proven"
     assert pair(float32_losses(0, 0, 0, 0, 1e-5), change).where == "loss at step 3"
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_updates_are_held_to_float32(step: int) -> None:
+    """A parameter off by two units in the last place of a float32 is an optimizer that holds something in less."""
+    for error, bad in ((2.0**-23, False), (2.0**-21, True)):
+        rows = failed(shifted(f"made/{step}/first/kernel", error, "float32"))
+        assert [row.where for row in rows.values()] == [f"first/kernel after step {step}"] * bad
+        assert set(rows) <= {"float32 update"}
+
+
+@pytest.mark.parametrize("key", ["given/1/last/bias", "made/0/norm/gamma"])
+@pytest.mark.parametrize("value", [None, np.ones(7), np.full(3, np.inf)], ids=["missing", "mis-shaped", "infinite"])
+def test_updates_that_are_no_numbers_fail(key: str, value: np.ndarray | None) -> None:
+    """With nothing to compare there is nothing proven."""
+    assert list(failed(set_to(key, value, "float32"))) == ["float32 update"]
+
+
+def test_updates_need_gradients_that_come_twice() -> None:
+    """A device that adds in another order each time gives the rule nothing to be fed with: said, not judged."""
+    rows = judged(subject("torch", change=shifted("given/0/first/kernel", 2.0**-20, "float32")))
+    (row,) = (row for row in rows if row.level == "update")
+    assert (row.verdict, row.reason) == ("skipped", "the gradients are not the same bits twice")
+
+
+def rounded(key: str, by: float) -> Change:
+    """Every element of a float32 tensor off by a share of itself, up and down in turn."""
+
+    def change(traces: dict[str, Arrays]) -> None:
+        array = traces["float32"][key]
+        signs = (-1.0) ** np.arange(array.size).reshape(array.shape)
+        traces["float32"][key] = (array * (1 + by * signs)).astype(np.float32)
+
+    return change
+
+
+def low(logits: float, key: str = "losses", by: float = 0.0) -> list[Proof]:
+    """The failed rows of a bfloat16 mode whose logits, and another tensor, are off."""
+
+    def change(traces: dict[str, Arrays]) -> None:
+        rounded("logits", logits)(traces)
+        rounded(key, by)(traces)
+
+    return [row for row in judged(subject("torch", "bf16", change)) if row.verdict == "failed"]
+
+
+def test_bfloat16_is_held_to_its_rounding() -> None:
+    """Not further off than it explains, in logits, gradients and losses; and not nearer, or it is something else."""
+    assert low(2.0**-8) == []
+    for logits, level in ((2.0**-24, "rounding"), (2.0**-11, "rounding"), (2.0**-4, "logits")):
+        assert [(row.precision, row.level) for row in low(logits)] == [("bfloat16", level)]
+    for key, level in (("losses", "loss"), ("grad/last/bias", "gradients")):
+        assert low(2.0**-8, key, 0.017) == []
+        assert ("bfloat16", level) in [(row.precision, row.level) for row in low(2.0**-8, key, 0.07)]
+
+
+def test_bfloat16_is_exact_in_float64_and_in_its_parameters() -> None:
+    """Where it casts nothing it is any other mode; what the optimizer makes is float32."""
+    for change, found in (
+        (shifted("step/4/norm/var", 1e-9), ("float64", "tensors")),
+        (shifted("made/1/norm/gamma", 2.0**-9, "float32"), ("float32", "update")),
+    ):
+        rows = judged(
+            subject("torch", "bf16", lambda traces, change=change: (rounded("logits", 0.004)(traces), change(traces)))
+        )
+        assert [(row.precision, row.level) for row in rows if row.verdict != "proven"] == [found]
+
+
+def test_a_bfloat16_mode_keeps_a_float32_loss() -> None:
+    """Ten losses that all happen to be numbers of bfloat16 are no accident."""
+
+    def change(traces: dict[str, Arrays]) -> None:
+        rounded("logits", 0.004)(traces)
+        bits = traces["float32"]["losses"].view(np.uint32)
+        traces["float32"]["losses"] = (bits & 0xFFFF0000).view(np.float32)
+
+    (row,) = (row for row in judged(subject("torch", "bf16", change)) if row.verdict == "failed")
+    assert (row.precision, row.level, row.worst) == ("float32", "loss", 1.0)
+
+
+def test_bfloat16_meets_the_reference_only() -> None:
+    """No pair with another mode, from either side."""
+    rows = judged(subject("torch"), subject("torch", "bf16", rounded("logits", 0.004)), subject("jax", "jit"))
+    assert {row.against for row in rows if row.mode == "bf16"} == {"initial weights", "numpy"}
+    assert {row.against for row in rows if row.mode == "eager"} == {"initial weights", "numpy", "jax jit"}
+    assert {row.verdict for row in rows} == {"proven"}
 
 
 def test_a_backend_without_a_trace_has_failed() -> None:
