@@ -25,9 +25,10 @@ class Mutation(NamedTuple):
     backend: str
     task: str
     edits: tuple[Edit, ...]
-    level: str  # weights, logits, loss, gradients, tensors, eval, steps
+    level: str  # weights, logits, loss, gradients, tensors, eval, steps, update, rounding
     where: str
     precision: str = "float64"
+    mode: str = ""  # the backend's first
 
 
 LOGITS, LOSS = "logits at step 0", "loss at step 0"
@@ -110,7 +111,7 @@ TORCH = (
         (
             Edit(
                 "engine.py",
-                "        value = loss(self.spec.loss, self.forward(batch.x, batch.masks), batch.y)\n",
+                "        value = loss(self.spec.loss, self.forward(batch.x, batch.masks).to(self.dtype), batch.y)\n",
                 '        with torch.autocast("cpu", torch.bfloat16):\n'
                 "            logits = self.forward(batch.x, batch.masks)\n"
                 "        value = loss(self.spec.loss, logits.to(self.dtype), batch.y)\n",
@@ -128,7 +129,7 @@ TORCH = (
         (
             Edit(
                 "engine.py",
-                "            return self.forward(batch.x, batch.masks)\n",
+                "            return self.forward(batch.x, batch.masks).to(self.dtype)\n",
                 '            with torch.autocast("cpu", torch.bfloat16):\n'
                 "                return self.forward(batch.x, batch.masks).to(self.dtype)\n",
             ),
@@ -136,6 +137,59 @@ TORCH = (
         "logits",
         LOGITS,
         precision="float32",
+    ),
+    Mutation(
+        "flatten order: channels last in memory, and then in order",
+        15,
+        "torch",
+        MNIST,
+        (
+            Edit(
+                "mnist_cnn.py",
+                "x.flatten(1)",
+                "(x if x.is_contiguous() else x.permute(0, 2, 3, 1)).flatten(1)",
+            ),
+        ),
+        "logits",
+        LOGITS,
+        mode="channels_last",
+    ),
+    Mutation(
+        "bf16 mode with its loss in bfloat16",
+        21,
+        "torch",
+        MNIST,
+        (
+            Edit(
+                "engine.py",
+                "self.forward(batch.x, batch.masks).to(self.dtype), batch.y)",
+                "self.forward(batch.x, batch.masks), batch.y).to(self.dtype)",
+            ),
+        ),
+        "loss",
+        "the losses that bfloat16 could hold",
+        precision="float32",
+        mode="bf16",
+    ),
+    Mutation(
+        "bf16 mode with a bfloat16 optimizer state",
+        21,
+        "torch",
+        MNIST,
+        (
+            Edit(
+                "engine.py",
+                "        self.optimizer.step()\n",
+                "        self.optimizer.step()\n"
+                "        for slots in self.optimizer.state.values():\n"
+                "            if self.dtype == torch.float32:\n"
+                '                slots["exp_avg"].copy_(slots["exp_avg"].bfloat16())\n',
+            ),
+        ),
+        "update",
+        "conv1/kernel after step 1",
+        precision="float32",
+        mode="bf16",
     ),
     Mutation(
         "gradients in bfloat16",
@@ -421,6 +475,30 @@ JAX = (
         "norm/var after step 0",
     ),
     Mutation(
+        "bf16 mode with a bfloat16 optimizer state",
+        21,
+        "jax",
+        RISK,
+        (
+            Edit(
+                "engine.py",
+                "(jax.tree.map(jnp.zeros_like, params) for _ in range(2))",
+                "(jax.tree.map(lambda p: jnp.zeros_like(p, jnp.bfloat16 if p.dtype == jnp.float32 else p.dtype), params)"
+                " for _ in range(2))",
+            ),
+            Edit(
+                "engine.py",
+                "count=state.count + 1, mu=mu, nu=nu)",
+                "count=state.count + 1, **{name: jax.tree.map(lambda new, old: new.astype(old.dtype), *pair) for name, pair "
+                'in {"mu": (mu, state.mu), "nu": (nu, state.nu)}.items()})',
+            ),
+        ),
+        "update",
+        "dense1/kernel after step 1",
+        precision="float32",
+        mode="bf16",
+    ),
+    Mutation(
         "no gradient through BatchNorm's statistics",
         4,
         "jax",
@@ -595,6 +673,33 @@ TENSORFLOW = (
         LOGITS,
     ),
     Mutation(
+        "eager mode forgets training=False",
+        4,
+        "tensorflow",
+        RESNET,
+        (
+            Edit(
+                "engine.py",
+                "self.no_masks, training=False), self",
+                "self.no_masks, training=tf.executing_eagerly()), self",
+            ),
+        ),
+        "logits",
+        LOGITS,
+        mode="eager",
+    ),
+    Mutation(
+        "bf16 mode in float32",
+        21,
+        "tensorflow",
+        RISK,
+        (Edit("engine.py", '"mixed_bfloat16" if', '"float32" if'),),
+        "rounding",
+        "logits too exact for bfloat16",
+        precision="bfloat16",
+        mode="bf16",
+    ),
+    Mutation(
         "BatchNorm epsilon 1e-3",
         4,
         "tensorflow",
@@ -611,8 +716,8 @@ TENSORFLOW = (
         (
             Edit(
                 "engine.py",
-                "return self.model(x, self.no_masks, training=False)",
-                "return self.model(x, self.no_masks, training=True)",
+                "self.model(x, self.no_masks, training=False)",
+                "self.model(x, self.no_masks, training=True)",
             ),
         ),
         "logits",

@@ -70,11 +70,12 @@ class Case:
     tasks: tuple[str, ...]
     precisions: tuple[str, ...] = verify.PRECISIONS
     edits: tuple[Edit, ...] = ()
+    chosen: str = ""
 
     @property
     def mode(self) -> str:
-        """The backend's first."""
-        return catalog.backend(self.backend).MODES[0]
+        """The one chosen, or the backend's first."""
+        return self.chosen or catalog.backend(self.backend).MODES[0]
 
 
 class Court:
@@ -148,8 +149,8 @@ def court(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         for backend in sound:
             sitting.open(backend, Case(backend, TASKS))
         for m in mutations:
-            precisions = verify.PRECISIONS if m.precision == "float32" else ("float64",)
-            sitting.open(label(m), Case(m.backend, (m.task,), precisions, m.edits))
+            precisions = ("float64",) if m.precision == "float64" else verify.PRECISIONS
+            sitting.open(label(m), Case(m.backend, (m.task,), precisions, m.edits, m.mode))
         yield sitting
     finally:
         pool.shutdown(cancel_futures=True)

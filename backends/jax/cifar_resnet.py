@@ -1,27 +1,24 @@
 """CIFAR-10 ResNet in JAX: see suites/tasks/cifar_resnet.py."""
 
-from typing import Any
-
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from backends.jax.layers import Layers
+from backends.jax.layers import Layers, New
 from harness.spec import ModelSpec
 
 
 class Block(nnx.Module):
     """Two 3x3 convolutions and a shortcut without parameters."""
 
-    def __init__(self, width: int, channels: int, spec: ModelSpec, layers: Layers, dtype: Any) -> None:
+    def __init__(self, width: int, channels: int, spec: ModelSpec, layers: Layers, new: New) -> None:
         """A block that widens also halves the side."""
-        new: dict[str, Any] = {"use_bias": False, "dtype": dtype, "param_dtype": dtype, "rngs": nnx.Rngs(0)}
         self.stride = 1 if width == channels else 2
         self.new_channels = channels - width
-        self.conv1 = nnx.Conv(width, channels, (3, 3), strides=self.stride, padding=1, **new)
-        self.norm1 = layers.batch_norm(channels, spec, dtype)
-        self.conv2 = nnx.Conv(channels, channels, (3, 3), strides=1, padding=1, **new)
-        self.norm2 = layers.batch_norm(channels, spec, dtype)
+        self.conv1 = nnx.Conv(width, channels, (3, 3), strides=self.stride, padding=1, use_bias=False, **new)
+        self.norm1 = layers.batch_norm(channels, spec, new)
+        self.conv2 = nnx.Conv(channels, channels, (3, 3), strides=1, padding=1, use_bias=False, **new)
+        self.norm2 = layers.batch_norm(channels, spec, new)
 
     def __call__(self, x: Array, *, training: bool) -> Array:
         """(B, S, S, width) -> (B, S/stride, S/stride, channels)."""
@@ -40,21 +37,20 @@ class Block(nnx.Module):
 class Model(nnx.Module):
     """conv, three stages of blocks, mean over the image, dense."""
 
-    def __init__(self, spec: ModelSpec, layers: Layers, dtype: Any) -> None:
+    def __init__(self, spec: ModelSpec, layers: Layers, new: New) -> None:
         """Build the layers in forward order."""
         size = spec.sizes
-        new: dict[str, Any] = {"dtype": dtype, "param_dtype": dtype, "rngs": nnx.Rngs(0)}
         self.conv = nnx.Conv(3, size["stage1"], (3, 3), strides=1, padding=1, use_bias=False, **new)
-        self.norm = layers.batch_norm(size["stage1"], spec, dtype)
-        self.stage1 = self.stage(size["stage1"], size["stage1"], spec, layers, dtype)
-        self.stage2 = self.stage(size["stage1"], size["stage2"], spec, layers, dtype)
-        self.stage3 = self.stage(size["stage2"], size["stage3"], spec, layers, dtype)
+        self.norm = layers.batch_norm(size["stage1"], spec, new)
+        self.stage1 = self.stage(size["stage1"], size["stage1"], spec, layers, new)
+        self.stage2 = self.stage(size["stage1"], size["stage2"], spec, layers, new)
+        self.stage3 = self.stage(size["stage2"], size["stage3"], spec, layers, new)
         self.dense = nnx.Linear(size["stage3"], size["classes"], **new)
 
-    def stage(self, width: int, channels: int, spec: ModelSpec, layers: Layers, dtype: Any) -> nnx.List:
+    def stage(self, width: int, channels: int, spec: ModelSpec, layers: Layers, new: New) -> nnx.List:
         """Blocks of equal width; the first one widens."""
         widths = [width] + [channels] * (spec.sizes["blocks"] - 1)
-        return nnx.List([Block(w, channels, spec, layers, dtype) for w in widths])
+        return nnx.List([Block(w, channels, spec, layers, new) for w in widths])
 
     def __call__(self, x: Array, masks: tuple[Array | None, ...], *, training: bool) -> Array:
         """Logits."""

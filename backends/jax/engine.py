@@ -123,7 +123,10 @@ class Session:
         self.dtype = jnp.float64 if precision == "float64" else jnp.float32
         self.device = jax.devices(device)[0]
         library = import_module(f"backends.jax.{spec.name}")
-        build = lambda: library.Model(spec.model, layers.STOCK if self.stock else layers.EXACT, self.dtype)  # noqa: E731
+        compute = jnp.bfloat16 if (mode, precision) == ("bf16", "float32") else self.dtype
+        chosen = layers.STOCK if self.stock else layers.EXACT
+        new = lambda: {"dtype": compute, "param_dtype": self.dtype, "rngs": nnx.Rngs(0)}  # noqa: E731
+        build = lambda: library.Model(spec.model, chosen, new())  # noqa: E731
         # Only the structure: drawing initial weights would compile one kernel a shape, 15 s for a ResNet-20.
         self.graph, _params, _stats = nnx.split(nnx.eval_shape(build), nnx.Param, nnx.BatchStat)
         self.optimizer = optimizer(spec.optimizer, jnp.asarray(table, self.dtype), stock=self.stock)
@@ -184,7 +187,8 @@ class Session:
 
         def objective(params: Any) -> tuple[Array, Any]:
             model = nnx.merge(self.graph, params, state.stats, copy=True)
-            value = loss(self.spec.loss, model(batch.x, masks, training=True), batch.y)
+            logits = model(batch.x, masks, training=True).astype(self.dtype)
+            value = loss(self.spec.loss, logits, batch.y)
             return value, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
 
         (value, stats), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
@@ -197,7 +201,7 @@ class Session:
     def pure_predict(self, params: Any, stats: Any, x: Array) -> Array:
         """The evaluation as a function of the state, for jit."""
         model = nnx.merge(self.graph, params, stats)
-        return model(x, (None,) * len(self.spec.model.dropout), training=False)
+        return model(x, (None,) * len(self.spec.model.dropout), training=False).astype(self.dtype)
 
     def gradients(self, batch: Batch) -> tuple[Array, Arrays]:
         """The mean training loss and its gradient by every parameter."""

@@ -11,6 +11,7 @@ from jax import Array
 from harness.spec import ModelSpec
 
 SEED = 0  # of the stock dropout; set by engine.configure
+New = dict[str, Any]  # what every flax layer is given: "dtype" to compute in, "param_dtype" to hold, "rngs"
 
 
 class MaskDropout(nnx.Module):
@@ -41,8 +42,9 @@ def keys(step: Array, spec: ModelSpec) -> tuple[Array, ...]:
 class BatchNorm(nnx.Module):
     """Normalise by the biased batch variance, keep the unbiased one: flax keeps the biased."""
 
-    def __init__(self, channels: int, spec: ModelSpec, dtype: Any) -> None:
+    def __init__(self, channels: int, spec: ModelSpec, new: New) -> None:
         """Parameters and running statistics, (C,) each."""
+        dtype = new["param_dtype"]
         self.eps, self.momentum = spec.batch_norm_eps, spec.batch_norm_momentum
         self.scale = nnx.Param(jnp.ones(channels, dtype))
         self.bias = nnx.Param(jnp.zeros(channels, dtype))
@@ -51,6 +53,7 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x: Array, *, training: bool) -> Array:
         """X (B, S, S, C)."""
+        compute, x = x.dtype, x.astype(self.scale.dtype)
         if training:
             mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
             n = x.size // x.shape[-1]
@@ -58,15 +61,16 @@ class BatchNorm(nnx.Module):
             self.var[...] = (1 - self.momentum) * self.var[...] + self.momentum * (n / (n - 1)) * var
         else:
             mean, var = self.mean[...], self.var[...]
-        return (x - mean) * (jax.lax.rsqrt(var + self.eps) * self.scale[...]) + self.bias[...]
+        y = (x - mean) * (jax.lax.rsqrt(var + self.eps) * self.scale[...]) + self.bias[...]
+        return y.astype(compute)
 
 
 class StockBatchNorm(nnx.BatchNorm):
     """flax's own BatchNorm, called as the spec's."""
 
-    def __init__(self, channels: int, dtype: Any) -> None:
+    def __init__(self, channels: int, new: New) -> None:
         """Flax's default constants."""
-        super().__init__(channels, dtype=dtype, param_dtype=dtype, rngs=nnx.Rngs(0))
+        super().__init__(channels, **new)
 
     def __call__(self, x: Array, *, training: bool) -> Array:
         """X (B, S, S, C)."""
@@ -76,7 +80,7 @@ class StockBatchNorm(nnx.BatchNorm):
 class Layers(NamedTuple):
     """What a model takes from here."""
 
-    batch_norm: Callable[[int, ModelSpec, Any], nnx.Module]  # channels, spec, dtype
+    batch_norm: Callable[[int, ModelSpec, New], nnx.Module]  # channels, spec, new
     dropout: Callable[[ModelSpec], nnx.Module]
 
 
@@ -85,6 +89,6 @@ EXACT = Layers(
     dropout=lambda spec: MaskDropout(),
 )
 STOCK = Layers(
-    batch_norm=lambda channels, spec, dtype: StockBatchNorm(channels, dtype),
+    batch_norm=lambda channels, spec, new: StockBatchNorm(channels, new),
     dropout=lambda spec: StockDropout(spec.dropout_rate),
 )

@@ -1,21 +1,18 @@
 """MNIST MLP in JAX: see suites/tasks/mnist_mlp.py."""
 
-from typing import Any
-
 from flax import nnx
 from jax import Array
 
-from backends.jax.layers import Layers
+from backends.jax.layers import Layers, New
 from harness.spec import ModelSpec
 
 
 class Model(nnx.Module):
     """dense, dense."""
 
-    def __init__(self, spec: ModelSpec, layers: Layers, dtype: Any) -> None:
+    def __init__(self, spec: ModelSpec, layers: Layers, new: New) -> None:
         """Build the layers in forward order."""
         size = spec.sizes
-        new: dict[str, Any] = {"dtype": dtype, "param_dtype": dtype, "rngs": nnx.Rngs(0)}
         self.dense1 = nnx.Linear(size["flat"], size["hidden"], **new)
         self.dense2 = nnx.Linear(size["hidden"], size["classes"], **new)
 

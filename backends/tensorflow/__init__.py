@@ -2,10 +2,13 @@
 
 Deviations: Keras keeps the biased batch variance and Keras's Adam has another epsilon, so BatchNorm is written out in layers.py
 and the updates call TensorFlow's fused training kernels in engine.py.
+
+Mode ``eager`` is the step without tf.function. Mode ``bf16`` is ``graph`` under Keras's policy mixed_bfloat16: parameters,
+their gradients, optimizer, running statistics and loss stay float32. In float64 the policy is float64.
 """
 
 TITLE = "TensorFlow"
 IMPORT = "tensorflow"  # what an interpreter must have for this backend
 DISTRIBUTIONS = ("tensorflow", "tensorflow-cpu", "keras")  # either build of tensorflow
 REFERENCE = False
-MODES = ("graph", "xla", "stock")  # the first is the default
+MODES = ("graph", "xla", "eager", "bf16", "stock")  # the first is the default

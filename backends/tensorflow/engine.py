@@ -1,6 +1,6 @@
-"""The TensorFlow session: a Keras model, one tf.function for the step, graph or XLA. Deviations: see __init__.py."""
+"""The TensorFlow session: a Keras model, one tf.function for the step, in one of MODES. Deviations: see __init__.py."""
 
-from functools import reduce
+from functools import partial, reduce
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -142,7 +142,7 @@ def open_session(spec: TaskSpec, *, mode: str, precision: Precision, device: str
     """Build the task's model and optimizer in one of MODES."""
     if mode not in MODES:
         raise unknown("mode of tensorflow", mode, MODES)
-    keras.config.set_dtype_policy(precision)
+    keras.config.set_dtype_policy("mixed_bfloat16" if (mode, precision) == ("bf16", "float32") else precision)
     return Session(spec, mode=mode, precision=precision, device=device, table=table)
 
 
@@ -156,15 +156,16 @@ class Session:
         self.dtype = tf.as_dtype(precision)
         self.device = f"/{device.upper()}:0"
         library = import_module(f"backends.tensorflow.{spec.name}")
-        compiled = mode == "xla"
         with tf.device(self.device):
             self.table = tf.constant(table, self.dtype)
             self.model = library.Model(spec.model, layers.STOCK if self.stock else layers.EXACT)
             self.no_masks = (None,) * len(spec.model.dropout)
             self.model(tf.zeros((1, *spec.data.x_shape), self.dtype), self.no_masks, training=False)
-        self.graph_predict = tf.function(self.pure_predict, jit_compile=compiled)
-        self.graph_gradients = tf.function(self.pure_gradients, jit_compile=compiled)
-        self.graph_train = tf.function(self.pure_train_step, jit_compile=compiled)
+        graph = (lambda f: f) if mode == "eager" else partial(tf.function, jit_compile=mode == "xla")
+        self.graph_predict = graph(self.pure_predict)
+        self.graph_gradients = graph(self.pure_gradients)
+        self.graph_train = graph(self.pure_train_step)
+        self.eager = mode == "eager"
         self.variables = [self.tensor(t.name) for t in spec.model.parameters]
         with tf.device(self.device):
             self.optimizer = optimizer(spec.optimizer, self.table, self.variables, stock=self.stock)
@@ -212,7 +213,8 @@ class Session:
     def pure_gradients(self, batch: Batch) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The mean training loss and its gradient by every parameter, for tf.function."""
         with tf.GradientTape() as tape:
-            value = loss(self.spec.loss, self.model(batch.x, batch.masks, training=True), batch.y)
+            logits = tf.cast(self.model(batch.x, batch.masks, training=True), self.dtype)
+            value = loss(self.spec.loss, logits, batch.y)
         return value, tape.gradient(value, [p.value for p in self.variables])
 
     def predict(self, batch: Batch) -> tf.Tensor:
@@ -221,7 +223,7 @@ class Session:
 
     def pure_predict(self, x: tf.Tensor) -> tf.Tensor:
         """The evaluation, for tf.function."""
-        return self.model(x, self.no_masks, training=False)
+        return tf.cast(self.model(x, self.no_masks, training=False), self.dtype)
 
     def gradients(self, batch: Batch) -> tuple[tf.Tensor, Arrays]:
         """The mean training loss and its gradient by every parameter."""
@@ -239,8 +241,8 @@ class Session:
         return handle.numpy()
 
     def compilations(self) -> int:
-        """Graphs that tf.function has traced for this session."""
-        functions = (self.graph_train, self.graph_predict, self.graph_gradients)
+        """Graphs that tf.function has traced for this session. What XLA compiles anew of one graph, no Python can count."""
+        functions = () if self.eager else (self.graph_train, self.graph_predict, self.graph_gradients)
         return sum(f.experimental_get_tracing_count() for f in functions)
 
     def facts(self, batch: Batch) -> dict[str, Any]:

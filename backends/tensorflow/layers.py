@@ -1,6 +1,7 @@
 """The layers whose stock form differs from the spec, as two sets that a model is built from."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -32,13 +33,15 @@ class BatchNorm(keras.layers.Layer):
         """Parameters and running statistics, (C,) each."""
         super().__init__()
         self.eps, self.momentum = spec.batch_norm_eps, spec.batch_norm_momentum
-        self.gamma = self.add_weight(shape=(channels,), initializer="ones")
-        self.beta = self.add_weight(shape=(channels,), initializer="zeros")
-        self.moving_mean = self.add_weight(shape=(channels,), initializer="zeros", trainable=False)
-        self.moving_variance = self.add_weight(shape=(channels,), initializer="ones", trainable=False)
+        new = partial(self.add_weight, shape=(channels,), autocast=False)  # float32 in bf16 mode too
+        self.gamma = new(initializer="ones")
+        self.beta = new(initializer="zeros")
+        self.moving_mean = new(initializer="zeros", trainable=False)
+        self.moving_variance = new(initializer="ones", trainable=False)
 
     def call(self, x: tf.Tensor, *, training: bool) -> tf.Tensor:
         """X (B, S, S, C)."""
+        x = tf.cast(x, self.variable_dtype)
         if training:
             mean, var = tf.nn.moments(x, (0, 1, 2))
             n = tf.cast(tf.size(x) // x.shape[-1], x.dtype)
@@ -48,7 +51,8 @@ class BatchNorm(keras.layers.Layer):
             )
         else:
             mean, var = self.moving_mean.value, self.moving_variance.value
-        return tf.nn.batch_normalization(x, mean, var, self.beta.value, self.gamma.value, self.eps)
+        y = tf.nn.batch_normalization(x, mean, var, self.beta.value, self.gamma.value, self.eps)
+        return tf.cast(y, self.compute_dtype)
 
 
 class TableSchedule(keras.optimizers.schedules.LearningRateSchedule):

@@ -2,10 +2,14 @@
 
 Deviations: tensors are channels first, so a convolution's kernel and the dense layer behind a flatten are permuted (LAYOUT in
 engine.py). Optimizers run fused, one kernel for all parameters: the same formula, fewer passes over memory.
+
+Mode ``channels_last`` keeps images and convolution kernels channels last in memory; without images it is ``eager``. Mode
+``bf16`` is ``eager`` under autocast to bfloat16: parameters, their gradients, optimizer, running statistics and loss stay
+float32. Autocast leaves float64 alone.
 """
 
 TITLE = "PyTorch"
 IMPORT = "torch"  # what an interpreter must have for this backend
 DISTRIBUTIONS = ("torch",)
 REFERENCE = False
-MODES = ("eager", "compile", "stock")  # the first is the default
+MODES = ("eager", "compile", "channels_last", "bf16", "stock")  # the first is the default

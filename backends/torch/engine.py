@@ -1,4 +1,4 @@
-"""The PyTorch session: one model, its optimizer, eager or compiled. Deviations from the spec's layout: see __init__.py."""
+"""The PyTorch session: one model, its optimizer, in one of MODES. Deviations from the spec's layout: see __init__.py."""
 
 from functools import reduce
 from importlib import import_module
@@ -90,11 +90,14 @@ class Session:
         self.stock = mode == "stock"
         self.dtype = torch.float64 if precision == "float64" else torch.float32
         self.device = torch.device("cuda" if device == "gpu" else "cpu")
+        self.memory_format = torch.channels_last if mode == "channels_last" else torch.contiguous_format
         self.lrs = table[:, 0].tolist()
         library = import_module(f"backends.torch.{spec.name}")
         self.model: nn.Module = library.Model(spec.model, layers.STOCK if self.stock else layers.EXACT)
-        self.model.to(self.device, self.dtype)
+        self.model.to(self.device, self.dtype, memory_format=self.memory_format)
         self.forward = torch.compile(self.model) if mode == "compile" else self.model
+        if mode == "bf16":
+            self.forward = torch.autocast(self.device.type, torch.bfloat16)(self.model)
         self.reset()
 
     def reset(self) -> None:
@@ -129,12 +132,13 @@ class Session:
 
     def put(self, x: np.ndarray, y: np.ndarray, masks: tuple[np.ndarray, ...] = ()) -> Batch:
         """Place a batch on the device; images become channels first."""
-        if x.ndim == 4:
-            x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
         labels = torch.int64 if self.spec.outputs > 1 else self.dtype
         place = lambda array, dtype: torch.tensor(array, dtype=dtype, device=self.device)  # noqa: E731
+        images = place(x, self.dtype)
+        if x.ndim == 4:
+            images = images.permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)
         placed = tuple(place(m, self.dtype) for m in masks) or (None,) * len(self.spec.model.dropout)
-        return Batch(place(x, self.dtype), place(y, labels), placed)
+        return Batch(images, place(y, labels), placed)
 
     def train_step(self, batch: Batch) -> Tensor:
         """One optimizer step; the mean loss before it, a scalar."""
@@ -150,7 +154,7 @@ class Session:
     def backward(self, batch: Batch) -> Tensor:
         """The mean training loss; every parameter's gradient is in its ``grad``."""
         self.set_training(True)
-        value = loss(self.spec.loss, self.forward(batch.x, batch.masks), batch.y)
+        value = loss(self.spec.loss, self.forward(batch.x, batch.masks).to(self.dtype), batch.y)
         value.backward()
         return value.detach()
 
@@ -163,7 +167,7 @@ class Session:
         """Logits (B, outputs) in evaluation mode, without autograd."""
         self.set_training(False)
         with torch.inference_mode():
-            return self.forward(batch.x, batch.masks)
+            return self.forward(batch.x, batch.masks).to(self.dtype)
 
     def gradients(self, batch: Batch) -> tuple[Tensor, Arrays]:
         """The mean training loss and its gradient by every parameter."""
