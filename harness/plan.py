@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import catalog, data, weights
+from harness import catalog, data, proof, weights
 from harness.data import Dataset
 from harness.records import Cell
 from harness.spec import Arrays, TaskSpec
@@ -74,7 +74,7 @@ class Plan:
             backend=backend,
             mode=mode,
             device=self.workplace.device,
-            precision="float32",
+            precision="bfloat16" if mode == proof.LOW else "float32",  # never ranked together
             data=subject.dataset.label,
             batch=subject.batch,
         )

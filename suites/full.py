@@ -7,6 +7,7 @@ SUITE = Suite(
     title="all tasks, all modes, a sweep of batches",
     jobs=(
         Job("mnist_cnn"),
+        Job("mnist_mlp"),
         Job("risk_mlp"),
         Job("cifar_resnet", epochs=1, max_steps=60),
         *(
