@@ -78,6 +78,15 @@ def backend(session: nox.Session, name: str) -> None:
 
 
 @nox.session
+def trust(session: nox.Session) -> None:
+    """The figures of the README's "How far to trust it": hours, on a machine that does nothing else."""
+    session.install("-e", ".[all]")
+    session.run("python", "tests/trust.py", *session.posargs)
+    for name in () if session.posargs else FRAMEWORKS:
+        session.run("python", "tests/overhead.py", name)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Ruff and the import contracts."""
     session.install("-e", ".", *GROUPS["lint"])

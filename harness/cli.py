@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 a proof failed, or equals were ranked; 2 usage or input; 3
 """
 
 import json
+import re
 import shutil
 import signal
 import sys
@@ -95,14 +96,10 @@ def duration(_context: click.Context, _option: click.Parameter, value: str | Non
     """A time such as 90s, 10m or 2h in seconds."""
     if value is None:
         return None
-    number, unit = (value[:-1], value[-1]) if value[-1:] in "smh" else (value, "s")
-    try:
-        seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds < float("inf"):
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value)
+    if not found or not float(found[1]):
         raise click.BadParameter(f"{value!r} is not a time, for example 90s, 10m or 2h")
-    return seconds
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def options(*wanted: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -286,7 +283,7 @@ def run(
     from harness.workplace import Workplace
 
     recipe = catalog.suite(suite)
-    recipe = replace(recipe, budget_s=max_time or recipe.budget_s)
+    recipe = replace(recipe, budget_s=max_time, hard=True) if max_time else recipe
     chosen, skipped, installed = choose(backends, modes or (["all"] if recipe.modes == "all" else []), python)
     say = progress()
     with job.scratch_folder() as scratch:

@@ -49,6 +49,11 @@ class Stopwatch:
         return time.perf_counter() - self.start
 
 
+def cpu_seconds() -> float:
+    """CPU time of this process so far, all threads, children not counted."""
+    return time.process_time()
+
+
 @contextmanager
 def quiet_collector() -> Iterator[None]:
     """No garbage collection inside: what there is is collected before."""

@@ -99,7 +99,7 @@ class Plan:
         turns = (
             f"at least {suite.generations} generations of {suite.rounds} rounds" if suite.generations else "no timing"
         )
-        most = f", at most {clock(suite.budget_s)}" if suite.budget_s else ""
+        most = f", at most {clock(suite.budget_s)}" if suite.hard else ""
         return f"{len(self.entrants)} entrants; {tasks}: proof, training, {turns}; about {clock(self.seconds())}{most}"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness import catalog, environment, launch, proof, records, roofline, sanity, stats, verify, weights
 from harness.launch import WorkerError
-from harness.measure import Stopwatch
+from harness.measure import Stopwatch, cpu_seconds
 from harness.plan import Plan, Subject, clock
 from harness.records import Journal, Trial
 from harness.timing import Generation, Timing
@@ -38,9 +38,9 @@ def run(plan: Plan, folder: Path, say: Say) -> None:
             f"time    {number} generations in {clock(used)}"
             + (f", about {clock(least * each)} to go" if least > 0 else "")
         )
-        if 0 < plan.suite.budget_s < used + each:
+        if 0 < plan.suite.budget_s < used + each and (plan.suite.hard or least <= 0):
             break
-    records.write_manifest(folder, {**manifest, "finished": records.now()})
+    records.write_manifest(folder, {**manifest, "finished": records.now(), "harness_cpu_s": cpu_seconds()})
 
 
 def wanted(plan: Plan, done: int, so_far: records.Run) -> bool:

@@ -35,3 +35,4 @@ class Suite:
     sample_s: float = 0.25
     seeds: int = 1  # trainings of each task
     budget_s: float = 0.0  # of the whole run, proof and training included; 0 for the least number of generations
+    hard: bool = False  # the budget ends the run even before the least number: it came from --max-time

@@ -11,5 +11,5 @@ SUITE = Suite(
         Job("cifar_resnet", batch=8, max_steps=6, phases=("train", "predict")),
     ),
     sample_s=0.15,
-    budget_s=420,
+    budget_s=330,
 )

@@ -304,3 +304,20 @@ def test_version(quick: Callable[..., Said]) -> None:
     said = quick("--version")
     assert said.code == 0
     assert said.out.startswith("concord, version")
+
+
+def test_doctor_examines_the_machine() -> None:
+    """Every finding has a state; 0 where it is quiet, 4 where not; what a first GPU run must check is told."""
+    done = CliRunner().invoke(cli.main, ["doctor"])
+    assert done.exit_code in {0, cli.EXIT_NOISY}, done.output
+    for what in ("CPUs", "load", "governor", "noise"):
+        assert what in done.output
+    assert "A first run on a GPU must check:" in done.output
+
+
+@pytest.mark.parametrize("wrong", ["10x", "", "-5s", "0", "infs", "nan"])
+def test_a_time_that_is_none(wrong: str) -> None:
+    """One sentence, and exit code 2."""
+    done = CliRunner().invoke(cli.main, ["run", "smoke", "--max-time", wrong])
+    assert done.exit_code == cli.EXIT_INPUT
+    assert "is not a time" in done.output

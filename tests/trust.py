@@ -1,0 +1,146 @@
+"""The figures behind "How far to trust it": `python tests/trust.py NAME [COUNT]`, or all of them by `nox -s trust` (hours).
+
+equals    A/A under load: `selfcheck` COUNT times while another process burns one CPU on and off; how often an equal won
+power     a delay of 10 % planted in one process, COUNT times on the quiet machine: how often it was found
+coverage  the intervals' coverage, by simulation on the noise of a recorded run (newest in results/)
+repeat    two runs of quick: how many verdicts contradict each other
+cost      quick, smoke and --help: how long; and the harness's own share of the CPU time
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from harness import records, stats
+from harness.catalog import ROOT
+
+CONCORD = [sys.executable, "-m", "harness"]
+BURN = """
+import itertools, time
+for busy in itertools.cycle((True, False)):
+    end = time.time() + 3
+    while time.time() < end:
+        busy or time.sleep(3)
+"""
+SIMULATED = 2000
+
+
+@contextmanager
+def neighbour() -> Iterator[None]:
+    """A process that burns one CPU for three seconds and rests for three."""
+    with subprocess.Popen([sys.executable, "-c", BURN]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def run(*arguments: str) -> tuple[int, str, float]:
+    """A command of Concord: exit code, what it told, seconds."""
+    start = time.perf_counter()
+    with subprocess.Popen(
+        [*CONCORD, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
+    ) as process:
+        told = process.stdout.read() if process.stdout else ""
+        code = process.wait()
+    return code, told, time.perf_counter() - start
+
+
+def selfchecks(count: int, *, loaded: bool) -> Iterator[tuple[int, str]]:
+    """Exit code and sentence of that many selfchecks."""
+    with tempfile.TemporaryDirectory() as folder, neighbour() if loaded else nullcontext():
+        for number in range(count):
+            yield run("selfcheck", "--seed", str(number), "--out", f"{folder}/{number}")[:2]
+
+
+def equals(count: int = 40) -> str:
+    """False winners among equals on a loaded machine."""
+    found = [told for _, told in selfchecks(count, loaded=True)]
+    wrong, refused = (sum(word in told for told in found) for word in ("FALSE WINNER", "contended"))
+    return (
+        f"a false winner in {wrong} of {count} selfchecks beside a neighbour; {refused} refused a ranking as contended"
+    )
+
+
+def power(count: int = 40) -> str:
+    """Planted delays found on a quiet machine."""
+    codes = [code for code, _ in selfchecks(count, loaded=False)]
+    return f"a planted 10 % found in {codes.count(0)} of {count} selfchecks; {codes.count(1)} false winners"
+
+
+def coverage(_count: int = 0) -> str:
+    """How often the interval holds the truth, when the noise of real pairs is drawn again about a known ratio.
+
+    A generation is drawn whole (its offset and its rounds belong together), its sign at random: the truth is 1.
+    """
+    folder = max((ROOT / "results").glob("*/run.json"), key=lambda path: path.stat().st_mtime).parent
+    pairs = [_logs(contest) for contest in stats.contests(records.read(folder))]
+    noise = [generation for contest in pairs for generation in contest]
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(SIMULATED):
+        drawn = [noise[i] * rng.choice((-1, 1)) for i in rng.integers(len(noise), size=stats.GENERATIONS)]
+        ones = {(g, r): 1.0 for g, logs in enumerate(drawn) for r in range(len(logs))}
+        ratio = stats.paired(
+            ones, {(g, r): float(np.exp(log)) for g, logs in enumerate(drawn) for r, log in enumerate(logs)}
+        )
+        held += bool(ratio and ratio.low is not None and ratio.high is not None and ratio.low <= 1 <= ratio.high)
+    return (
+        f"nominal 95 %: {held / SIMULATED:.1%} of {SIMULATED} intervals hold the truth, on the noise of {folder.name}"
+    )
+
+
+def _logs(contest: stats.Contest) -> list[np.ndarray]:
+    """The log-ratios of each generation of each proven pair, about the pair's own mean over generations."""
+    found = []
+    for a, b in contest.ratios:
+        if {a, b} <= set(contest.proven) and (a.backend, a.mode) < (b.backend, b.mode):
+            ours, theirs = (stats.samples(contest.blocks[cell]) for cell in (a, b))
+            keys = sorted(ours.keys() & theirs.keys())
+            logs = {g: np.array([np.log(theirs[k] / ours[k]) for k in keys if k[0] == g]) for g in {k[0] for k in keys}}
+            centre = np.mean([np.median(values) for values in logs.values()])
+            grown = np.sqrt(len(logs) / max(len(logs) - 1, 1))  # centring took one degree of freedom
+            found += [(values - centre) * grown for values in logs.values()]
+    return found
+
+
+def repeat(_count: int = 0) -> str:
+    """Two runs of quick, pair by pair: faster in one and slower in the other is a contradiction, so is a tie beside either."""
+    told: list[dict[tuple[Any, ...], str]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(2):
+            run("run", "quick", "--out", f"{folder}/{number}")
+            found = stats.contests(records.read(Path(folder, str(number))))
+            told.append(
+                {(c.phase, a, b): verdict for c in found if not c.refusal for (a, b), verdict in c.verdicts.items()}
+            )
+    both = [{told[0][key], told[1][key]} for key in told[0].keys() & told[1].keys()]
+    against = sum(len(pair - {"undecided"}) > 1 for pair in both)
+    return f"{against // 2} of {len(both) // 2} verdicts of two runs of quick contradict each other"
+
+
+def cost(_count: int = 0) -> str:
+    """Seconds of the commands people wait for."""
+    lines = []
+    with tempfile.TemporaryDirectory() as folder:
+        for suite in ("smoke", "quick"):
+            seconds = run("run", suite, "--out", f"{folder}/{suite}")[2]
+            own = records.read(Path(folder, suite)).manifest["harness_cpu_s"] / seconds
+            lines.append(f"{suite} takes {seconds:.0f} s, {own:.1%} of it the harness's own CPU time")
+    lines.append(f"concord --help takes {min(run('--help')[2] for _ in range(5)):.2f} s")
+    return "; ".join(lines)
+
+
+if __name__ == "__main__":
+    known = {"equals": equals, "power": power, "coverage": coverage, "repeat": repeat, "cost": cost}
+    names = sys.argv[1:2] or list(known)
+    for name in names:
+        print(f"{name}: {known[name](*map(int, sys.argv[2:3]))}", flush=True)  # noqa: T201 - its purpose
