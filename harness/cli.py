@@ -9,8 +9,9 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial, wraps
 from importlib import metadata
 from pathlib import Path
@@ -102,32 +103,55 @@ def duration(_context: click.Context, _option: click.Parameter, value: str | Non
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
-def options(*wanted: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The options that several verbs share, by name."""
-    known = {
-        "backends": click.option(
-            "--backends", "-b", callback=split, help="Only these, by name: torch,jax. Default: all."
-        ),
-        "modes": click.option(
-            "--modes", "-m", callback=split, help="Only these modes, or 'all'. Default: each backend's first."
-        ),
-        "python": click.option(
-            "--python",
-            multiple=True,
-            callback=interpreters,
-            metavar="NAME=PATH",
-            help="Run a backend under another interpreter.",
-        ),
-        "data_dir": click.option("--data-dir", type=click.Path(path_type=Path), help="Where the data sets are."),
-        "json": click.option("--json", "as_json", is_flag=True, help="Print a JSON document instead of tables."),
-        "seed": click.option("--seed", type=int, default=0, show_default=True, help="Of weights, batch order, masks."),
-        "device": click.option("--device", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True),
-    }
+@dataclass(frozen=True)
+class Wanted:
+    """The options that several verbs share; a verb has those it names."""
+
+    backends: list[str] = field(default_factory=list)
+    modes: list[str] = field(default_factory=list)
+    python: dict[str, str] = field(default_factory=dict)
+    data_dir: Path | None = None
+    seed: int = 0
+    device: str = "cpu"
+
+    @contextmanager
+    def workplace(self) -> "Iterator[Workplace]":
+        """The place of the workers, gone afterwards."""
+        from harness.run import scratch_folder
+        from harness.workplace import Workplace
+
+        with scratch_folder() as scratch:
+            yield Workplace(Path(scratch), self.python, self.device, self.seed)
+
+
+PATH = click.Path(path_type=Path)
+SHARED: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "backends": (["-b"], {"callback": split, "help": "Only these, by name: torch,jax. Default: all."}),
+    "modes": (["-m"], {"callback": split, "help": "Only these modes, or 'all'. Default: each backend's first."}),
+    "python": (
+        [],
+        {"multiple": True, "callback": interpreters, "help": "NAME=PATH: another interpreter for a backend."},
+    ),
+    "data_dir": ([], {"type": PATH, "help": "Where the data sets are."}),
+    "seed": ([], {"type": int, "default": 0, "show_default": True, "help": "Of weights, batch order, masks."}),
+    "device": ([], {"type": click.Choice(["cpu", "gpu"]), "default": "cpu", "show_default": True}),
+}
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON document instead of tables.")
+out_option = click.option("--out", type=PATH, help="The run's folder. Default: results/TIME-SUITE.")
+
+
+def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a verb these options, together in its argument ``wanted``."""
 
     def add(verb: Callable[..., None]) -> Callable[..., None]:
-        for name in reversed(wanted):
-            verb = known[name](verb)
-        return verb
+        @wraps(verb)
+        def gathered(**given: Any) -> None:
+            verb(wanted=Wanted(**{name: given.pop(name) for name in names}), **given)
+
+        for name in reversed(names):
+            short, settings = SHARED[name]
+            gathered = click.option(f"--{name.replace('_', '-')}", *short, **settings)(gathered)
+        return gathered
 
     return add
 
@@ -141,7 +165,7 @@ def progress(quiet: bool = False) -> "Say":
 
 
 def choose(
-    names: list[str], modes: list[str], python: dict[str, str]
+    wanted: Wanted,
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, str], dict[str, "Installed"]]:
     """Backends with their modes; why some are skipped; what each interpreter has.
 
@@ -149,11 +173,12 @@ def choose(
     """
     from harness import workplace
 
-    for name in [*names, *python]:
+    names, modes = wanted.backends, wanted.modes
+    for name in [*names, *wanted.python]:
         catalog.backend(name)
     chosen, skipped, installed = {}, {}, {}
     for name in names or catalog.frameworks():
-        found = workplace.probe(name, python.get(name, sys.executable))
+        found = workplace.probe(name, wanted.python.get(name, sys.executable))
         if not found.missing:
             chosen[name], installed[name] = pick_modes(name, modes), found
         elif names:
@@ -195,18 +220,10 @@ def pick_modes(name: str, modes: list[str]) -> tuple[str, ...]:
 
 @main.command()
 @click.argument("tasks", nargs=-1)
-@options("backends", "modes", "python", "data_dir", "seed", "device", "json")
+@options("backends", "modes", "python", "data_dir", "seed", "device")
+@as_json_option
 @say_errors
-def verify(
-    tasks: tuple[str, ...],
-    backends: list[str],
-    modes: list[str],
-    python: dict[str, str],
-    data_dir: Path | None,
-    seed: int,
-    device: str,
-    as_json: bool,
-) -> None:
+def verify(tasks: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
     """Prove that backends compute the same thing. Exit code 1 if one does not.
 
     \b
@@ -214,18 +231,18 @@ def verify(
       concord verify
       concord verify cifar_resnet:depth=32 --backends jax --modes all
     """
-    from harness import data, proof, run
+    from harness import data, proof
     from harness import verify as job
-    from harness.workplace import Workplace
 
     specs = [catalog.task(name) for name in tasks or catalog.tasks()]
-    chosen, skipped, _ = choose(backends, modes, python)
+    chosen, skipped, _ = choose(wanted)
     say = progress()
     for reason in skipped.values():
         say(f"skipped {reason}")
-    exhibits = [job.exhibit(spec, data.find(spec.data.name, data_dir=data_dir).arrays, seed) for spec in specs]
-    with run.scratch_folder() as scratch:
-        place = Workplace(Path(scratch), python, device, seed)
+    exhibits = [
+        job.exhibit(spec, data.find(spec.data.name, data_dir=wanted.data_dir).arrays, wanted.seed) for spec in specs
+    ]
+    with wanted.workplace() as place:
         check_device(place, chosen)
         rows = job.verify(exhibits, chosen, place, say)
     for name, reason in skipped.items():
@@ -247,8 +264,9 @@ def print_proofs(rows: "list[Proof]", *, as_json: bool) -> None:
 
 @main.command()
 @click.argument("suite", default="quick")
-@options("backends", "modes", "python", "data_dir", "seed", "device", "json")
-@click.option("--out", type=click.Path(path_type=Path), help="The run's folder. Default: results/TIME-SUITE.")
+@options("backends", "modes", "python", "data_dir", "seed", "device")
+@as_json_option
+@out_option
 @click.option(
     "--max-time", callback=duration, metavar="TIME", help="Of the whole run: 90s, 10m, 2h. Default: the suite's."
 )
@@ -256,18 +274,7 @@ def print_proofs(rows: "list[Proof]", *, as_json: bool) -> None:
 @click.option("--strict", is_flag=True, help="Exit code 1 if a rule of the fairness ledger is broken.")
 @say_errors
 def run(
-    suite: str,
-    backends: list[str],
-    modes: list[str],
-    python: dict[str, str],
-    data_dir: Path | None,
-    seed: int,
-    device: str,
-    as_json: bool,
-    out: Path | None,
-    max_time: float | None,
-    dry_run: bool,
-    strict: bool,
+    suite: str, wanted: Wanted, as_json: bool, out: Path | None, max_time: float | None, dry_run: bool, strict: bool
 ) -> None:
     """Run a suite: prove, train, time, report.
 
@@ -276,20 +283,19 @@ def run(
       concord run quick
       concord run smoke --backends torch,jax --out results/mine
     """
-    from dataclasses import replace
-
     from harness import run as job
     from harness.plan import Entrant, Plan, subject
-    from harness.workplace import Workplace
 
     recipe = catalog.suite(suite)
     recipe = replace(recipe, budget_s=max_time, hard=True) if max_time else recipe
-    chosen, skipped, installed = choose(backends, modes or (["all"] if recipe.modes == "all" else []), python)
+    everything = recipe.modes == "all" and not wanted.modes
+    chosen, skipped, installed = choose(replace(wanted, modes=["all"]) if everything else wanted)
     say = progress()
-    with job.scratch_folder() as scratch:
-        place = Workplace(Path(scratch), python, device, seed)
+    with wanted.workplace() as place:
         check_device(place, chosen)
-        subjects = tuple(subject(j, data_dir=data_dir, scratch=place.scratch, seed=seed) for j in recipe.jobs)
+        subjects = tuple(
+            subject(j, data_dir=wanted.data_dir, scratch=place.scratch, seed=wanted.seed) for j in recipe.jobs
+        )
         entrants = tuple(Entrant(name, mode) for name, own in chosen.items() for mode in own)
         plan = Plan(suite, recipe, subjects, chosen, skipped, installed, place, entrants)
         say(f"plan    {plan.told()}")
@@ -311,11 +317,9 @@ def run(
     "--slowdown", type=click.FloatRange(0.01, 1), default=0.1, show_default=True, help="Planted in one process."
 )
 @options("python", "seed", "data_dir")
-@click.option("--out", type=click.Path(path_type=Path), help="The run's folder. Default: results/TIME-selfcheck.")
+@out_option
 @say_errors
-def selfcheck(
-    backend: str, slowdown: float, python: dict[str, str], seed: int, data_dir: Path | None, out: Path | None
-) -> None:
+def selfcheck(wanted: Wanted, backend: str, slowdown: float, out: Path | None) -> None:
     """Run one backend against itself: equals must not be ranked, a planted delay must be found.
 
     Exit code 1 if an equal won, 4 if the machine is too noisy to find the delay.
@@ -323,17 +327,17 @@ def selfcheck(
     from harness import records, selfcheck
     from harness import run as job
     from harness.plan import Plan, subject
-    from harness.workplace import Workplace
 
-    chosen, _, installed = choose([backend] if backend else [], [], python)
+    chosen, _, installed = choose(replace(wanted, backends=[backend] if backend else []))
     name, (mode, *_) = next(iter(chosen.items()))
-    with job.scratch_folder() as scratch:
-        place = Workplace(Path(scratch), python, "cpu", seed)
-        subjects = tuple(subject(j, data_dir=data_dir, scratch=place.scratch, seed=seed) for j in selfcheck.SUITE.jobs)
+    suite, say = selfcheck.SUITE, progress()
+    with wanted.workplace() as place:
+        subjects = tuple(
+            subject(j, data_dir=wanted.data_dir, scratch=place.scratch, seed=wanted.seed) for j in suite.jobs
+        )
         entrants = selfcheck.entrants(name, mode, slowdown)
-        plan = Plan("selfcheck", selfcheck.SUITE, subjects, {name: (mode,)}, {}, installed, place, entrants)
+        plan = Plan("selfcheck", suite, subjects, {name: (mode,)}, {}, installed, place, entrants)
         folder = new_folder(out, "selfcheck")
-        say = progress()
         say(f"plan    {plan.told()}")
         job.run(plan, folder, say)
     finding = selfcheck.judge(plan, records.read(folder))
@@ -346,12 +350,10 @@ def selfcheck(
 def doctor() -> None:
     """Say whether this machine is fit to measure, and what a first run on a GPU must check. Exit code 4 if it is too noisy."""
     from harness import doctor as job
-    from harness import run
     from harness.report import terminal
-    from harness.workplace import Workplace
 
-    with run.scratch_folder() as scratch:
-        found = list(job.examine(Workplace(Path(scratch))))
+    with Wanted().workplace() as place:
+        found = list(job.examine(place))
     terminal.print_findings(found)
     click.echo("A first run on a GPU must check:")
     for check in job.GPU_CHECKS:
@@ -399,7 +401,7 @@ def exit_code(folder: Path, *, strict: bool = False) -> int:
 
 @main.command()
 @click.argument("run_folder", type=click.Path(path_type=Path))
-@options("json")
+@as_json_option
 @say_errors
 def report(run_folder: Path, as_json: bool) -> None:
     """Make all views of a run anew from its records."""
@@ -410,9 +412,10 @@ def report(run_folder: Path, as_json: bool) -> None:
 
 
 @main.command(name="list")
-@options("python", "data_dir", "json")
+@options("python", "data_dir")
+@as_json_option
 @say_errors
-def list_(python: dict[str, str], data_dir: Path | None, as_json: bool) -> None:
+def list_(wanted: Wanted, as_json: bool) -> None:
     """Name the tasks, backends, modes, suites and data sets, and where each was found."""
     from harness import data, workplace
 
@@ -420,12 +423,12 @@ def list_(python: dict[str, str], data_dir: Path | None, as_json: bool) -> None:
         "tasks": {name: catalog.task(name).title for name in catalog.tasks()},
         "suites": {name: catalog.suite(name).title for name in catalog.suites()},
         "backends": {
-            name: backend_facts(workplace.probe(name, python.get(name, sys.executable)), name)
+            name: backend_facts(workplace.probe(name, wanted.python.get(name, sys.executable)), name)
             for name in catalog.backends()
         },
         "data": {
             name: {"found": label, "where": str(where or "")}
-            for name, (label, where) in data.locate_all(data_dir).items()
+            for name, (label, where) in data.locate_all(wanted.data_dir).items()
         },
     }
     if as_json:
@@ -456,7 +459,7 @@ def data_group() -> None:
 @click.argument("names", nargs=-1)
 @options("data_dir")
 @say_errors
-def fetch(names: tuple[str, ...], data_dir: Path | None) -> None:
+def fetch(names: tuple[str, ...], wanted: Wanted) -> None:
     """Download data sets from their official mirrors into the cache, or into --data-dir, checked by content."""
     from rich.console import Console
     from rich.progress import Progress
@@ -466,7 +469,7 @@ def fetch(names: tuple[str, ...], data_dir: Path | None) -> None:
     for name in names or download.SOURCES:
         with Progress(console=Console(stderr=True)) as bars:
             show = partial(bar, bars, bars.add_task(name))
-            where = download.fetch(name, show, data_dir=data_dir)
+            where = download.fetch(name, show, data_dir=wanted.data_dir)
         click.echo(f"{name}: {where}")
 
 
