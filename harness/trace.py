@@ -38,8 +38,9 @@ def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -
     """Everything the proof compares, by name.
 
     ``weights/T`` after a round trip; ``logits``, ``loss``, ``confident`` (the loss of much larger logits) and ``grad/T`` at step
-    0; ``losses`` (10,); ``eval``, the logits after the last step; with ``tensors`` also ``step/K/T``, each parameter and buffer
-    after step K, and ``after/T``, each after the last evaluation, which must move nothing; else what ``updates`` finds.
+    0; ``losses`` (10,) of steps that are begun one after the other, as they are timed; ``eval``, the logits after the last. With
+    ``tensors`` also ``after/T``, each parameter and buffer after this evaluation, which must move nothing, and ``step/K/T``, each
+    after step K of a second run; else what ``updates`` finds.
     """
     batches = [session.put(*batch_of(arrays, i)) for i in range(STEPS)]
     session.load(weights)
@@ -51,19 +52,19 @@ def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -
     last = [name for name in weights if name.endswith("/kernel")][-1]
     session.load({**weights, last: weights[last] * CONFIDENT})
     found["confident"] = session.fetch(session.gradients(batches[0])[0])
-    session.sync(session.train_step(batches[0]))  # so that a load which leaves optimizer state behind is found out
     session.load(weights)
-    losses = []
-    for step, batch in enumerate(batches):
-        losses.append(session.fetch(session.train_step(batch)))
-        if tensors:
-            found |= {f"step/{step}/{name}": value for name, value in session.dump().items()}
-    found["losses"] = np.array(losses)
+    handles = [session.train_step(batch) for batch in batches]
+    found["losses"] = np.array([session.fetch(handle) for handle in handles])
     found["eval"] = session.fetch(session.predict(batches[0]))
     if tensors:
-        return found | {f"after/{name}": value for name, value in session.dump().items()}
-    session.load(weights)
-    return found | updates(session, batches)
+        found |= {f"after/{name}": value for name, value in session.dump().items()}
+    session.load(weights)  # after ten steps: a load which leaves optimizer state behind is found out
+    if not tensors:
+        return found | updates(session, batches)
+    for step, batch in enumerate(batches):
+        session.sync(session.train_step(batch))
+        found |= {f"step/{step}/{name}": value for name, value in session.dump().items()}
+    return found
 
 
 def updates(session: Session, batches: list[Batch]) -> Arrays:
