@@ -16,13 +16,6 @@ from harness.errors import HarnessError
 
 _SPLIT_SEED = 0  # never a run's seed: everybody is tested on the same rows
 _GERMAN = """\
-duration_in_month
-credit_amount
-installment_rate_in_percentage_of_disposable_income
-present_residence_since
-age_in_years
-number_of_existing_credits_at_this_bank
-number_of_people_being_liable_to_provide_maintenance_for
 status_of_existing_checking_account: ... < 0 DM | 0 <= ... < 200 DM | \
 ... >= 200 DM / salary assignments for at least 1 year | no checking account
 credit_history: no credits taken/ all credits paid back duly | all credits at this bank paid back duly | \
@@ -45,29 +38,31 @@ management/ self-employed/ highly qualified employee/ officer
 telephone: none | yes, registered under the customers name
 foreign_worker: yes | no
 creditability: good | bad"""
-_AMOUNTS = dict.fromkeys(("X1", "X5", *(f"X{i}" for i in range(6, 24))), ())
+_GERMAN_NUMBERS = """
+duration_in_month credit_amount installment_rate_in_percentage_of_disposable_income present_residence_since age_in_years
+number_of_existing_credits_at_this_bank number_of_people_being_liable_to_provide_maintenance_for"""
 # The columns in use and their categories, in the order of the features; a column of numbers, which are standardised, has none.
 # The last column is the target: its categories stand for 0 and 1.
 TABLES: Mapping[str, Mapping[str, Sequence[Any]]] = {
-    "german_credit": {
-        column: values.split(" | ") if values else ()
-        for column, _, values in (row.partition(": ") for row in _GERMAN.splitlines())
-    },
-    "credit_default": {**_AMOUNTS, "X2": range(1, 3), "X3": range(7), "X4": range(4), "Y": range(2)},
+    "german_credit": dict.fromkeys(_GERMAN_NUMBERS.split(), ())
+    | {column: known.split(" | ") for column, known in (row.split(": ", 1) for row in _GERMAN.splitlines())},
+    "credit_default": dict.fromkeys(("X1", "X5", *(f"X{i}" for i in range(6, 24))), ())
+    | {"X2": range(1, 3), "X3": range(7), "X4": range(4), "Y": range(2)},
 }
 
 
 def arrays(content: bytes, name: str) -> dict[str, np.ndarray]:
     """The coded table, split in train, val and test: ``x_*`` float32 (rows, features), ``y_*`` int32."""
     numbers, coded = [], []
-    for column, values in _columns(content, name).items():
+    for column, cells in _columns(content, name).items():
         known = TABLES[name][column]
+        values = np.array(cells, str if isinstance(known, list) else np.float64)
         if not known:
-            numbers.append(np.array(values, np.float64))
-        elif strange := set(values) - set(known):
+            numbers.append(values)
+        elif strange := set(values.tolist()) - set(known):
             raise HarnessError(f"{name}: column {column!r} holds {strange.pop()!r}, which is none of {[*known]}.")
         else:
-            coded.append(np.eye(len(known))[[known.index(value) for value in values]])
+            coded.append(values[:, None] == known)  # (rows, categories)
     y = coded.pop()[:, 1].astype(np.int32)
     rows = split(y, name)
     numeric = np.stack(numbers, axis=1)
@@ -92,19 +87,12 @@ def digest(content: bytes, name: str) -> str:
     """The sha256 of a table of numbers, column by column as float64, however they are spelt; "" if it is none."""
     try:
         return hashlib.sha256(np.array([*_columns(content, name).values()], "<f8").tobytes()).hexdigest()
-    except (ValueError, IndexError, csv.Error):
+    except (ValueError, KeyError, csv.Error):
         return ""
 
 
-def _columns(content: bytes, name: str) -> dict[str, list[float | str]]:
-    """The columns in use, found by name; others (an ID) are left out."""
+def _columns(content: bytes, name: str) -> dict[str, Sequence[str]]:
+    """The cells of the columns in use, found by name; others (an ID) are left out."""
     header, *rows = filter(None, csv.reader(io.StringIO(content.decode("utf-8-sig")), strict=True))
-    places = {column: header.index(column) for column in TABLES[name]}
-    return {column: [_value(row[place]) for row in rows] for column, place in places.items()}
-
-
-def _value(cell: str) -> float | str:
-    try:
-        return float(cell)
-    except ValueError:
-        return cell
+    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+    return {column: columns[column] for column in TABLES[name]}
