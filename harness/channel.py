@@ -20,10 +20,9 @@ Message = dict[str, Any]
 def send(pipe: IO[bytes], message: Message, arrays: Arrays | None = None) -> None:
     """Write one frame and flush it."""
     contiguous = {name: np.asarray(array, order="C") for name, array in (arrays or {}).items()}
-    objects = [name for name, array in contiguous.items() if array.dtype.hasobject]
-    if objects:
+    if objects := [name for name, array in contiguous.items() if array.dtype.hasobject]:
         raise TypeError(f"{objects} hold Python objects, which do not travel")
-    layout = [[name, array.dtype.str, list(array.shape)] for name, array in contiguous.items()]
+    layout = [[name, array.dtype.str, array.shape] for name, array in contiguous.items()]
     header = json.dumps({"message": message, "arrays": layout}).encode()
     pipe.write(MAGIC + struct.pack("<Q", len(header)) + header)
     for array in contiguous.values():
@@ -33,7 +32,9 @@ def send(pipe: IO[bytes], message: Message, arrays: Arrays | None = None) -> Non
 
 def receive(pipe: IO[bytes]) -> tuple[Message, Arrays]:
     """Read one frame. EOFError if the other side has closed the pipe, also in the middle of a frame."""
-    seek_magic(pipe)
+    window = b""
+    while window != MAGIC:
+        window = (window + exactly(pipe, 1))[-len(MAGIC) :]
     (length,) = struct.unpack("<Q", exactly(pipe, 8))
     header = json.loads(exactly(pipe, length))
     arrays = {}
@@ -46,22 +47,14 @@ def receive(pipe: IO[bytes]) -> tuple[Message, Arrays]:
     return header["message"], arrays
 
 
-def seek_magic(pipe: IO[bytes]) -> None:
-    """Read up to and including the next magic word."""
-    window = b""
-    while window != MAGIC:
-        window = (window + exactly(pipe, 1))[-len(MAGIC) :]
-
-
 def exactly(pipe: IO[bytes], count: int) -> bytes:
     """``count`` bytes, or EOFError."""
     if count > LIMIT:
         raise EOFError(f"the frame claims {count} bytes")
     parts = []
     while count:
-        part = pipe.read(count)
-        if not part:
+        parts.append(pipe.read(count))
+        count -= len(parts[-1])
+        if not parts[-1]:
             raise EOFError("the pipe was closed")
-        parts.append(part)
-        count -= len(part)
     return b"".join(parts)

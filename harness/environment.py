@@ -22,25 +22,28 @@ def available_cpus() -> list[int]:
 
 def process() -> dict[str, Any]:
     """What a worker sees of itself once its framework is loaded: interpreter, CPUs, and its threads where the system says."""
-    status = Path("/proc/self/status")
-    text = status.read_text("utf-8", "replace") if status.is_file() else ""
-    seen = {"threads": int(text.partition("\nThreads:")[2].split()[0])} if "\nThreads:" in text else {}
+    threads = proc("self/status", "Threads")
+    seen = {"threads": int(threads)} if threads else {}
     return {"python": platform.python_version(), "numpy": version("numpy"), "cpus": available_cpus(), **seen}
+
+
+def proc(file: str, key: str) -> str:
+    """What a file of /proc says first under a key; "" where the system has no such file or key."""
+    path = Path("/proc", file)
+    rows = (row.partition(":") for row in path.read_text("utf-8", "replace").splitlines()) if path.is_file() else ()
+    return next((value.strip() for name, _, value in rows if name.strip() == key), "")
 
 
 def worker_environment(*, root: Path, cpus: list[int], device: str, scratch: Path, cache: Path) -> dict[str, str]:
     """The whole environment of a worker: the same thread budget for every framework, quiet logs, its own compile cache."""
-    threads = str(len(cpus))
     chosen = {
         "CONCORD_CPUS": ",".join(map(str, cpus)),
         "PYTHONPATH": str(root),
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads,
-        "NPROC": threads,  # XLA sizes its pool by it
+        # XLA sizes its pool by NPROC
+        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC"), str(len(cpus))),
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "KERAS_BACKEND": "tensorflow",
@@ -60,34 +63,18 @@ def worker_environment(*, root: Path, cpus: list[int], device: str, scratch: Pat
 
 def machine() -> dict[str, Any]:
     """What machine and interpreter this is, for the manifest. What cannot be read is said to be missing."""
+    import psutil  # which no worker has
+
     return {
         "system": platform.platform(),
         "python": platform.python_version(),
-        "cpu": cpu_model(),
+        "cpu": proc("cpuinfo", "model name") or platform.processor() or "not known",
         "cpus": os.cpu_count(),
         "cpus_available": available_cpus(),
         "affinity": "set before import" if hasattr(os, "sched_setaffinity") else "not available on this system",
-        "memory_bytes": memory_bytes(),
+        "memory_bytes": psutil.virtual_memory().total,
         "packages": {name: version(name) for name in ("numpy", "scipy", "pandas", "matplotlib")},
     }
-
-
-def cpu_model() -> str:
-    """The processor's name as the system gives it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "not known"
-
-
-def memory_bytes() -> int | None:
-    """Physical memory; None where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def version(distribution: str) -> str:

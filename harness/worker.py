@@ -6,29 +6,27 @@ since thread pools size themselves by them.
 
 import os
 import sys
+from contextlib import suppress
 from typing import BinaryIO
 
 
 def private_channel() -> tuple[BinaryIO, BinaryIO]:
     """The pipe, moved away from stdin and stdout: whoever prints now prints into the log."""
     incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nowhere, 0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     return incoming, outgoing
 
 
 def settle() -> None:
     """Move to the CPUs of CONCORD_CPUS, and die with the harness, where the system can do either."""
-    cpus = os.environ.get("CONCORD_CPUS", "")
-    if cpus and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {int(cpu) for cpu in cpus.split(",")})
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, map(int, os.environ["CONCORD_CPUS"].split(",")))
     if sys.platform == "linux":
         import ctypes
         import signal
 
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
 
 
 def main() -> None:
@@ -38,12 +36,9 @@ def main() -> None:
     from harness import channel, jobs  # only now: numpy must see the CPUs we just moved to
 
     worker = jobs.Worker(lambda message, arrays=None: channel.send(outgoing, message, arrays))
-    while True:
-        try:
-            message, arrays = channel.receive(incoming)
-        except EOFError:
-            return
-        worker.answer(message, arrays)
+    with suppress(EOFError):
+        while True:
+            worker.answer(*channel.receive(incoming))
 
 
 if __name__ == "__main__":
