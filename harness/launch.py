@@ -9,14 +9,14 @@ import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self, cast
 
 import psutil
 
-from harness import channel, environment
+from harness import channel
 from harness.catalog import ROOT
 from harness.channel import Message
+from harness.environment import worker_environment
 from harness.records import Status
 from harness.spec import Arrays
 
@@ -25,10 +25,9 @@ Event = Callable[[Message], None]
 
 
 class WorkerError(Exception):
-    """A worker that failed, hung or died: ``status`` is that of the record it becomes."""
+    """A worker that failed, hung or died: the status of the record it becomes, one sentence, the log's last lines."""
 
     def __init__(self, status: Status, reason: str, log: str) -> None:
-        """``reason`` is one sentence, ``log`` the last lines."""
         super().__init__(reason)
         self.status, self.reason, self.log = status, reason, log
 
@@ -70,24 +69,16 @@ class Worker:
         self.backend, self.timeout_s = backend, timeout_s
         self.log = scratch / "worker.log"
         self.replies: queue.SimpleQueue[tuple[Message, Arrays] | None] = queue.SimpleQueue()
+        env = worker_environment(root=root, cpus=cpus, device=device, scratch=scratch, cache=cache or scratch)
+        command, pipe = [interpreter, "-m", "harness.worker"], subprocess.PIPE
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [interpreter, "-m", "harness.worker"],
-                cwd=root,
-                env=environment.worker_environment(
-                    root=root, cpus=cpus, device=device, scratch=scratch, cache=cache or scratch
-                ),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-            )
+            self.process = subprocess.Popen(command, cwd=root, env=env, stdin=pipe, stdout=pipe, stderr=log)
         self.outgoing, self.incoming = cast("IO[bytes]", self.process.stdin), cast("IO[bytes]", self.process.stdout)
         ALIVE.add(self)
         threading.Thread(target=self.listen, daemon=True).start()
         try:
-            self.facts, _ = self.ask(
-                {"op": "start", "backend": backend, "threads": len(cpus), "seed": seed, "device": device}
-            )
+            request = {"op": "start", "backend": backend, "threads": len(cpus), "seed": seed, "device": device}
+            self.facts, _ = self.ask(request)
         except BaseException:
             self.close()
             raise
@@ -109,24 +100,20 @@ class Worker:
         on_event: Event = lambda _event: None,
     ) -> tuple[Message, Arrays]:
         """Send a request and wait for its answer, at most ``timeout_s`` from one message to the next."""
+        allowed_s = timeout_s or self.timeout_s
         self.resume()
         try:
             channel.send(self.outgoing, message, arrays)
         except OSError:
             raise self.death() from None
-        while True:
-            try:
-                reply = self.replies.get(timeout=timeout_s or self.timeout_s)
-            except queue.Empty:
-                self.process.kill()
-                raise WorkerError(
-                    "timeout", f"no answer within {timeout_s or self.timeout_s:.0f} s", self.tail()
-                ) from None
-            if reply is None:
-                raise self.death()
-            if "event" not in reply[0]:
-                break
-            on_event(reply[0])
+        try:
+            while (reply := self.replies.get(timeout=allowed_s)) and "event" in reply[0]:
+                on_event(reply[0])
+        except queue.Empty:
+            self.process.kill()
+            raise WorkerError("timeout", f"no answer within {allowed_s:.0f} s", self.tail()) from None
+        if not reply:
+            raise self.death()
         if "error" in reply[0]:
             raise WorkerError("failed", reply[0]["error"], self.tail())
         return reply
@@ -144,9 +131,7 @@ class Worker:
 
     def tail(self) -> str:
         """The last lines of the log."""
-        with self.log.open("rb") as file:
-            file.seek(max(0, self.log.stat().st_size - LOG_TAIL))
-            return file.read().decode("utf-8", "replace")
+        return self.log.read_bytes()[-LOG_TAIL:].decode("utf-8", "replace")
 
     def pause(self) -> None:
         """Stop the process: thread pools that spin while idle would disturb the one that is timed."""
@@ -167,13 +152,9 @@ class Worker:
                 pipe.close()
 
     def __enter__(self) -> Self:
-        """The worker itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Bury it."""
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -5,7 +5,7 @@ import queue
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,12 +17,10 @@ from harness.errors import HarnessError
 TIMEOUT_S = 900.0  # of one request: the slowest is a compilation
 PROBE = """
 import importlib.metadata as m, importlib.util as u, json, platform, sys
-def version(name):
-    try: return m.version(name)
-    except m.PackageNotFoundError: return None
 names = sys.argv[1:]
 missing = [n for n in ("numpy", "einops", names[0]) if u.find_spec(n) is None]
-print(json.dumps({"python": platform.python_version(), "missing": missing, "versions": {n: version(n) for n in names[1:]}}))
+versions = {n: d.version for n in names[1:] for d in [*m.distributions(name=n)][:1]}
+print(json.dumps([platform.python_version(), versions, missing]))
 """
 
 
@@ -33,7 +31,7 @@ class Installed:
     interpreter: str
     python: str
     versions: Mapping[str, str]
-    missing: tuple[str, ...]
+    missing: Sequence[str]
 
     def advice(self, name: str) -> str:
         """One sentence on how to get what is missing."""
@@ -47,21 +45,10 @@ def probe(name: str, interpreter: str) -> Installed:
     command = [interpreter, "-c", PROBE, door.IMPORT, *door.DISTRIBUTIONS]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=catalog.ROOT)
-        said = json.loads(done.stdout)
+        return Installed(interpreter, *json.loads(done.stdout))
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise HarnessError(
-            f"--python {name}={interpreter} is not a Python that answers ({error}): name another."
-        ) from None
-    versions = {name: version for name, version in said["versions"].items() if version}
-    return Installed(interpreter, said["python"], versions, tuple(said["missing"]))
-
-
-def stage(folder: Path) -> Path:
-    """Copy the three packages into a folder of their own: all that another interpreter gets to see of this one."""
-    for package in ("harness", "backends", "suites"):
-        source = catalog.ROOT / package
-        shutil.copytree(source, folder / package, ignore=shutil.ignore_patterns("__pycache__", "samples"))
-    return folder
+        fact = f"--python {name}={interpreter} is not a Python that answers ({error})"
+        raise HarnessError(f"{fact}: name another.") from None
 
 
 @dataclass
@@ -75,9 +62,12 @@ class Workplace:
 
     def __post_init__(self) -> None:
         """All available CPUs are free; workers run a copy of the source, which nobody edits while they do."""
-        self.code = stage(self.scratch / "code")
-        self.free: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self.code = self.scratch / "code"
+        unwanted = shutil.ignore_patterns("__pycache__", "samples")
+        for package in ("harness", "backends", "suites"):
+            shutil.copytree(catalog.ROOT / package, self.code / package, ignore=unwanted)
         self.cpus = environment.available_cpus()
+        self.free: queue.SimpleQueue[int] = queue.SimpleQueue()
         for cpu in self.cpus:
             self.free.put(cpu)
 
@@ -101,14 +91,13 @@ class Workplace:
     @contextmanager
     def pool(self) -> Iterator[ThreadPoolExecutor]:
         """Threads to wait for workers in, one a CPU. If anything breaks, Ctrl-C included, none waits any longer."""
-        executor = ThreadPoolExecutor(len(self.cpus))
-        try:
-            yield executor
-        except BaseException:
-            launch.stop_all()
-            executor.shutdown(cancel_futures=True)
-            raise
-        executor.shutdown()
+        with ThreadPoolExecutor(len(self.cpus)) as executor:
+            try:
+                yield executor
+            except BaseException:
+                launch.stop_all()
+                executor.shutdown(cancel_futures=True)
+                raise
 
     @contextmanager
     def cpu(self) -> Iterator[int]:
