@@ -1,9 +1,10 @@
 """What a worker can be asked: start, trace, open, sample, fit. One handler a request, each answers with one message."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
+from itertools import chain, count
 
 import numpy as np
 
@@ -28,12 +29,15 @@ class Cell:
     weights: Arrays
     placed: list[Batch]
     single: list[Batch]  # the same examples, batch 1
+    stream: Iterator[Batch] | None = None  # of the framework's own input pipeline, without end
     delay_s: dict[str, float] = field(default_factory=dict)  # planted in each call of a phase, 0 outside of `selfcheck`
 
     def call(self, phase: str) -> tuple[Callable[[Batch], Handle], list[Batch]]:
         """The function that a phase times, and the batches it goes round."""
         if phase == "train":
             return self.session.train_step, self.placed
+        if (stream := self.stream) and phase == "epoch":
+            return lambda _: self.session.train_step(next(stream)), self.placed
         return self.session.predict, self.single if phase == "latency" else self.placed
 
 
@@ -112,6 +116,9 @@ class Worker:
         placed = [session.put(*batch) for batch in host]
         single = [session.put(batch.x[:1], batch.y[:1], tuple(m[:1] for m in batch.masks)) for batch in host]
         cell = self.cells[message["cell"]] = Cell(session, weights, placed, single)
+        if "epoch" in message["phases"]:
+            epoch = self.engine.pipeline(spec.data, wanted, seed=message["seed"], placed=placed)
+            cell.stream = chain.from_iterable(epoch() for _ in count())
         warmups = {}
         for phase in message["phases"]:
             call, over = cell.call(phase)

@@ -17,7 +17,7 @@ from harness.records import Cell, Trial
 with suppress(ImportError):  # not on Windows
     import resource
 
-TIMED = ("train", "predict", "latency")
+TIMED = ("train", "predict", "latency", "epoch")
 EXTERNAL, STOLEN, PRESSURE = 0.15, 0.01, 0.10  # cores, shares of the time; pressure above the cell's own median
 STARVED, SWITCHED, SLOWED = 0.8, 5.0, 1.10  # cpu/wall, involuntary switches a step, canary: times the median
 SWITCHES = 50  # in a sample; fewer are never a sign

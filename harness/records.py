@@ -43,8 +43,9 @@ class Cell:
 class Trial:
     """One measurement of one cell.
 
-    phase     ``first_call``; ``warmup``; ``train``, ``predict`` (timed blocks); ``latency`` (batch 1, a time a call); ``fit``
-              (training); ``control``, a second process of the same backend; ``canary``, a fixed product and a fixed copy
+    phase     ``first_call``; ``warmup``; ``train``, ``predict`` (timed blocks); ``epoch`` (as train, fed by the framework's
+              own input pipeline); ``latency`` (batch 1, a time a call); ``fit`` (training to the end);
+              ``control``, a second process of the same backend; ``canary``, a fixed product and a fixed copy
     of        the timed phase that a warm-up, a control or a canary belongs to
     times_ns  wall time of each block of ``steps`` steps, or of each call (latency, warmup), in nanoseconds
     values    single figures, the unit in the name: ``train_first_call_s``, ``peak_bytes``, ``accuracy``

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Phase = Literal["train", "predict", "latency"]
+Phase = Literal["train", "predict", "latency", "epoch"]
 
 
 @dataclass(frozen=True)

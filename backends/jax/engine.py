@@ -228,6 +228,7 @@ class Session:
         logits = self.predict(batch)
         return {"device": next(iter(logits.devices())).platform, "dtype": str(logits.dtype), "autograd": False}
 
+
 @dataclass(eq=False)
 class Due:
     """The loss of a step that may still wait: once it has run, alone or at a place in a scan."""

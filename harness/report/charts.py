@@ -27,7 +27,11 @@ LOOKS = {"torch": ("#d55e00", "o"), "tensorflow": ("#0072b2", "s"), "jax": ("#00
 SPARE = (("#cc79a7", "v"), ("#e69f00", "P"), ("#56b4e9", "X"), ("#a08600", "p"))  # for backends that came later
 FILLS = ("full", "none", "left", "top", "bottom", "right")
 POINTS = 300  # most points a loss curve is drawn with
-PHASES = {"train": ("training step", "step"), "predict": ("prediction", "batch")}
+PHASES = {
+    "train": ("training step", "step"),
+    "epoch": ("step with its input", "step"),
+    "predict": ("prediction", "batch"),
+}
 STYLE: dict[str, Any] = {
     "figure.figsize": (6.0, 3.2),
     "figure.constrained_layout.use": True,

@@ -42,8 +42,9 @@ TRUST = (
 FAIRNESS = ("rule", "verdict", "entry", "value", "why")
 NAMES = attrgetter("task", "backend", "mode", "device", "data")
 TRIAL = ("phase", "status", "generation", "round", "position", "steps", "compilations", "at", "reason")
-PHASES = ("first_call", "train", "predict", "latency", "memory", "fit")
-SHOWN = {"train": "step_time", "predict": "batch_time", "latency": "latency_p50"}  # a phase's column in a verdict table
+PHASES = ("first_call", "train", "epoch", "predict", "latency", "memory", "fit")
+# The time of a phase that is shown; an epoch's is that of a step with its share of the framework's own input pipeline.
+SHOWN = {"train": "step_time", "epoch": "step_time", "predict": "batch_time", "latency": "latency_p50"}
 LATENCIES = {"latency_p50": 0.5, "latency_p90": 0.9, "latency_p99": 0.99}
 CALLS_FOR_P99 = 500
 
