@@ -1,12 +1,15 @@
-"""What a backend must provide, as Protocols. A backend never reads a clock, never draws a number, never logs."""
+"""What a backend must provide, as Protocols. A backend never reads a clock and never logs.
 
-from collections.abc import Mapping
+It draws no number but where the framework's own are wanted: in the stock mode and in an input pipeline.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 
-from harness.spec import Arrays, TaskSpec
+from harness.spec import Arrays, DataSpec, TaskSpec
 
 Precision = Literal["float32", "float64"]
 Batch = Any  # the backend's own placed (x, y, masks)
@@ -74,6 +77,18 @@ class Engine(Protocol):
         self, spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray
     ) -> Session:
         """Build the task's model and optimizer; ``table`` is ``spec.optimizer.table(lrs)``. Weights come by ``load``."""
+        ...
+
+    def pipeline(
+        self, data: DataSpec, arrays: Arrays, *, seed: int, placed: list[Batch]
+    ) -> Callable[[], Iterator[Batch]]:
+        """Build the framework's own way from ``x_train``, ``y_train`` in memory to its steps; each call is one epoch of batches.
+
+        An epoch shuffles, augments, normalises and places, and drops the rest; what is built once is built here. Size, dtype,
+        device and dropout masks are those of ``placed``, batches of a session, in turn: a user of the framework would draw
+        masks inside the model, so that drawing and placing them is no part of feeding it. Order and augmentation are the
+        framework's own draws, no part of the proof.
+        """
         ...
 
 

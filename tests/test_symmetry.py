@@ -122,9 +122,9 @@ def test_every_folder_is_a_backend() -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_backend_has_the_same_files(backend: str) -> None:
-    """A door, an engine, its layers, and one file a task; nothing else."""
+    """A door, an engine, its layers, its input pipeline, and one file a task; nothing else."""
     found = {path.name for path in (ROOT / "backends" / backend).glob("*.py")}
-    assert found == {"__init__.py", "engine.py", "layers.py", *(f"{task}.py" for task in TASKS)}
+    assert found == {"__init__.py", "engine.py", "layers.py", "pipeline.py", *(f"{task}.py" for task in TASKS)}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -157,12 +157,20 @@ def test_every_framework_has_a_stock_mode(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_engines_keep_the_contract(backend: str) -> None:
-    """The functions of the Engine protocol, in its order, with its parameters."""
+    """The functions of the Engine protocol, in its order, with its parameters; the input pipeline is imported."""
     engine = source(backend, "engine")
-    assert shared(names(engine), public(protocol.Engine)) == public(protocol.Engine)
+    found = functions(engine) | functions(source(backend, "pipeline"))
+    assert f"backends.{backend}.pipeline.pipeline" in imported(engine)
+    assert shared(list(found), public(protocol.Engine)) == public(protocol.Engine)
     for name, wanted in contract(protocol.Engine).items():
         by_place, by_name = parameters(wanted)
-        assert parameters(functions(engine)[name]) == (by_place[1:], by_name), name
+        assert parameters(found[name]) == (by_place[1:], by_name), name
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_pipelines_have_the_same_functions(backend: str) -> None:
+    """In the same order."""
+    assert names(source(backend, "pipeline")) == ["pipeline", "crop_flip", "normalise"]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

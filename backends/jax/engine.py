@@ -15,6 +15,7 @@ from flax import nnx
 from jax import Array
 
 from backends.jax import MODES, layers
+from backends.jax.pipeline import pipeline  # noqa: F401 - the engine's own
 from harness.errors import unknown
 from harness.protocol import Precision
 from harness.spec import Arrays, OptimizerSpec, TaskSpec

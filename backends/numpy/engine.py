@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backends.numpy import MODES
+from backends.numpy.pipeline import pipeline  # noqa: F401 - the engine's own
 from harness.errors import HarnessError, unknown
 from harness.protocol import Precision
 from harness.spec import Arrays, OptimizerSpec, TaskSpec

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from backends.tensorflow import MODES, layers
+from backends.tensorflow.pipeline import pipeline  # noqa: F401 - the engine's own
 from harness.errors import unknown
 from harness.protocol import Precision
 from harness.spec import Arrays, OptimizerSpec, TaskSpec

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backends.torch import MODES, layers
+from backends.torch.pipeline import pipeline  # noqa: F401 - the engine's own
 from harness.errors import unknown
 from harness.protocol import Precision
 from harness.spec import Arrays, OptimizerSpec, TaskSpec

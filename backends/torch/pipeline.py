@@ -1,0 +1,54 @@
+"""PyTorch's own input pipeline: a DataLoader that indexes a TensorDataset a batch at a time.
+
+The loader's default, one item a call and a collation, is 3 times slower on the credit data and 2 times on MNIST (1.1 against
+3.4 ms, 30 against 60 ms an epoch of the samples on one CPU); no worker process, since one CPU is granted.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import cycle
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
+
+from harness.protocol import Batch
+from harness.spec import Arrays, DataSpec
+
+
+def pipeline(data: DataSpec, arrays: Arrays, *, seed: int, placed: list[Batch]) -> Callable[[], Iterator[Batch]]:
+    """See harness.protocol.Engine.pipeline."""
+    like, templates = placed[0], cycle(placed)
+    x, y = torch.tensor(arrays["x_train"]), torch.tensor(arrays["y_train"], dtype=like.y.dtype)
+    dataset = TensorDataset(x.permute(0, 3, 1, 2).contiguous() if x.ndim == 4 else x, y)
+    generator = torch.Generator().manual_seed(seed)
+    sampler = BatchSampler(RandomSampler(dataset, generator=generator), len(like.y), drop_last=True)
+    loader = DataLoader(dataset, sampler=sampler, batch_size=None)
+
+    def epoch() -> Iterator[Batch]:
+        for rows, labels in loader:
+            images = rows.to(like.x.device)
+            if data.augment == "pad4_crop_flip":
+                images = crop_flip(images, generator)
+            yield next(templates)._replace(x=normalise(data, images, like.x.dtype), y=labels.to(like.y.device))
+
+    return epoch
+
+
+def crop_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Images (B, C, S, S) padded by 4, cropped at random, mirrored at random: rows and columns to read."""
+    count, channels, side, _ = images.shape
+    shift, flip = (torch.randint(top, (n, count, 1), generator=generator) for top, n in ((9, 2), (2, 1)))
+    at = torch.arange(side)
+    rows, columns = shift[0] + at, shift[1] + torch.where(flip[0] > 0, at.flip(0), at)  # (B, S)
+    padded = F.pad(images, (4, 4, 4, 4))
+    high = padded.gather(2, rows[:, None, :, None].to(images.device).expand(-1, channels, -1, side + 8))
+    return high.gather(3, columns[:, None, None, :].to(images.device).expand(-1, channels, side, -1))
+
+
+def normalise(data: DataSpec, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Pixels to (pixel/255 - mean)/std by channel; features pass."""
+    if x.dtype != torch.uint8:
+        return x.to(dtype)
+    mean, std = (torch.tensor(v, dtype=dtype, device=x.device)[:, None, None] for v in (data.mean, data.std))
+    return x.to(dtype).div_(255.0).sub_(mean).div_(std)

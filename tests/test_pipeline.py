@@ -1,0 +1,158 @@
+"""The frameworks' own input pipelines: whole epochs of each example once, the spec's pixels, batches that compile nothing.
+
+Run as a script (``python tests/test_pipeline.py torch OUT mnist_cnn``) this file writes the batches that one backend feeds, since
+the tests' own process never loads a framework.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import batches, catalog, data, environment, weights
+from harness.spec import TaskSpec
+
+BATCH, ROWS = 8, 45  # 5 batches and a rest of 5
+WAYS = (9, 9, 2)  # where a crop begins, down and right, and whether it is mirrored
+Seen = Callable[[str], dict[str, np.ndarray]]
+
+
+def rows(spec: TaskSpec) -> dict[str, np.ndarray]:
+    """The first examples of a data set, told apart by their content."""
+    held = data.find(spec.data.name, data_dir=data.SAMPLES).arrays
+    return {name: held[name][:ROWS] for name in ("x_train", "y_train")}
+
+
+@pytest.fixture(scope="module")
+def seen(backend: str, tasks: list[str], cpu: int, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """What a fresh process of a backend is fed, by task."""
+    folder = tmp_path_factory.mktemp("fed")
+    env = environment.worker_environment(root=catalog.ROOT, cpus=[cpu], device="cpu", scratch=folder, cache=folder)
+    command = [sys.executable, __file__, backend, str(folder), *tasks]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=catalog.ROOT, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+    @cache
+    def read(task: str) -> dict[str, np.ndarray]:
+        with np.load(folder / f"{task.replace(':', ' ')}.npz") as held:
+            return dict(held)
+
+    return read
+
+
+@cache
+def makings(task: str) -> np.ndarray:
+    """All that a pipeline may make of each example, flat: the 162 crops and mirrors, or the one there is, (N, 162 or 1, ...)."""
+    spec = catalog.task(task)
+    x = rows(spec)["x_train"]
+    if spec.data.augment == "none":
+        return batches.normalise(spec.data, x).reshape(ROWS, 1, -1)
+    ways = [(np.tile((down, right), (ROWS, 1)), np.full(ROWS, flip > 0)) for down, right, flip in np.ndindex(WAYS)]
+    made = [batches.normalise(spec.data, batches.crop_flip(x, *way)) for way in ways]
+    return np.stack(made, axis=1).reshape(ROWS, len(ways), -1)
+
+
+def originals(task: str, fed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which example each input is, and in which of the ways: the nearest on 30 of its values, which must then equal all of it."""
+    made, flat = makings(task), fed.reshape(len(fed), -1)
+    some = slice(None, None, max(1, flat.shape[1] // 30))
+    nearest = [np.abs(made[..., some] - one[some]).max(axis=2).argmin() for one in flat]
+    example, way = np.unravel_index(nearest, made.shape[:2])
+    assert np.abs(made[example, way] - flat).max() <= 1e-6  # float32 rounding below 4
+    return example, way
+
+
+def test_an_epoch_is_every_example_at_most_once(seen: Seen, task: str) -> None:
+    """As the spec would normalise it, cropped and flipped if that is the task's; with its own label; only the rest is dropped."""
+    spec, fed = catalog.task(task), seen(task)
+    for epoch in ("0", "1"):
+        assert fed[f"x{epoch}"].shape == (ROWS // BATCH, BATCH, *spec.data.x_shape)
+        which, _ = originals(task, np.concatenate(fed[f"x{epoch}"]))
+        assert len(set(which)) == ROWS // BATCH * BATCH
+        assert np.array_equal(np.concatenate(fed[f"y{epoch}"]), rows(spec)["y_train"][which])
+
+
+def test_epochs_are_shuffled(seen: Seen, task: str) -> None:
+    """Anew each time, and from the file's order; the same seed begins with the same epoch."""
+    fed = seen(task)
+    first, second, again = (np.concatenate(fed[name]) for name in ("x0", "x1", "again"))
+    assert not np.array_equal(first, second)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(originals(task, first)[0], np.arange(len(first)))
+
+
+def test_augmentation_varies(seen: Seen) -> None:
+    """Among 80 images every crop's row and column differ by image, and about half are mirrored: no draw is stuck."""
+    fed = seen("cifar_resnet:depth=8")
+    _, ways = originals("cifar_resnet", np.concatenate([*fed["x0"], *fed["x1"]]))
+    down, right, flip = (np.bincount(part, minlength=2) for part in np.unravel_index(ways, WAYS))
+    assert down.max() <= 25  # 9 are expected at each of 9 places
+    assert right.max() <= 25
+    assert flip.min() >= 20
+
+
+def test_batches_are_as_if_placed_by_the_session(seen: Seen, task: str) -> None:
+    """The same class, shapes, dtypes, devices and masks, in turn; nothing more is compiled after two steps."""
+    told = seen(task)
+    assert [name for name in ("alike", "in turn", "compiled once", "trains") if not told[name]] == []
+
+
+# --- inside a backend's process
+
+
+def main(backend: str, folder: str, *tasks: str) -> None:
+    """Write what a backend feeds for some tasks."""
+    engine = import_module(f"backends.{backend}.engine")
+    engine.configure(threads=1, seed=0)
+    for task in tasks:
+        np.savez(Path(folder) / f"{task.replace(':', ' ')}.npz", **fed(engine, catalog.backend(backend).MODES[0], task))
+
+
+def fed(engine: Any, mode: str, task: str) -> dict[str, Any]:
+    """Two epochs, the first of an equal pipeline, and how a session takes them."""
+    spec = catalog.task(task)
+    table = spec.optimizer.table(spec.learning_rates(100))
+    session = engine.open_session(spec, mode=mode, precision="float32", device="cpu", table=table)
+    session.load(weights.initial(spec, 0))
+    host = islice(batches.training(spec, rows(spec), batch=BATCH, seed=0, epoch=0), 3)
+    placed = [session.put(*batch) for batch in host]
+    epochs = engine.pipeline(spec.data, rows(spec), seed=1, placed=placed)
+    losses, compilations, found, forms = [], [], {}, []
+    for epoch in ("0", "1"):
+        taken = list(epochs())
+        for batch in taken:
+            losses.append(float(session.fetch(session.train_step(batch))))
+            compilations.append(session.compilations())
+        found |= {f"x{epoch}": arrays(batch.x for batch in taken), f"y{epoch}": arrays(batch.y for batch in taken)}
+        forms += taken
+    again = engine.pipeline(spec.data, rows(spec), seed=1, placed=placed)
+    return found | {
+        "again": arrays(batch.x for batch in again()),
+        "alike": all(form(batch) == form(placed[0]) for batch in forms),
+        "in turn": all(batch.masks is placed[i % 3].masks for i, batch in enumerate(forms)),
+        "compiled once": compilations[1:] == compilations[1:2] * len(compilations[1:]),
+        "trains": bool(np.isfinite(losses).all()),
+    }
+
+
+def arrays(tensors: Any) -> np.ndarray:
+    """Tensors of any framework as one array, channels last."""
+    stacked = np.stack([np.asarray(tensor) for tensor in tensors])
+    first = stacked.ndim == 5 and stacked.shape[2] in (1, 3)
+    return stacked.transpose(0, 1, 3, 4, 2) if first else stacked
+
+
+def form(batch: Any) -> list[Any]:
+    """What must be equal for a step to be the same program."""
+    return [type(batch), *((tuple(t.shape), t.dtype, getattr(t, "device", None)) for t in (batch.x, batch.y))]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
