@@ -18,67 +18,52 @@ ROOT = Path(__file__).parent.parent
 
 def backends() -> list[str]:
     """Names of all backends, the reference first, then by name."""
-    found = [path.parent.name for path in sorted((ROOT / "backends").glob("*/engine.py"))]
-    return sorted(found, key=lambda name: (not backend(name).REFERENCE, name))
+    return sorted(_engines(), key=lambda name: (not backend(name).REFERENCE, name))
 
 
 def frameworks() -> list[str]:
     """Names of the backends that are compared: all but the reference."""
-    return [name for name in backends() if not backend(name).REFERENCE]
+    return backends()[1:]
 
 
 def reference() -> str:
     """The backend that arbitrates."""
-    return next(name for name in backends() if backend(name).REFERENCE)
+    return backends()[0]
 
 
 @cache
 def backend(name: str) -> ModuleType:
     """The door of a backend: TITLE, IMPORT, DISTRIBUTIONS, REFERENCE, MODES. Imports no framework."""
-    known = [path.parent.name for path in (ROOT / "backends").glob("*/engine.py")]
-    if name not in known:
-        raise unknown("backend", name, known)
-    return import_module(f"backends.{name}")
+    return _module("backend", name, "backends", _engines())
 
 
 def tasks() -> list[str]:
     """Names of all tasks."""
-    return module_names(ROOT / "suites" / "tasks")
+    return _names(ROOT / "suites" / "tasks")
 
 
 def suites() -> list[str]:
     """Names of all suites."""
-    return module_names(ROOT / "suites")
+    return _names(ROOT / "suites")
 
 
-def module_names(folder: Path) -> list[str]:
-    """Names of the modules in a folder."""
-    return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
-
-
-def task(reference_: str) -> TaskSpec:
-    """The spec that a name with optional parameters stands for."""
-    name, _, rest = reference_.partition(":")
-    if name not in tasks():
-        raise unknown("task", name, tasks())
-    make = import_module(f"suites.tasks.{name}").make
-    signature = inspect.signature(make)
+def task(text: str) -> TaskSpec:
+    """The spec that a name with optional parameters stands for, each of the type of its default."""
+    name, _, rest = text.partition(":")
+    make = _module("task", name, "suites.tasks", tasks()).make
+    defaults = {p.name: p.default for p in inspect.signature(make).parameters.values()}
     chosen: dict[str, object] = {}
     for pair in filter(None, rest.split(",")):
-        key, equals, text = pair.partition("=")
-        if not equals or key not in signature.parameters:
-            known = ", ".join(f"{p.name}={p.default}" for p in signature.parameters.values()) or "none"
+        key, equals, value = pair.partition("=")
+        if not equals or key not in defaults:
+            known = ", ".join(f"{key}={default}" for key, default in defaults.items()) or "none"
             raise HarnessError(f"task {name!r} has no parameter {pair!r}: its parameters are {known}.")
-        chosen[key] = convert(name, key, text, type(signature.parameters[key].default))
+        kind = type(defaults[key])
+        try:
+            chosen[key] = kind(value)
+        except ValueError:
+            raise HarnessError(f"task {name!r}: {key}={value!r} is not of type {kind.__name__}.") from None
     return make(**chosen)
-
-
-def convert(task_name: str, key: str, text: str, kind: type) -> object:
-    """A parameter's value, of the type of its default."""
-    try:
-        return kind(text)
-    except ValueError:
-        raise HarnessError(f"task {task_name!r}: {key}={text!r} is not of type {kind.__name__}.") from None
 
 
 def key(spec: TaskSpec) -> str:
@@ -89,7 +74,19 @@ def key(spec: TaskSpec) -> str:
 
 def suite(name: str) -> Suite:
     """A suite by name."""
-    if name not in suites():
-        raise unknown("suite", name, suites())
-    found: Suite = import_module(f"suites.{name}").SUITE
+    found: Suite = _module("suite", name, "suites", suites()).SUITE
     return found
+
+
+def _engines() -> list[str]:
+    return [path.parent.name for path in (ROOT / "backends").glob("*/engine.py")]
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+
+
+def _module(kind: str, name: str, package: str, known: list[str]) -> ModuleType:
+    if name not in known:
+        raise unknown(kind, name, known)
+    return import_module(f"{package}.{name}")
