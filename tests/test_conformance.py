@@ -191,7 +191,7 @@ def seen(
 ) -> dict[str, dict[str, bool]]:
     """What a fresh process sees of a backend's sessions, by task."""
     scratch = tmp_path_factory.mktemp("seen")
-    env = environment.worker_environment(root=catalog.ROOT, cpus=[cpu], device="cpu", scratch=scratch)
+    env = environment.worker_environment(root=catalog.ROOT, cpus=[cpu], device="cpu", scratch=scratch, cache=scratch)
     command = [sys.executable, __file__, backend, *tasks]
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=catalog.ROOT, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

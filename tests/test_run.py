@@ -34,7 +34,7 @@ from harness.timing import Generation
 from harness.workplace import Workplace
 
 ROOT = catalog.ROOT
-PHASES = ("train", "predict", "latency")
+PHASES = ("train", "predict", "latency", "epoch")
 NOTHING: Mapping[str, str] = MappingProxyType({})
 TINY = """
 from harness.suite import Job, Suite
