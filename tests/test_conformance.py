@@ -59,7 +59,7 @@ def fit(worker: Worker, small_data: Files, exhibit: Exhibits) -> Callable[..., d
     @cache
     def make(task: str, *, seed: int = 1, again: bool = False) -> dict[str, Any]:
         message = {"op": "fit", "task": task, "mode": catalog.backend(worker.backend).MODES[0], "precision": "float32"}
-        settings = {"data": str(small_data(task)), "seed": seed, "epochs": 2, "max_steps": 0}
+        settings = {"data": str(small_data(task)), "seed": seed, "epochs": 2, "max_steps": 0, "seconds": 3600.0}
         reply, _ = worker.ask(message | settings, launch.weights_message(exhibit(task).weights))
         return reply
 
@@ -123,7 +123,7 @@ def test_samples_compile_nothing(worker: Worker, task: str, small_data: Files, e
     """After the first calls and the warm-up a timed block runs what is there, in every phase, time and again."""
     phases = ["train", "predict", "latency"]
     message = {"op": "open", "cell": task, "task": task, "mode": catalog.backend(worker.backend).MODES[0], "seed": 0}
-    message |= {"precision": "float32", "batch": 8, "data": str(small_data(task)), "phases": phases}
+    message |= {"precision": "float32", "batch": 8, "data": str(small_data(task)), "phases": phases, "slowdown": 0.0}
     reply, _ = worker.ask(message, launch.weights_message(exhibit(task).weights))
     assert {f"{phase}_first_call_s" for phase in phases} <= set(reply["values"])
     for phase in [*phases, *phases]:

@@ -288,6 +288,7 @@ def test_events_come_before_the_answer(
         "seed": 0,
         "epochs": 3,
         "max_steps": 0,
+        "seconds": 3600.0,
     }
     events: list[dict[str, Any]] = []
     weights = launch.weights_message(exhibit("risk_mlp").weights)
