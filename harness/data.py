@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 from platformdirs import user_cache_path
@@ -51,18 +50,32 @@ def find(name: str, *, data_dir: Path | None = None) -> Dataset:
     arrays = _decoded(name, contents)
     for array in arrays.values():
         array.setflags(write=False)
-    return Dataset(name, edition.label, edition.whole, folder, edition.digest, MappingProxyType(arrays))
+    return Dataset(name, edition.label, edition.whole, folder, edition.digest, arrays)
 
 
-def load(name: str, data_dir: Path | None) -> tuple[Edition, Path, list[bytes]]:
-    """What ``find`` finds, in which folder, and the checked content of its files."""
-    for title, edition, folder, paths in _hits(name, data_dir):
-        try:
-            return edition, folder, [read(path, file) for file, path in paths.items()]
-        except DamagedError as fact:
-            if title:
-                raise _unusable(name, title, str(fact)) from None
-    raise HarnessError(_absent(name))
+def load(name: str, data_dir: Path | None, *, unread: bool = False) -> tuple[Edition, Path, list[bytes]]:
+    """What ``find`` finds, in which folder, and the checked content of its files; ``unread``: as far as names tell."""
+    first = official(name).files[0].name
+    editions = [edition for edition in EDITIONS if edition.name == name]
+    for title, root in _places(data_dir):
+        lacking = ""
+        for edition, below in product(editions, FOLDERS[name]):
+            folder = root / below
+            paths = stored(folder, edition.files, title)
+            if missing := [file.name for file in edition.files if file not in paths]:
+                lacking = lacking or (f"{folder} lacks {missing[0]}" if paths else "")
+                continue
+            try:
+                return edition, folder, [] if unread else [read(path, file) for file, path in paths.items()]
+            except DamagedError as fact:
+                if title:
+                    raise _unusable(name, title, str(fact)) from None
+        if title and lacking:
+            raise _unusable(name, title, lacking)
+    raise HarnessError(
+        f"{name} is not on this machine: download it with `concord data fetch {name}`, or put "
+        f"{first} into DIR/{FOLDERS[name][0]} and give --data-dir DIR."
+    )
 
 
 def locate_all(data_dir: Path | None = None) -> dict[str, tuple[str, Path | None]]:
@@ -71,8 +84,8 @@ def locate_all(data_dir: Path | None = None) -> dict[str, tuple[str, Path | None
     found: dict[str, tuple[str, Path | None]] = {}
     for name in NAMES:
         try:
-            labels = ((edition.label, folder) for _, edition, folder, _ in _hits(name, data_dir))
-            found[name] = next(labels, (_absent(name), None))
+            edition, folder, _ = load(name, data_dir, unread=True)
+            found[name] = (edition.label, folder)
         except HarnessError as error:
             found[name] = (str(error), None)
     return found
@@ -169,24 +182,6 @@ def _places(data_dir: Path | None) -> Iterator[tuple[str, Path]]:
     yield "the shipped samples", SAMPLES
 
 
-def _hits(name: str, data_dir: Path | None) -> Iterator[tuple[str, Edition, Path, dict[File, Path]]]:
-    """Where all files of an edition lie as far as names tell, best first: title of the place, edition, folder, paths."""
-    official(name)  # refuses an unknown name
-    editions = [edition for edition in EDITIONS if edition.name == name]
-    for title, root in _places(data_dir):
-        found, lacking = False, ""
-        for edition, below in product(editions, FOLDERS[name]):
-            folder = root / below
-            paths = stored(folder, edition.files, title)
-            if len(paths) == len(edition.files):
-                found = True
-                yield title, edition, folder, paths
-            elif paths and not lacking:
-                lacking = f"{folder} lacks {next(file.name for file in edition.files if file not in paths)}"
-        if title and lacking and not found:
-            raise _unusable(name, title, lacking)
-
-
 def _names(folder: Path, title: str) -> set[str]:
     """The names in a folder, none if there is no such folder."""
     try:
@@ -202,13 +197,6 @@ def _unusable(name: str, title: str, fact: str) -> HarnessError:
     if name == "german_credit":
         remedy = "take the file away, or install Concord again: it ships with a copy"
     return HarnessError(f"{name} in {title}: {fact}; {remedy}.")
-
-
-def _absent(name: str) -> str:
-    return (
-        f"{name} is not on this machine: download it with `concord data fetch {name}`, or put "
-        f"{official(name).files[0].name} into DIR/{FOLDERS[name][0]} and give --data-dir DIR."
-    )
 
 
 def _decoded(name: str, contents: Sequence[bytes]) -> dict[str, np.ndarray]:
