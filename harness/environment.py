@@ -79,7 +79,4 @@ def machine() -> dict[str, Any]:
 
 def version(distribution: str) -> str:
     """The installed version of a distribution, or ``not installed``."""
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+    return next((found.version for found in metadata.distributions(name=distribution)), "not installed")

@@ -146,10 +146,8 @@ class Worker:
     def close(self) -> None:
         """End the process, paused or not."""
         self.process.kill()
-        self.process.wait()
-        for pipe in (self.outgoing, self.incoming):
-            with suppress(OSError):  # what was not sent is lost with the worker
-                pipe.close()
+        with suppress(OSError), self.process:  # closes the pipes and waits; what was not sent is lost with the worker
+            pass
 
     def __enter__(self) -> Self:
         return self

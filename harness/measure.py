@@ -5,12 +5,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from harness import noise
+from harness import environment, noise
 from harness.protocol import Batch, Handle, Session
 from harness.steady import Steady, steady
 
@@ -162,8 +161,5 @@ class Canary:
 
 def memory() -> dict[str, int]:
     """Resident and peak memory of this process in bytes, from /proc; empty where the system has none."""
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        return {}
-    fields = dict(line.split(":", 1) for line in status.read_text(encoding="ascii").splitlines())
-    return {name: int(fields[key].split()[0]) * 1024 for name, key in (("resident", "VmRSS"), ("peak", "VmHWM"))}
+    found = ((name, environment.proc("self/status", key)) for name, key in (("resident", "VmRSS"), ("peak", "VmHWM")))
+    return {name: int(size.split()[0]) * 1024 for name, size in found if size}  # "123 kB"

@@ -72,10 +72,7 @@ class Workplace:
             self.free.put(cpu)
 
     def worker(self, backend: str, cpu: int, label: str, *, cache: str = "") -> launch.Worker:
-        """A new worker of a backend on one CPU; ``label`` names its scratch folder, ``cache`` that of what it compiles.
-
-        Workers with the same cache find what an earlier one compiled: its first calls were cold, theirs are warm.
-        """
+        """A new worker on one CPU, in the scratch folder ``label``; those of one ``cache`` share what they compile."""
         return launch.Worker(
             backend,
             scratch=self.scratch / label,
