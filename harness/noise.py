@@ -28,7 +28,8 @@ def read() -> dict[str, float]:
     """Counters of the machine and of this process, as far as the system has them; seconds, switches, microjoules."""
     found: dict[str, float] = {}
     if "resource" in globals():
-        found["switches"] = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        found |= {"switches": used.ru_nivcsw, "page_faults": used.ru_minflt}
     stat, pressure = Path("/proc/stat"), Path("/proc/pressure/cpu")
     if stat.is_file():
         user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, stat.read_text("ascii").split()[1:9])
@@ -53,7 +54,7 @@ def between(
         found["steal"] = passed["steal_s"] / wall_s
     if "pressure_s" in passed:
         found["pressure"] = passed["pressure_s"] / wall_s
-    return found | {name: passed[name] for name in ("switches", "throttled_s") if name in passed}
+    return found | {name: passed[name] for name in ("switches", "page_faults", "throttled_s") if name in passed}
 
 
 def contended(trials: Iterable[Trial]) -> dict[tuple[Group, int], list[str]]:
