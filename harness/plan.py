@@ -79,6 +79,13 @@ class Plan:
             batch=subject.batch,
         )
 
+    def tasks(self) -> dict[str, Subject]:
+        """Every task once, in order: of several jobs the first."""
+        found: dict[str, Subject] = {}
+        for s in self.subjects:
+            found.setdefault(s.task, s)
+        return found
+
     def pairs(self) -> list[tuple[str, str]]:
         """Every backend with each of its modes."""
         return [(backend, mode) for backend, modes in self.chosen.items() for mode in modes]

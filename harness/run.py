@@ -66,7 +66,7 @@ def describe(plan: Plan) -> dict[str, Any]:
             "device": plan.workplace.device,
             "workers": {name: asdict(found) for name, found in plan.installed.items()},
         },
-        "tasks": {s.task: task_facts(s) for s in reversed(plan.subjects)},  # of several jobs the first
+        "tasks": {task: task_facts(s) for task, s in plan.tasks().items()},
         "data": {
             s.dataset.name: {"label": s.dataset.label, "digest": s.dataset.digest, "where": str(s.dataset.where)}
             for s in plan.subjects
@@ -105,8 +105,7 @@ def skip(plan: Plan, journal: Journal, backend: str, reason: str) -> None:
 
 def prove(plan: Plan, journal: Journal, say: Say) -> None:
     """Write down every proof of every task."""
-    once = {s.task: s for s in plan.subjects}.values()
-    exhibits = [verify.exhibit(s.spec, s.dataset.arrays, plan.workplace.seed) for s in once]
+    exhibits = [verify.exhibit(s.spec, s.dataset.arrays, plan.workplace.seed) for s in plan.tasks().values()]
     for row in verify.verify(exhibits, plan.chosen, plan.workplace, say):
         names = [e.name for e in plan.entrants if (e.backend, e.mode) == (row.backend, row.mode)] or [row.mode]
         for name in names:  # copies are the same code

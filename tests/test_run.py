@@ -529,7 +529,7 @@ def test_a_dry_run_prints_the_plan_alone(tmp_path: Path) -> None:
 def test_a_budget_adds_whole_generations(tmp_path: Path) -> None:
     """Until it is used up: intervals of one generation are infinitely wide, those of two are still far from 3 %."""
     out, house = tmp_path / "out", build(tmp_path / "house", {"left": "", "right": ""})
-    with command(house, "run", "tiny", "--max-time", "30s", "--out", out, "--data-dir", data.SAMPLES) as process:
+    with command(house, "run", "tiny", "--max-time", "15s", "--out", out, "--data-dir", data.SAMPLES) as process:
         progress = process.communicate(timeout=120)[1]
     assert process.returncode == 0, progress
     found = records.read(out)
