@@ -74,7 +74,6 @@ def budget(trials: Trials) -> object:
 
 
 RULES = (
-    Rule("precision", "float32 against bfloat16 is another computation", lambda ts: ts[0].cell.precision),
     Rule("dtype of the logits", "what is asked for and what is computed may differ", fact("dtype")),
     Rule("TF32", "it keeps 10 of float32's 23 mantissa bits", fact("numerics", "tf32")),
     Rule("device", "where it was asked to run", lambda ts: ts[0].cell.device),
@@ -86,7 +85,7 @@ RULES = (
         affinity,
     ),
     Rule("CPU time a thread", "what the budget came to", budget),
-    Rule("data", "the same examples", lambda ts: ts[0].cell.data),
+    Rule("data", "the same examples", lambda ts: "; ".join(sorted({t.cell.data for t in ts}))),
     Rule("gradients recorded at inference", "a tape costs time that inference does not need", fact("autograd")),
     Rule("Python", "its interpreter is part of every step", fact("python")),
     Rule("NumPy", "it draws and hands over the batches", fact("numpy")),
@@ -94,12 +93,16 @@ RULES = (
 
 
 def judge(run: Run) -> list[Line]:
-    """Every rule on the entries that were timed."""
-    entries: dict[str, list[Trial]] = defaultdict(list)
+    """Every rule on the entries that were timed; those in bfloat16 among themselves, since they are compared so."""
+    entries: dict[str, dict[str, list[Trial]]] = defaultdict(lambda: defaultdict(list))
     for trial in run.trials:
         if trial.status == "ok" and trial.phase in {*TIMED, "first_call"}:
-            entries[f"{trial.cell.backend} {trial.cell.mode}"].append(trial)
-    return [Line(rule, {entry: rule.value(trials) for entry, trials in entries.items()}) for rule in RULES if entries]
+            entries[trial.cell.precision][f"{trial.cell.backend} {trial.cell.mode}"].append(trial)
+    return [
+        Line(rule, {entry: rule.value(trials) for entry, trials in group.items()})
+        for group in entries.values()
+        for rule in RULES
+    ]
 
 
 def differences(run: Run) -> list[str]:

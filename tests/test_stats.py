@@ -536,6 +536,13 @@ def test_what_differs_is_told(facts, told):
     assert judged(entry("torch"), entry("jax", **facts)) == [told]
 
 
+def test_bfloat16_is_held_to_its_own_kind():
+    """It is never ranked with float32, so that its dtype is no unfairness to it."""
+    low = [replace(t, cell=replace(t.cell, precision="bfloat16", mode="bf16")) for t in entry("jax", dtype="bfloat16")]
+    assert judged(entry("torch"), low) == []
+    assert len(ledger.judge(Run(Path(), {}, (*entry("torch"), *low), ()))) == 2 * len(ledger.RULES)
+
+
 def test_what_nobody_said_is_not_known():
     """Neither equal nor a difference: an old worker, or a system that does not count."""
     run = Run(Path(), {}, (trial(phase="first_call"), trial()), ())
