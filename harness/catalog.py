@@ -8,10 +8,13 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError, unknown
-from harness.spec import TaskSpec
 from harness.suite import Suite
+
+if TYPE_CHECKING:  # it needs NumPy, which `concord --help` does not
+    from harness.spec import TaskSpec
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,7 +50,7 @@ def suites() -> list[str]:
     return _names(ROOT / "suites")
 
 
-def task(text: str) -> TaskSpec:
+def task(text: str) -> "TaskSpec":
     """The spec that a name with optional parameters stands for, each of the type of its default."""
     name, _, rest = text.partition(":")
     make = _module("task", name, "suites.tasks", tasks()).make
@@ -66,7 +69,7 @@ def task(text: str) -> TaskSpec:
     return make(**chosen)
 
 
-def key(spec: TaskSpec) -> str:
+def key(spec: "TaskSpec") -> str:
     """How records name a spec: with every parameter, so that two specs never share a name."""
     parameters = ",".join(f"{name}={value}" for name, value in spec.params.items())
     return f"{spec.name}:{parameters}" if parameters else spec.name
