@@ -475,16 +475,6 @@ JAX = (
         "norm/var after step 0",
     ),
     Mutation(
-        "scan from the last batch to the first",
-        0,
-        "jax",
-        RISK,
-        (Edit("engine.py", "jnp.stack(parts)", "jnp.stack(parts[::-1])"),),
-        "eval",
-        "evaluation logits after step 9",
-        mode="scan",
-    ),
-    Mutation(
         "bf16 mode with a bfloat16 optimizer state",
         21,
         "jax",

@@ -4,7 +4,6 @@ Deviations: the model is split once and merged inside the jit, since nnx.jit wal
 the biased batch variance, so BatchNorm is written out in layers.py; optax computes Adam's bias corrections in float32, so
 engine.py scales by the spec's table instead.
 
-Mode ``scan`` lets steps wait until eight of them can run in one lax.scan; whoever asks for a result before runs them one by one.
 Mode ``bf16`` gives the layers the compute dtype bfloat16: parameters, their gradients, optimizer, running statistics and loss
 stay float32. In float64 the compute dtype is float64. XLA may leave out a rounding between two operations that it fuses.
 """
@@ -13,4 +12,4 @@ TITLE = "JAX"
 IMPORT = "jax"  # what an interpreter must have for this backend
 DISTRIBUTIONS = ("jax", "jaxlib", "flax", "optax")
 REFERENCE = False
-MODES = ("jit", "scan", "bf16", "stock")  # the first is the default
+MODES = ("jit", "bf16", "stock")  # the first is the default

@@ -1,6 +1,5 @@
 """The JAX session: a flax.nnx model, its optax optimizer, one jit for the step. Deviations: see __init__.py."""
 
-from dataclasses import dataclass
 from functools import reduce
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -22,7 +21,6 @@ from harness.spec import Arrays, OptimizerSpec, TaskSpec
 
 # The spec's axes -> ours. Swap the sides to come back.
 LAYOUT = {"h w i o": "h w i o", "i o": "i o", "h w c o": "(h w c) o", "c": "c"}
-SCANNED = 8  # steps in one program of mode scan
 # The spec's last name of a tensor -> the attribute of the layer that holds it.
 ATTRIBUTES = {
     "kernel": "kernel",
@@ -113,8 +111,7 @@ def open_session(spec: TaskSpec, *, mode: str, precision: Precision, device: str
     if mode not in MODES:
         raise unknown("mode of jax", mode, MODES)
     jax.config.update("jax_enable_x64", precision == "float64")
-    kind = Scan if mode == "scan" else Session
-    return kind(spec, mode=mode, precision=precision, device=device, table=table)
+    return Session(spec, mode=mode, precision=precision, device=device, table=table)
 
 
 class Session:
@@ -228,61 +225,3 @@ class Session:
         """Device and dtype of the logits; nothing is recorded, gradients are another function."""
         logits = self.predict(batch)
         return {"device": next(iter(logits.devices())).platform, "dtype": str(logits.dtype), "autograd": False}
-
-
-@dataclass(eq=False)
-class Due:
-    """The loss of a step that may still wait: once it has run, alone or at a place in a scan."""
-
-    values: Array | None = None
-    at: Any = ()
-
-
-class Scan(Session):
-    """A session whose steps wait until SCANNED of them can run in one lax.scan: reading the state runs those that wait."""
-
-    now: State  # after the steps that have run
-    waiting: list[tuple[Batch, Due]]
-    scan: Any = None  # compiled by the first step, so that nothing is compiled in the middle of a measurement
-
-    @property
-    def state(self) -> State:
-        """The state after every step that was asked for."""
-        waiting, self.waiting = self.waiting, []
-        for batch, due in waiting:
-            self.now, due.values = self.jit_train(self.now, batch)
-        return self.now
-
-    @state.setter
-    def state(self, state: State) -> None:
-        """Another state: what waits is void."""
-        self.now, self.waiting = state, []
-
-    def train_step(self, batch: Batch) -> Due:
-        """One optimizer step, at once or later; the mean loss before it."""
-        if self.scan is None:
-            program = jax.jit(self.pure_scan, donate_argnums=0)
-            self.scan = program.lower(self.state, (batch,) * SCANNED).compile()
-        due = Due()
-        self.waiting.append((batch, due))
-        if len(self.waiting) == SCANNED:
-            batches, dues = zip(*self.waiting, strict=True)
-            self.state, values = self.scan(self.now, batches)
-            for at, one in enumerate(dues):
-                one.values, one.at = values, at
-        return due
-
-    def pure_scan(self, state: State, batches: tuple[Batch, ...]) -> tuple[State, Array]:
-        """The steps as a function of the state, for jit; their losses, (SCANNED,)."""
-        return jax.lax.scan(self.pure_train_step, state, jax.tree.map(lambda *parts: jnp.stack(parts), *batches))
-
-    def fetch(self, handle: Array | Due) -> np.ndarray:
-        """The handle's value on the host."""
-        if not isinstance(handle, Due):
-            return super().fetch(handle)
-        jax.block_until_ready(self.state)  # whatever waits has run
-        return np.asarray(handle.values)[handle.at]
-
-    def compilations(self) -> int:
-        """Programs that jit has compiled for this session."""
-        return super().compilations() + (self.scan is not None)
