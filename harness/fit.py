@@ -32,19 +32,18 @@ def fit(
     seed: int,
     epochs: int,
     max_steps: int,
-    seconds: float,
+    seconds: float | None,
     report: Report,
 ) -> Fit:
     """Train for ``epochs``, or ``max_steps`` steps if that is not 0; stop early where the spec monitors a metric.
 
-    No epoch begins once ``seconds`` have passed.
-
+    No epoch begins once ``seconds`` have passed, if they are given.
     ``report`` is called after each epoch with its figures. Losses are fetched once an epoch, so that no step waits.
     """
     session.load(weights)
     result, best, best_weights, waited, whole = Fit(), -np.inf, weights, 0, Stopwatch()
     for epoch in range(epochs):
-        if whole.seconds() > seconds:
+        if seconds is not None and whole.seconds() > seconds:
             result.cut = True
             break
         watch = Stopwatch()

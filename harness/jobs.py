@@ -29,15 +29,15 @@ class Cell:
     weights: Arrays
     placed: list[Batch]
     single: list[Batch]  # the same examples, batch 1
-    stream: Iterator[Batch] | None = None  # of the framework's own input pipeline, without end
+    stream: Iterator[Batch] = field(default_factory=lambda: iter(()))  # the framework's own input pipeline, without end
     delay_s: dict[str, float] = field(default_factory=dict)  # planted in each call of a phase, 0 outside of `selfcheck`
 
     def call(self, phase: str) -> tuple[Callable[[Batch], Handle], list[Batch]]:
         """The function that a phase times, and the batches it goes round."""
         if phase == "train":
             return self.session.train_step, self.placed
-        if (stream := self.stream) and phase == "epoch":
-            return lambda _: self.session.train_step(next(stream)), self.placed
+        if phase == "epoch":
+            return lambda _: self.session.train_step(next(self.stream)), self.placed
         return self.session.predict, self.single if phase == "latency" else self.placed
 
 

@@ -31,11 +31,6 @@ def training_flops(model: ModelSpec) -> int:
     return 3 * sum(flops) - flops[0]
 
 
-def parameter_bytes(model: ModelSpec) -> int:
-    """The trained numbers in float32."""
-    return FLOAT32 * model.parameter_count
-
-
 def training_bytes(spec: TaskSpec, batch: int) -> int:
     """The bytes that a step on ``batch`` examples must move in float32 if no intermediate result ever leaves the chip.
 
@@ -45,8 +40,3 @@ def training_bytes(spec: TaskSpec, batch: int) -> int:
     state = 2 if spec.optimizer.kind != "sgd" else int(spec.optimizer.momentum > 0)  # numbers a parameter
     moved = (2 + 2 * state + 1) * spec.model.parameter_count
     return FLOAT32 * (moved + batch * math.prod(spec.data.x_shape))
-
-
-def share_of_peak(flops: float, seconds: float, peak: float) -> float:
-    """The share of ``peak`` operations a second that ``flops`` operations in ``seconds`` are."""
-    return flops / seconds / peak

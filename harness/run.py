@@ -1,6 +1,5 @@
 """One run from plan to report: proof, training, timing, views. Every record is on disk before the next one begins."""
 
-import math
 import shlex
 import sys
 import tempfile
@@ -13,10 +12,10 @@ from harness.launch import WorkerError
 from harness.measure import Stopwatch, cpu_seconds
 from harness.plan import Plan, Subject, clock
 from harness.records import Journal, Trial
+from harness.suite import Suite
 from harness.timing import Generation, Timing
 from harness.verify import Say
 
-LONGEST_S = 30 * 86_400.0  # of a training without a budget
 NARROW = 0.03  # half-width of a log-ratio's interval at which no generation is added
 
 
@@ -88,7 +87,8 @@ def task_facts(subject: Subject) -> dict[str, Any]:
         "parameters": spec.model.parameter_count,
         "forward_flops": roofline.forward_flops(spec.model),
         "training_flops": roofline.training_flops(spec.model),
-        "training_bytes": roofline.training_bytes(spec, subject.batch),
+        "step_bytes": roofline.training_bytes(spec, 0),  # and each example of its batch:
+        "example_bytes": roofline.training_bytes(spec, 1) - roofline.training_bytes(spec, 0),
         "baseline": sanity.logistic_regression(spec, subject.dataset),
         **asdict(spec.quality),
     }
@@ -116,26 +116,29 @@ def prove(plan: Plan, journal: Journal, say: Say) -> None:
 
 def train(plan: Plan, journal: Journal, watch: Stopwatch, say: Say) -> None:
     """Train every cell with every seed in processes of their own, as many at once as there are CPUs: quality, not time."""
-    fits = [
-        (s, *pair, seed)
-        for seed in range(plan.suite.seeds)
-        for s in plan.subjects
-        if s.job.train
-        for pair in plan.pairs()
-    ]
+    trained = [s for s in plan.subjects if s.job.train]
+    fits = [(s, *pair, seed) for s in trained for seed in range(plan.suite.seeds) for pair in plan.pairs()]
     with plan.workplace.pool() as pool:
         jobs = [pool.submit(fit, plan, *what, watch, say) for what in fits]
         for job in jobs:
             journal.keep(job.result())
 
 
+def training_s(suite: Suite) -> float | None:
+    """When training ends, in seconds from the beginning: all of the budget if nothing is timed, half of a hard one otherwise."""
+    if suite.generations:
+        return suite.budget_s / 2 if suite.hard else None
+    return suite.budget_s or None
+
+
 def fit(plan: Plan, subject: Subject, backend: str, mode: str, seed: int, watch: Stopwatch, say: Say) -> Trial:
     """One training as a record, whatever becomes of it; ``seed`` counts from the run's own."""
     cell, place, train_spec = plan.cell(subject, backend, mode), plan.workplace, subject.spec.train
     trial = Trial(cell=cell, phase="fit", status="ok", seed=place.seed + seed)
-    left = plan.suite.budget_s - watch.seconds() if plan.suite.budget_s and not plan.suite.generations else math.inf
-    if left <= 0:
-        return replace(trial, status="skipped", reason=f"the run's time of {clock(plan.suite.budget_s)} was used up")
+    allowed_s = training_s(plan.suite)
+    left = None if allowed_s is None else allowed_s - watch.seconds()
+    if left is not None and left <= 0:
+        return replace(trial, status="skipped", reason=f"the time for training, {clock(allowed_s or 0)}, was used up")
     initial = subject.weights if not seed else weights.initial(subject.spec, trial.seed)
     message = {
         "op": "fit",
@@ -146,7 +149,7 @@ def fit(plan: Plan, subject: Subject, backend: str, mode: str, seed: int, watch:
         "seed": trial.seed,
         "epochs": subject.job.epochs or train_spec.epochs,
         "max_steps": subject.job.max_steps,
-        "seconds": min(left, LONGEST_S),
+        "seconds": left,
     }
     try:
         label = f"fit-{subject.spec.name}-{backend}-{mode}-{seed}"

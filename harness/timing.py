@@ -1,7 +1,7 @@
 """The timed part of a run: generations of fresh processes, rounds in rotated order, canaries, controls, repeated rounds."""
 
 import random
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +38,7 @@ class Generation:
         self.title = f"generation {number + 1}"
         self.entrants = (*self.plan.entrants, *self.control())
         self.workers: dict[tuple[str, int], Worker] = {}
+        self.bird: Worker | None = None  # the canary's process
         self.gone: set[Place] = set()
 
     def control(self) -> tuple[Entrant, ...]:
@@ -55,7 +56,8 @@ class Generation:
         processes = list(dict.fromkeys((e.backend, e.copy) for e in self.entrants))
         self.timing.order.shuffle(processes)
         with ExitStack() as stack:
-            self.bird = stack.enter_context(place.worker(catalog.reference(), cpu, f"time-{self.number}-canary"))
+            with suppress(WorkerError):  # a run goes on without its canary, and shows that none sang
+                self.bird = stack.enter_context(place.worker(catalog.reference(), cpu, f"time-{self.number}-canary"))
             for backend, copy in processes:
                 self.open_process(stack, backend, copy, cpu)
             for round_ in range(self.plan.suite.rounds):
@@ -138,17 +140,28 @@ class Generation:
 
     def turns(self, subject: Subject, phase: Phase, round_: int, *, attempt: int) -> None:
         """The canary, then one sample of every entrant; the first one rotates."""
-        cell = self.cell(subject, self.plan.entrants[0], phase)
-        cell = replace(cell, backend=catalog.reference(), mode="canary", device="cpu")
-        reply, _ = self.bird.ask({"op": "canary"})
-        self.bird.pause()
         common: dict[str, Any] = {"round": round_, "attempt": attempt}
-        self.keep(Trial(cell=cell, phase="canary", of=phase, status="ok", values=reply["values"], **common))
+        if self.bird:
+            self.sing(self.bird, subject, phase, common)
         able = [e for e in self.entrants if phase == CONTROLLED or not self.is_control(e)]
         shift = (round_ + self.number) % len(able)
         for position, entrant in enumerate(able[shift:] + able[:shift]):
             if (subject.task, subject.batch, entrant) not in self.gone:
                 self.sample(subject, entrant, phase, {**common, "position": position})
+
+    def sing(self, bird: Worker, subject: Subject, phase: Phase, common: dict[str, Any]) -> None:
+        """Time the canary; without one a generation goes on, and its rounds are judged by the rest of what they met."""
+        cell = replace(
+            self.cell(subject, self.plan.entrants[0], phase), backend=bird.backend, mode="canary", device="cpu"
+        )
+        trial = Trial(cell=cell, phase="canary", of=phase, status="ok", **common)
+        try:
+            reply, _ = bird.ask({"op": "canary"})
+            bird.pause()
+            self.keep(replace(trial, values=reply["values"]))
+        except WorkerError as error:
+            self.bird = None
+            self.keep(replace(trial, status=error.status, reason=error.reason, log=error.log))
 
     def sample(self, subject: Subject, entrant: Entrant, phase: Phase, common: dict[str, Any]) -> None:
         """One turn: the worker runs, is timed, and is stopped again."""

@@ -395,6 +395,24 @@ def test_killed_workers_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "SIGKILL" in (found.path / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_run_goes_on_without_its_canary(tmp_path: Path) -> None:
+    """Killed in the first round: one failed record, every sample of the others, the report, and exit code 3."""
+
+    def say(text: str) -> None:
+        if "generation 1, round 1/2" in text:
+            (bird,) = (w for w in workers() if "canary" in w.environ()["KERAS_HOME"])
+            bird.kill()
+
+    with at_home(build(tmp_path / "house", {"left": "", "right": ""})):
+        plan = planned(tmp_path / "scratch", ("left", "right"), phases=("train",), generations=2)
+        found = carried_out(plan, tmp_path / "run", say)
+    (lost,) = of(found, status="failed")
+    assert (lost.phase, lost.generation, lost.reason) == ("canary", 0, "the worker died (signal SIGKILL)")
+    assert len(of(found, phase="canary", status="ok", generation=1)) == 2
+    assert len(of(found, phase="train", status="ok")) == 8
+    assert cli.exit_code(found.path) == cli.EXIT_CELL
+
+
 def test_idle_workers_are_stopped(tmp_path: Path) -> None:
     """All of them between the turns, the one that has just failed too: nothing disturbs what is timed."""
     seen: list[list[str]] = []
@@ -519,10 +537,10 @@ def test_a_dry_run_prints_the_plan_alone(tmp_path: Path) -> None:
     arguments = ["run", "tiny", "--dry-run", "--max-time", "2m", "--out", out, "--data-dir", data.SAMPLES]
     with command(house, *arguments) as process:
         told, progress = process.communicate(timeout=120)
-    assert (process.returncode, told) == (0, "")
-    assert "2 entrants; risk_mlp:data=german_credit on german_credit (1,000)" in progress
-    assert "at least 1 generations of 1 rounds" in progress
-    assert "at most 2 min 0 s" in progress
+    assert (process.returncode, progress) == (0, "")
+    assert "2 entrants; risk_mlp:data=german_credit on german_credit (1,000)" in told
+    assert "at least 1 generations of 1 rounds" in told
+    assert "at most 2 min 0 s" in told
     assert not out.exists()
 
 

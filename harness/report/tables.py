@@ -13,7 +13,6 @@ import pandas as pd
 from harness import ledger, noise, stats
 from harness.measure import Canary
 from harness.records import Cell, Run, Trial
-from harness.roofline import share_of_peak
 from harness.stats import Contest, Estimate, Proven
 
 SUMMARY = (
@@ -123,7 +122,11 @@ def find(run: Run) -> Findings:
     every = [*chain.from_iterable(map(_timed, contests)), *_costs(run), *_single(run)]
     for cell, row in sorted(every, key=lambda found: PHASES.index(found[1].phase)):
         rows[homes[cell]].append(row)
-    bad = [(homes[t.cell], f"{t.phase} {t.status}: {t.reason or '?'}") for t in run.trials if t.status != "ok"]
+    bad = [
+        (homes[t.cell], f"{t.phase} {t.status}: {t.reason or '?'}")
+        for t in run.trials
+        if t.status != "ok" and t.cell in homes
+    ]
     troubles = {cell: [text for home, text in dict.fromkeys(bad) if home == cell] for cell in cells}
     return Findings(run, tasks, proofs, contests, rows, troubles)
 
@@ -167,9 +170,11 @@ def _single(run: Run) -> Iterator[tuple[Cell, Row]]:
 
 
 def _costs(run: Run) -> Iterator[tuple[Cell, Row]]:
-    """CPU time of a step beside its wall time, and its share of what the canary's product shows one CPU can do."""
-    songs = [t.values["product_s"] for t in run.trials if t.phase == "canary"]
-    peak = Canary.flops / float(np.median(songs)) if songs else None
+    """CPU time of a step beside its wall time, and the shares of what the canary shows one CPU can compute and move."""
+    songs = pd.DataFrame(
+        [t.values for t in run.trials if t.phase == "canary"], columns=["product_s", "copy_s"]
+    ).median()
+    ceilings = {"peak": Canary.flops / songs.product_s, "bandwidth": Canary.moved_bytes / songs.copy_s}
     steps: dict[tuple[Cell, str], dict[stats.Key, tuple[float, float]]] = defaultdict(dict)
     for t in run.trials:
         if t.phase in SHOWN and stats.usable(t) and t.cpu_ns:
@@ -177,13 +182,20 @@ def _costs(run: Run) -> Iterator[tuple[Cell, Row]]:
             steps[t.cell, t.phase].setdefault((t.generation, t.round), (t.cpu_ns / count, sum(t.times_ns) / count))
     for (cell, phase), found in steps.items():
         yield cell, Row(phase, "cpu_time", "s", stats.absolute({key: cpu for key, (cpu, _) in found.items()}))
-        goal = (run.manifest.get("tasks") or {}).get(cell.task, {})
-        flops = goal.get("training_flops" if phase == "train" else "forward_flops")
-        if flops and peak:
-            shares = {
-                key: share_of_peak(flops * cell.batch, wall, peak * cell.threads) for key, (_, wall) in found.items()
-            }
-            yield cell, Row(phase, "share_of_peak", "1", stats.absolute(shares))
+        for name, work in _work((run.manifest.get("tasks") or {}).get(cell.task, {}), cell.batch, phase).items():
+            if ceilings[name] > 0:  # not where no canary sang
+                each = {key: work / wall / (ceilings[name] * cell.threads) for key, (_, wall) in found.items()}
+                yield cell, Row(phase, f"share_of_{name}", "1", stats.absolute(each))
+
+
+def _work(goal: Mapping[str, Any], batch: int, phase: str) -> dict[str, float]:
+    """Operations of a step, and the bytes that a training step must move at least, as far as the manifest knows them."""
+    if "step_bytes" not in goal:
+        return {}
+    if phase not in {"train", "epoch"}:
+        return {"peak": goal["forward_flops"] * batch}
+    moved = goal["step_bytes"] + goal["example_bytes"] * batch
+    return {"peak": goal["training_flops"] * batch, "bandwidth": moved}
 
 
 def _unit(name: str) -> tuple[str, str]:
@@ -219,7 +231,7 @@ def trust(findings: Findings) -> pd.DataFrame:
     for contest in findings.contests:
         terms, control = next(iter(contest.blocks)), contest.control
         trials = [t for t in findings.run.trials if noise.group(t)[:3] == (terms.task, terms.batch, contest.phase)]
-        songs = np.array([sum(t.values.values()) for t in trials if t.phase == "canary"])
+        songs = np.array([sum(t.values.values()) for t in trials if t.phase == "canary" and t.status == "ok"])
         low, middle, high = np.quantile(songs, (0.05, 0.5, 0.95)) if len(songs) else (np.nan,) * 3
         repeated = {noise.group(t) for t in trials if t.attempt}
         unsteady = sum(t.phase == "warmup" and t.facts.get("kind") == "no steady state" for t in trials)
