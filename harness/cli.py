@@ -25,7 +25,9 @@ from harness.errors import HarnessError, unknown
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from harness.plan import Plan, Subject
     from harness.records import Proof
+    from harness.suite import Suite
     from harness.verify import Say
     from harness.workplace import Installed, Workplace
 
@@ -123,6 +125,12 @@ class Wanted:
         with scratch_folder() as scratch:
             yield Workplace(Path(scratch), self.python, self.device, self.seed)
 
+    def subjects(self, suite: "Suite", place: "Workplace") -> "tuple[Subject, ...]":
+        """The tasks of a suite, made ready."""
+        from harness.plan import subject
+
+        return tuple(subject(j, data_dir=self.data_dir, scratch=place.scratch, seed=self.seed) for j in suite.jobs)
+
 
 PATH = click.Path(path_type=Path)
 SHARED: dict[str, tuple[list[str], dict[str, Any]]] = {
@@ -156,17 +164,15 @@ def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
     return add
 
 
-def progress(quiet: bool = False) -> "Say":
+def progress() -> "Say":
     """A plain line with the time passed, on stderr."""
     from harness.measure import Stopwatch
 
     watch = Stopwatch()
-    return lambda text: None if quiet else click.echo(f"[{watch.seconds():6.1f} s] {text}", err=True)
+    return lambda text: click.echo(f"[{watch.seconds():6.1f} s] {text}", err=True)
 
 
-def choose(
-    wanted: Wanted,
-) -> tuple[dict[str, tuple[str, ...]], dict[str, str], dict[str, "Installed"]]:
+def choose(wanted: Wanted) -> tuple[dict[str, tuple[str, ...]], dict[str, str], dict[str, "Installed"]]:
     """Backends with their modes; why some are skipped; what each interpreter has.
 
     A backend asked for by name must be there; one that is not asked for may be missing, and is then skipped with its reason.
@@ -283,29 +289,20 @@ def run(
       concord run quick
       concord run smoke --backends torch,jax --out results/mine
     """
-    from harness import run as job
-    from harness.plan import Entrant, Plan, subject
+    from harness.plan import Entrant, Plan
 
     recipe = catalog.suite(suite)
     recipe = replace(recipe, budget_s=max_time, hard=True) if max_time else recipe
     everything = recipe.modes == "all" and not wanted.modes
     chosen, skipped, installed = choose(replace(wanted, modes=["all"]) if everything else wanted)
-    say = progress()
     with wanted.workplace() as place:
         check_device(place, chosen)
-        subjects = tuple(
-            subject(j, data_dir=wanted.data_dir, scratch=place.scratch, seed=wanted.seed) for j in recipe.jobs
-        )
         entrants = tuple(Entrant(name, mode) for name, own in chosen.items() for mode in own)
-        plan = Plan(suite, recipe, subjects, chosen, skipped, installed, place, entrants)
-        say(f"plan    {plan.told()}")
+        plan = Plan(suite, recipe, wanted.subjects(recipe, place), chosen, skipped, installed, place, entrants)
         if dry_run:
+            click.echo(plan.told())
             return
-        folder = new_folder(out, suite)
-        try:
-            job.run(plan, folder, say)
-        finally:
-            finish(folder, as_json=as_json)
+        folder = carry_out(plan, out, as_json=as_json)
     sys.exit(exit_code(folder, strict=strict))
 
 
@@ -325,24 +322,18 @@ def selfcheck(wanted: Wanted, backend: str, slowdown: float, out: Path | None) -
     Exit code 1 if an equal won, 4 if the machine is too noisy to find the delay.
     """
     from harness import records, selfcheck
-    from harness import run as job
-    from harness.plan import Plan, subject
+    from harness.plan import Plan
 
     chosen, _, installed = choose(replace(wanted, backends=[backend] if backend else []))
     name, (mode, *_) = next(iter(chosen.items()))
-    suite, say = selfcheck.SUITE, progress()
+    suite, entrants = selfcheck.SUITE, selfcheck.entrants(name, mode, slowdown)
     with wanted.workplace() as place:
-        subjects = tuple(
-            subject(j, data_dir=wanted.data_dir, scratch=place.scratch, seed=wanted.seed) for j in suite.jobs
-        )
-        entrants = selfcheck.entrants(name, mode, slowdown)
+        subjects = wanted.subjects(suite, place)
         plan = Plan("selfcheck", suite, subjects, {name: (mode,)}, {}, installed, place, entrants)
-        folder = new_folder(out, "selfcheck")
-        say(f"plan    {plan.told()}")
-        job.run(plan, folder, say)
+        folder = carry_out(plan, out, as_json=False)
     finding = selfcheck.judge(plan, records.read(folder))
     click.echo(finding.told())
-    sys.exit(1 if finding.winners else 0 if finding.found else EXIT_NOISY)
+    sys.exit(EXIT_PROOF if finding.winners else 0 if finding.found else EXIT_NOISY)
 
 
 @main.command()
@@ -370,6 +361,19 @@ def new_folder(out: Path | None, suite: str) -> Path:
     if folder.exists():
         raise HarnessError(f"{folder} exists: name another folder with --out, or remove it.")
     folder.mkdir(parents=True)
+    return folder
+
+
+def carry_out(plan: "Plan", out: Path | None, *, as_json: bool) -> Path:
+    """Run a plan in a new folder and show it, as far as it came."""
+    from harness import run
+
+    folder, say = new_folder(out, plan.name), progress()
+    say(f"plan    {plan.told()}")
+    try:
+        run.run(plan, folder, say)
+    finally:
+        finish(folder, as_json=as_json)
     return folder
 
 

@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import numpy as np
 import psutil
 
-from harness import catalog, environment, noise
+from harness import catalog, environment, noise, stats
 from harness.workplace import Workplace
 
-SONGS = 150  # of the canary, about five seconds
-SPREAD = 0.2  # of the canary, P5 to P95 over the median, beyond which differences below 10 % will hardly be seen
+SONGS = 30  # of the canary in each of five generations, every other one for A and for B: about five seconds
+VISIBLE = 0.1  # a difference that this machine should show: what `concord selfcheck` plants
 GPU_CHECKS = (
     "concord verify --device gpu proves every mode there: TF32 off, float64 on the device",
     "facts of every cell in fairness.csv say gpu, not cpu",
@@ -82,10 +81,16 @@ def quota() -> Finding:
 
 
 def probe(place: Workplace) -> Finding:
-    """The spread of a fixed product and copy in a worker like those of a run."""
+    """A fixed product and copy in a worker like those of a run, against itself: how small a difference would show."""
+    sides: tuple[dict[stats.Key, float], ...] = ({}, {})
     with place.worker(catalog.reference(), place.cpus[0], "doctor") as worker:
-        songs = [sum(worker.ask({"op": "canary"})[0]["values"].values()) for _ in range(SONGS)]
-    low, middle, high = np.quantile(songs, (0.05, 0.5, 0.95))
-    spread = float((high - low) / middle)
-    says = f"a fixed product and copy take {middle * 1e3:.1f} ms, nine in ten within {spread:.0%}"
-    return Finding("noise", "good" if spread < SPREAD else "warning", says)
+        for generation in range(stats.GENERATIONS):
+            for song in range(SONGS):
+                values = worker.ask({"op": "canary"})[0]["values"]
+                sides[song % 2][generation, song // 2] = values["product_s"] + values["copy_s"]
+    ratio = stats.paired(*sides)
+    seen = ratio.detectable if ratio else None
+    if seen is None:
+        return Finding("noise", "not known", "the probe gave no interval")
+    says = f"a fixed product and copy, timed against itself, would show differences of {seen:.1%} and more"
+    return Finding("noise", "good" if seen < VISIBLE else "warning", says)

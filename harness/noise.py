@@ -25,7 +25,7 @@ Group = tuple[str, int, str, int, int]  # task, batch, phase, generation, round:
 
 
 def read() -> dict[str, float]:
-    """Counters of the machine and of this process, as far as the system has them; seconds, switches, microjoules."""
+    """Counters of the machine and of this process, as far as the system has them: seconds, switches, page faults."""
     found: dict[str, float] = {}
     if "resource" in globals():
         used = resource.getrusage(resource.RUSAGE_SELF)
@@ -59,21 +59,14 @@ def between(
 
 def contended(trials: Iterable[Trial]) -> dict[tuple[Group, int], list[str]]:
     """The reasons why a round was disturbed, by round and attempt; the members of a round share them, so pairs stay pairs."""
-    cells: dict[tuple[Cell, str], list[Trial]] = defaultdict(list)
-    canaries: dict[str, list[Trial]] = defaultdict(list)
+    cells: dict[tuple[Cell | None, str], list[Trial]] = defaultdict(list)  # the canary is one, whatever it sang for
     for trial in trials:
-        if trial.status == "ok" and trial.phase in TIMED:
-            cells[trial.cell, trial.phase].append(trial)
-        elif trial.phase == "canary":
-            canaries["canary"].append(trial)
+        if trial.status == "ok" and trial.phase in {*TIMED, "canary"}:
+            cells[trial.cell if trial.phase in TIMED else None, trial.phase].append(trial)
     found: dict[tuple[Group, int], set[str]] = defaultdict(set)
-    for own in cells.values():
-        for trial, reasons in zip(own, _samples(own), strict=True):
+    for (_, phase), own in cells.items():
+        for trial, reasons in zip(own, (_samples if phase in TIMED else _canaries)(own), strict=True):
             found[group(trial), trial.attempt] |= reasons
-    for own in canaries.values():
-        for trial, slow in zip(own, _slow(own), strict=True):
-            if slow:
-                found[group(trial), trial.attempt].add("the canary was slow")
     return {key: sorted(reasons) for key, reasons in found.items() if reasons}
 
 
@@ -84,17 +77,15 @@ def group(trial: Trial) -> Group:
 
 def _samples(trials: list[Trial]) -> list[set[str]]:
     """What each sample of a cell and phase met that it does not usually meet."""
-    noise = {
-        name: np.array([t.noise.get(name, np.nan) for t in trials]) for name in ("external_cpus", "steal", "pressure")
-    }
+    names = ("external_cpus", "steal", "pressure", "switches")
+    external, steal, pressure, switches = (np.array([t.noise.get(name, np.nan) for t in trials]) for name in names)
     wall = np.array([max(sum(t.times_ns), 1) for t in trials])
     used = np.array([t.cpu_ns or np.nan for t in trials]) / wall / [t.cell.threads for t in trials]
-    switches = np.array([t.noise.get("switches", np.nan) for t in trials])
     a_step = switches / [max(t.steps * len(t.times_ns), 1) for t in trials]
     marks = {
-        "others used the CPUs": noise["external_cpus"] > EXTERNAL,
-        "time was stolen": noise["steal"] > STOLEN,
-        "tasks waited for a CPU": noise["pressure"] > _usual(noise["pressure"]) + PRESSURE,
+        "others used the CPUs": external > EXTERNAL,
+        "time was stolen": steal > STOLEN,
+        "tasks waited for a CPU": pressure > _usual(pressure) + PRESSURE,
         "the process was throttled": np.array([t.noise.get("throttled_s", 0.0) > 0 for t in trials]),
         "the process did not get its CPU": used < STARVED * _usual(used),
         "the process was pushed off its CPU": (a_step > SWITCHED * _usual(a_step)) & (switches > SWITCHES),
@@ -102,13 +93,11 @@ def _samples(trials: list[Trial]) -> list[set[str]]:
     return [{reason for reason, where in marks.items() if where[i]} for i in range(len(trials))]
 
 
-def _slow(trials: list[Trial]) -> np.ndarray:
+def _canaries(trials: list[Trial]) -> list[set[str]]:
     """Which canaries took more than 1.1 times their median, in the product or in the copy."""
-    slow = np.zeros(len(trials), bool)
-    for name in ("product_s", "copy_s"):
-        times = np.array([t.values[name] for t in trials])
-        slow |= times > SLOWED * np.median(times)
-    return slow
+    times = np.array([(t.values["product_s"], t.values["copy_s"]) for t in trials])  # (songs, 2)
+    slow = (times > SLOWED * np.median(times, axis=0)).any(axis=1)
+    return [{"the canary was slow"} if bad else set() for bad in slow]
 
 
 def _usual(values: np.ndarray) -> float:

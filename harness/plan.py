@@ -11,11 +11,9 @@ from harness.spec import Arrays, TaskSpec
 from harness.suite import Job, Suite
 from harness.workplace import Installed, Workplace
 
-PROOF_S, START_S, CELL_S = (
-    20.0,
-    6.0,
-    4.0,
-)  # measured on two cores, for the first estimate only: a task, a process, a cell
+# Measured in one run of quick on two cores, for the first estimate alone: seconds of CPU to prove and train an entrant on a
+# task, and to open a task in a fresh process; the time of a round over that of its samples, canaries and repeats included.
+PROVE_S, OPEN_S, OVERHEAD = 26.0, 3.5, 2.4
 
 
 @dataclass(frozen=True)
@@ -91,13 +89,12 @@ class Plan:
         return [(backend, mode) for backend, modes in self.chosen.items() for mode in modes]
 
     def seconds(self) -> float:
-        """A first estimate of the whole run's time; the budget bounds it."""
-        suite, cpus = self.suite, len(self.workplace.cpus)
+        """A first estimate: proof, training and the least number of generations; one process more is the control."""
+        suite, tasks = self.suite, len(self.tasks())
         phases = sum(len(s.job.phases) for s in self.subjects)
-        workers = len({(e.backend, e.copy) for e in self.entrants})
-        generation = START_S * workers + len(self.entrants) * phases * (CELL_S + suite.rounds * 2 * suite.sample_s)
-        proofs = PROOF_S * len(self.subjects) * len(self.pairs()) / cpus
-        return proofs + suite.generations * generation
+        samples = (len(self.entrants) * phases + tasks) * suite.rounds * suite.sample_s
+        generation = (len({(e.backend, e.copy) for e in self.entrants}) + 1) * tasks * OPEN_S + OVERHEAD * samples
+        return PROVE_S * tasks * len(self.pairs()) / len(self.workplace.cpus) + suite.generations * generation
 
     def told(self) -> str:
         """The plan in a sentence."""

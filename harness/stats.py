@@ -77,8 +77,7 @@ class Ratio(Estimate):
         if self.half is None:
             return None
         size, margin, band = abs(math.log(self.value)), math.log(MARGIN), math.log1p(TIE_BAND)
-        wanted = max(size - margin, band - size, math.log(MARGIN) / 4)
-        return max(7, math.ceil(self.generations * (self.half / wanted) ** 2))
+        return max(7, math.ceil(self.generations * (self.half / max(size - margin, band - size)) ** 2))
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,8 @@ class Contest:
 
     @property
     def floor(self) -> float:
-        """The noise floor as a share: how far the control's interval reaches; 0 where there is none."""
-        return math.expm1(self.control.half) if self.control and self.control.half else 0.0
+        """See ``noise_floor``."""
+        return noise_floor(self.control)
 
     def half_widths(self) -> list[float]:
         """Those of the proven pairs' intervals; infinite where there is none yet."""
@@ -234,11 +233,16 @@ def paired(a: Samples, b: Samples, *, pairs: int = 1) -> Ratio | None:
     return Ratio(point, math.exp(centre - half), math.exp(centre + half), len(keys), count, pairs)
 
 
-def verdict(ratio: Ratio, *, noise_floor: float = 0.0) -> Verdict:
-    """What the ratio of B to A says about B; ``noise_floor`` is the half-width of an A/A control, as a share."""
+def noise_floor(control: Ratio | None) -> float:
+    """How far the interval of an A/A control reaches, as a share; 0 where there is none."""
+    return math.expm1(control.half) if control and control.half else 0.0
+
+
+def verdict(ratio: Ratio, *, floor: float = 0.0) -> Verdict:
+    """What the ratio of B to A says about B; ``floor`` is the noise floor, as a share."""
     if ratio.low is None or ratio.high is None or ratio.generations < GENERATIONS:
         return "indicative"
-    band = 1 + max(TIE_BAND, noise_floor)
+    band = 1 + max(TIE_BAND, floor)
     if 1 / band <= ratio.low and ratio.high <= band:
         return "tie"
     if ratio.low > MARGIN:
@@ -332,8 +336,7 @@ def contest(phase: str, trials: Sequence[Trial], proofs: Mapping[Cell, Proven], 
     ratios = {(a, b): r for a, b in permutations(times, 2) if (r := paired(times[a], times[b], pairs=pairs))}
     lead = {b: sum(math.log(ratios[a, b].value) for a in able if (a, b) in ratios) for b in able}
     control = controlled(members, [t for t in trials if t.phase == "control"])
-    floor = math.expm1(control.half) if control and control.half else 0.0
-    verdicts = {pair: verdict(ratio, noise_floor=floor) for pair, ratio in ratios.items()}
+    verdicts = {pair: verdict(ratio, floor=noise_floor(control)) for pair, ratio in ratios.items()}
     refusal = _refusal(able, ratios) or _disturbed(own, trials, control, contended, able)
     places = {} if refusal else ranks(able, verdicts)
     best = min(able, key=lead.__getitem__, default=None)

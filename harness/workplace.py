@@ -76,7 +76,7 @@ class Workplace:
         return launch.Worker(
             backend,
             scratch=self.scratch / label,
-            cache=self.scratch / "cache" / (cache or label),
+            cache=self.scratch / "cache" / cache if cache else None,
             cpus=[cpu],
             interpreter=self.interpreters.get(backend, sys.executable),
             device="cpu" if backend == catalog.reference() else self.device,  # the reference runs nowhere else

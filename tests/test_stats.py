@@ -1,6 +1,7 @@
 """The rules that turn times into verdicts: against brute force, against scipy, and against simulated machines."""
 
 import math
+import time
 from collections import Counter
 from dataclasses import replace
 from itertools import combinations_with_replacement
@@ -157,10 +158,12 @@ def test_smallest_visible_difference():
 
 def test_the_named_effect_is_seen_four_times_out_of_five():
     """The median effect size that undecided runs name, planted in as many new ones, is found in about 80 %."""
-    named = [found.detectable for found in simulate(300, offset=0.01) if stats.verdict(found) == "undecided"]
-    effect = math.log1p(float(np.median(named or [found.detectable for found in simulate(300, offset=0.01)])))
-    seen = [stats.verdict(found) == "slower" for found in simulate(300, offset=0.01, effect=effect)]
-    assert 0.7 < np.mean(seen) <= 1
+    named = [found.detectable for found in simulate(300, offset=0.02) if stats.verdict(found) == "undecided"]
+    seen = [
+        stats.verdict(found) == "slower" for found in simulate(300, offset=0.02, effect=math.log1p(np.median(named)))
+    ]
+    assert len(named) > 100
+    assert np.mean(seen) == pytest.approx(0.8, abs=0.08)
 
 
 def test_generations_needed():
@@ -260,7 +263,7 @@ def test_verdicts(found, expected):
 def test_a_noisy_machine_widens_the_tie_band():
     """What two identical backends differ by is no difference."""
     assert stats.verdict(ratio(1.03, 1.09)) == "slower"
-    assert stats.verdict(ratio(1.03, 1.09), noise_floor=0.1) == "tie"
+    assert stats.verdict(ratio(1.03, 1.09), floor=0.1) == "tie"
 
 
 def table(**slower):
@@ -377,7 +380,7 @@ def test_a_little_disturbance_is_borne():
 def test_the_noise_floor_widens_the_tie():
     """What the control cannot tell apart, no verdict does."""
     ratio = Ratio(1.06, 1.05, 1.07, 25, 5, 3)
-    assert (stats.verdict(ratio), stats.verdict(ratio, noise_floor=0.08)) == ("slower", "tie")
+    assert (stats.verdict(ratio), stats.verdict(ratio, floor=0.08)) == ("slower", "tie")
 
 
 def canary(generation, round_, *, slow=1.0, attempt=0):
@@ -432,13 +435,17 @@ def test_of_a_repeated_round_a_rule_chooses():
     assert {group[4] for group, bad in disturbed.items() if bad} == {2}
 
 
-def test_noise_is_counted_here():
-    """On Linux, of real counters: nothing negative, and a busy neighbour is seen at all."""
-    before = noise.read()
-    sum(range(10**6))
-    assert set(before) <= set(noise.read())
-    found = noise.between(before, noise.read(), wall_s=1.0, cpu_s=0.0)
-    assert all(value >= 0 for value in found.values())
+@pytest.mark.skipif(not Path("/proc/stat").is_file(), reason="this system counts nothing")
+def test_a_busy_process_is_seen_by_the_others():
+    """Of real counters: what this process burns is somebody else's CPU to a worker that used none, and its own is taken off."""
+    before, end = noise.read(), time.process_time() + 0.3
+    while time.process_time() < end:
+        pass
+    after = noise.read()
+    assert noise.between(before, after, wall_s=0.3, cpu_s=0.0)["external_cpus"] > 0.8
+    mine = noise.between(before, after, wall_s=0.3, cpu_s=0.3)
+    assert mine["external_cpus"] < noise.between(before, after, wall_s=0.3, cpu_s=0.0)["external_cpus"]
+    assert min(mine.values()) >= 0
 
 
 # Proofs

@@ -11,8 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,8 @@ def neighbour() -> Iterator[None]:
 def run(*arguments: str) -> tuple[int, str, float]:
     """A command of Concord: exit code, what it told, seconds."""
     start = time.perf_counter()
-    with subprocess.Popen(
-        [*CONCORD, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
-    ) as process:
-        told = process.stdout.read() if process.stdout else ""
-        code = process.wait()
-    return code, told, time.perf_counter() - start
+    done = subprocess.run([*CONCORD, *arguments], capture_output=True, text=True, cwd=ROOT, check=False)
+    return done.returncode, done.stdout, time.perf_counter() - start
 
 
 def selfchecks(count: int, *, loaded: bool) -> Iterator[tuple[int, str]]:
@@ -77,42 +74,36 @@ def power(count: int = 40) -> str:
     return f"a planted 10 % found in {codes.count(0)} of {count} selfchecks; {codes.count(1)} false winners"
 
 
-def coverage(_count: int = 0) -> str:
-    """How often the interval holds the truth, when the noise of real pairs is drawn again about a known ratio.
+def coverage() -> str:
+    """How often the interval holds the truth, when the noise of a real pair is drawn again.
 
-    A generation is drawn whole (its offset and its rounds belong together), its sign at random: the truth is 1.
+    A generation is drawn whole (its offset and its rounds belong together) from one pair, its sign at random: the truth is 1.
     """
     folder = max((ROOT / "results").glob("*/run.json"), key=lambda path: path.stat().st_mtime).parent
-    pairs = [_logs(contest) for contest in stats.contests(records.read(folder))]
-    noise = [generation for contest in pairs for generation in contest]
+    pairs = [logs for contest in stats.contests(records.read(folder)) for logs in noises(contest)]
     rng, held = np.random.default_rng(0), 0
-    for _ in range(SIMULATED):
+    for number in range(SIMULATED):
+        noise = pairs[number % len(pairs)]
         drawn = [noise[i] * rng.choice((-1, 1)) for i in rng.integers(len(noise), size=stats.GENERATIONS)]
-        ones = {(g, r): 1.0 for g, logs in enumerate(drawn) for r in range(len(logs))}
-        ratio = stats.paired(
-            ones, {(g, r): float(np.exp(log)) for g, logs in enumerate(drawn) for r, log in enumerate(logs)}
-        )
+        times = {(g, r): float(np.exp(log)) for g, logs in enumerate(drawn) for r, log in enumerate(logs)}
+        ratio = stats.paired(dict.fromkeys(times, 1.0), times)
         held += bool(ratio and ratio.low is not None and ratio.high is not None and ratio.low <= 1 <= ratio.high)
-    return (
-        f"nominal 95 %: {held / SIMULATED:.1%} of {SIMULATED} intervals hold the truth, on the noise of {folder.name}"
-    )
+    share = f"{held / SIMULATED:.1%} of {SIMULATED} intervals"
+    return f"nominal 95 %: {share} hold the truth, on the noise of {len(pairs)} pairs of {folder.name}"
 
 
-def _logs(contest: stats.Contest) -> list[np.ndarray]:
-    """The log-ratios of each generation of each proven pair, about the pair's own mean over generations."""
-    found = []
-    for a, b in contest.ratios:
-        if {a, b} <= set(contest.proven) and (a.backend, a.mode) < (b.backend, b.mode):
-            ours, theirs = (stats.samples(contest.blocks[cell]) for cell in (a, b))
-            keys = sorted(ours.keys() & theirs.keys())
-            logs = {g: np.array([np.log(theirs[k] / ours[k]) for k in keys if k[0] == g]) for g in {k[0] for k in keys}}
-            centre = np.mean([np.median(values) for values in logs.values()])
-            grown = np.sqrt(len(logs) / max(len(logs) - 1, 1))  # centring took one degree of freedom
-            found += [(values - centre) * grown for values in logs.values()]
-    return found
+def noises(contest: stats.Contest) -> Iterator[list[np.ndarray]]:
+    """For each proven pair the log-ratios of each generation, about their mean over generations."""
+    for a, b in combinations(contest.proven, 2):
+        ours, theirs = (stats.samples(contest.blocks[cell]) for cell in (a, b))
+        keys = sorted(ours.keys() & theirs.keys())
+        logs = [np.array([np.log(theirs[k] / ours[k]) for k in keys if k[0] == g]) for g in {k[0] for k in keys}]
+        centre = np.mean([np.median(values) for values in logs])
+        grown = np.sqrt(len(logs) / max(len(logs) - 1, 1))  # centring took one degree of freedom
+        yield [(values - centre) * grown for values in logs]
 
 
-def repeat(_count: int = 0) -> str:
+def repeat() -> str:
     """Two runs of quick, pair by pair: faster in one and slower in the other is a contradiction, so is a tie beside either."""
     told: list[dict[tuple[Any, ...], str]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -127,7 +118,7 @@ def repeat(_count: int = 0) -> str:
     return f"{against // 2} of {len(both) // 2} verdicts of two runs of quick contradict each other"
 
 
-def cost(_count: int = 0) -> str:
+def cost() -> str:
     """Seconds of the commands people wait for."""
     lines = []
     with tempfile.TemporaryDirectory() as folder:
@@ -140,7 +131,12 @@ def cost(_count: int = 0) -> str:
 
 
 if __name__ == "__main__":
-    known = {"equals": equals, "power": power, "coverage": coverage, "repeat": repeat, "cost": cost}
-    names = sys.argv[1:2] or list(known)
-    for name in names:
-        print(f"{name}: {known[name](*map(int, sys.argv[2:3]))}", flush=True)  # noqa: T201 - its purpose
+    known: dict[str, Callable[..., str]] = {
+        "equals": equals,
+        "power": power,
+        "coverage": coverage,
+        "repeat": repeat,
+        "cost": cost,
+    }
+    for name in sys.argv[1:2] or known:
+        print(f"{name}: {known[name](*map(int, sys.argv[2:]))}", flush=True)  # noqa: T201 - its purpose
