@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
-from harness import catalog, cli, data, launch
+from harness import catalog, data, launch
+from harness.cli import main, options
 
 ROOT = catalog.ROOT
 FRAMEWORK = catalog.frameworks()[0]
@@ -61,7 +62,7 @@ def quick(here: Path) -> Iterator[Callable[..., Said]]:
     handler = signal.getsignal(signal.SIGTERM)
 
     def run(*arguments: str | Path) -> Said:
-        done = CliRunner().invoke(cli.main, list(map(str, arguments)))
+        done = CliRunner().invoke(main, list(map(str, arguments)))
         uncaught = done.exception if not isinstance(done.exception, SystemExit) else None
         return Said(done.exit_code, done.stdout, done.stderr + (f"Traceback: {uncaught!r}" if uncaught else ""))
 
@@ -308,8 +309,8 @@ def test_version(quick: Callable[..., Said]) -> None:
 
 def test_doctor_examines_the_machine() -> None:
     """Every finding has a state; 0 where it is quiet, 4 where not; what a first GPU run must check is told."""
-    done = CliRunner().invoke(cli.main, ["doctor"])
-    assert done.exit_code in {0, cli.EXIT_NOISY}, done.output
+    done = CliRunner().invoke(main, ["doctor"])
+    assert done.exit_code in {0, options.EXIT_NOISY}, done.output
     for what in ("CPUs", "load", "governor", "noise"):
         assert what in done.output
     assert "A first run on a GPU must check:" in done.output
@@ -318,6 +319,6 @@ def test_doctor_examines_the_machine() -> None:
 @pytest.mark.parametrize("wrong", ["10x", "", "-5s", "0", "infs", "nan"])
 def test_a_time_that_is_none(wrong: str) -> None:
     """One sentence, and exit code 2."""
-    done = CliRunner().invoke(cli.main, ["run", "smoke", "--max-time", wrong])
-    assert done.exit_code == cli.EXIT_INPUT
+    done = CliRunner().invoke(main, ["run", "smoke", "--max-time", wrong])
+    assert done.exit_code == options.EXIT_INPUT
     assert "is not a time" in done.output

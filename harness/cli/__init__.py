@@ -1,0 +1,61 @@
+"""The command line: parses, calls, prints. Imports nothing heavy before it knows the verb.
+
+Exit codes: 0 done; 1 a proof or a gate failed, or equals were ranked; 2 usage or input; 3 some cell failed or is missing; 4 too
+noisy; 130 interrupted.
+"""
+
+import signal
+import sys
+from importlib import metadata
+from typing import Any
+
+import click
+
+from harness.cli import data, measuring, viewing
+from harness.cli.options import EXIT_INPUT, EXIT_INTERRUPTED
+from harness.errors import HarnessError
+
+
+def version() -> str:
+    """Concord's own version."""
+    try:
+        return metadata.version("concord-bench")
+    except metadata.PackageNotFoundError:
+        return "not installed, run from source"
+
+
+class Concord(click.Group):
+    """All verbs: errors that a user can mend become one sentence and exit code 2, Ctrl-C becomes 130."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb."""
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends a run as Ctrl-C does
+        try:
+            return super().invoke(ctx)
+        except HarnessError as error:
+            click.echo(f"concord: {error}", err=True)
+            sys.exit(EXIT_INPUT)
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            click.echo(f"concord: {error.strerror or error}{where}: free the place or choose another.", err=True)
+            sys.exit(EXIT_INPUT)
+        except KeyboardInterrupt:
+            click.echo("concord: interrupted; what was measured so far is kept.", err=True)
+            sys.exit(EXIT_INTERRUPTED)
+
+
+@click.group(cls=Concord, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CONCORD"})
+@click.version_option(version(), prog_name="concord")
+def main() -> None:
+    """Prove that TensorFlow, PyTorch and JAX compute the same thing, then time them.
+
+    \b
+    Examples:
+      concord run quick
+      concord verify mnist_cnn --backends torch,jax
+      concord run full --python torch=.venv-torch/bin/python --data-dir ~/data
+    """
+
+
+for verb in (*measuring.VERBS, *viewing.VERBS, data.data):
+    main.add_command(verb)

@@ -1,0 +1,161 @@
+"""The verbs that start workers: verify, run, selfcheck, doctor."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness import catalog
+from harness.cli.choice import check_device, choose
+from harness.cli.options import EXIT_NOISY, EXIT_PROOF, Wanted, as_json_option, duration, options, out_option, progress
+from harness.cli.viewing import exit_code, finish, print_proofs
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.plan import Plan
+
+RESULTS = Path("results")
+
+
+@click.command()
+@click.argument("tasks", nargs=-1)
+@options("backends", "modes", "python", "data_dir", "seed", "device")
+@as_json_option
+def verify(tasks: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
+    """Prove that backends compute the same thing. Exit code 1 if one does not.
+
+    \b
+    Examples:
+      concord verify
+      concord verify cifar_resnet:depth=32 --backends jax --modes all
+    """
+    from harness import data, proof
+    from harness import verify as job
+
+    specs = [catalog.task(name) for name in tasks or catalog.tasks()]
+    chosen, skipped, _ = choose(wanted)
+    say = progress()
+    for reason in skipped.values():
+        say(f"skipped {reason}")
+    exhibits = [
+        job.exhibit(spec, data.find(spec.data.name, data_dir=wanted.data_dir).arrays, wanted.seed) for spec in specs
+    ]
+    with wanted.workplace() as place:
+        check_device(place, chosen)
+        rows = job.verify(exhibits, chosen, place, say)
+    for name, reason in skipped.items():
+        mode = catalog.backend(name).MODES[0]
+        rows += [proof.missing(ex.task, name, mode, verdict="skipped", reason=reason) for ex in exhibits]
+    print_proofs(rows, as_json=as_json)
+    sys.exit(EXIT_PROOF if any(row.verdict == "failed" for row in rows) else 0)
+
+
+@click.command()
+@click.argument("suite", default="quick")
+@options("backends", "modes", "python", "data_dir", "seed", "device")
+@as_json_option
+@out_option
+@click.option(
+    "--max-time", callback=duration, metavar="TIME", help="Of the whole run: 90s, 10m, 2h. Default: the suite's."
+)
+@click.option("--dry-run", is_flag=True, help="Print the plan and how long it takes, and stop.")
+@click.option("--strict", is_flag=True, help="Exit code 1 if a rule of the fairness ledger is broken.")
+def run(
+    suite: str, wanted: Wanted, as_json: bool, out: Path | None, max_time: float | None, dry_run: bool, strict: bool
+) -> None:
+    """Run a suite: prove, train, time, report.
+
+    \b
+    Examples:
+      concord run quick
+      concord run smoke --backends torch,jax --out results/mine
+    """
+    from harness.plan import Entrant, Plan
+
+    recipe = catalog.suite(suite)
+    recipe = replace(recipe, budget_s=max_time, hard=True) if max_time else recipe
+    everything = recipe.modes == "all" and not wanted.modes
+    chosen, skipped, installed = choose(replace(wanted, modes=["all"]) if everything else wanted)
+    with wanted.workplace() as place:
+        check_device(place, chosen)
+        entrants = tuple(Entrant(name, mode) for name, own in chosen.items() for mode in own)
+        plan = Plan(suite, recipe, wanted.subjects(recipe, place), chosen, skipped, installed, place, entrants)
+        if dry_run:
+            click.echo(plan.told())
+            return
+        folder = carry_out(plan, out, as_json=as_json)
+    sys.exit(exit_code(folder, strict=strict))
+
+
+@click.command()
+@click.option(
+    "--backend", "-b", default="", help="Which one runs against itself. Default: the first that is installed."
+)
+@click.option(
+    "--slowdown", type=click.FloatRange(0.01, 1), default=0.1, show_default=True, help="Planted in one process."
+)
+@options("python", "seed", "data_dir")
+@out_option
+def selfcheck(wanted: Wanted, backend: str, slowdown: float, out: Path | None) -> None:
+    """Run one backend against itself: equals must not be ranked, a planted delay must be found.
+
+    Exit code 1 if an equal won, 4 if the machine is too noisy to find the delay.
+    """
+    from harness import records, selfcheck
+    from harness.plan import Plan
+
+    chosen, _, installed = choose(replace(wanted, backends=[backend] if backend else []))
+    name, (mode, *_) = next(iter(chosen.items()))
+    suite, entrants = selfcheck.SUITE, selfcheck.entrants(name, mode, slowdown)
+    with wanted.workplace() as place:
+        subjects = wanted.subjects(suite, place)
+        plan = Plan("selfcheck", suite, subjects, {name: (mode,)}, {}, installed, place, entrants)
+        folder = carry_out(plan, out, as_json=False)
+    finding = selfcheck.judge(plan, records.read(folder))
+    click.echo(finding.told())
+    sys.exit(EXIT_PROOF if finding.winners else 0 if finding.found else EXIT_NOISY)
+
+
+@click.command()
+def doctor() -> None:
+    """Say whether this machine is fit to measure, and what a first run on a GPU must check. Exit code 4 if it is too noisy."""
+    from harness import doctor as job
+    from harness.report import terminal
+
+    with Wanted().workplace() as place:
+        found = list(job.examine(place))
+    terminal.print_findings(found)
+    click.echo("A first run on a GPU must check:")
+    for check in job.GPU_CHECKS:
+        click.echo(f"  - {check}")
+    noisy = any(finding.state == "warning" for finding in found if finding.what in {"noise", "load"})
+    sys.exit(EXIT_NOISY if noisy else 0)
+
+
+def new_folder(out: Path | None, suite: str) -> Path:
+    """The run's own new folder; one that exists is never written into."""
+    from harness.records import now
+
+    folder = out or RESULTS / f"{now()[:19].replace('-', '').replace(':', '').replace('T', '-')}-{suite}"
+    if folder.exists():
+        raise HarnessError(f"{folder} exists: name another folder with --out, or remove it.")
+    folder.mkdir(parents=True)
+    return folder
+
+
+def carry_out(plan: "Plan", out: Path | None, *, as_json: bool) -> Path:
+    """Run a plan in a new folder and show it, as far as it came."""
+    from harness import run
+
+    folder, say = new_folder(out, plan.name), progress()
+    say(f"plan    {plan.told()}")
+    try:
+        run.run(plan, folder, say)
+    finally:
+        finish(folder, as_json=as_json)
+    return folder
+
+
+VERBS = (verify, run, selfcheck, doctor)

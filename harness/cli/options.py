@@ -1,0 +1,114 @@
+"""What verbs share: exit codes, options and how their values are read, the line of progress."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from harness.plan import Subject
+    from harness.suite import Suite
+    from harness.verify import Say
+    from harness.workplace import Workplace
+
+EXIT_PROOF, EXIT_INPUT, EXIT_CELL, EXIT_NOISY, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+
+
+def split(_context: click.Context, _option: click.Parameter, value: str | None) -> list[str]:
+    """A comma-separated option as a list."""
+    return [part.strip() for part in (value or "").split(",") if part.strip()]
+
+
+def interpreters(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """NAME=PATH options as a mapping."""
+    found = {}
+    for value in values:
+        name, equals, path = value.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{value!r} is not NAME=PATH, for example torch=.venv/bin/python")
+        program = shutil.which(path) or path
+        found[name] = str(Path(program).absolute())  # a worker starts in another folder; a venv's link is not followed
+    return found
+
+
+def duration(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
+    """A time such as 90s, 10m or 2h in seconds."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value)
+    if not found or not float(found[1]):
+        raise click.BadParameter(f"{value!r} is not a time, for example 90s, 10m or 2h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The options that several verbs share; a verb has those it names."""
+
+    backends: list[str] = field(default_factory=list)
+    modes: list[str] = field(default_factory=list)
+    python: dict[str, str] = field(default_factory=dict)
+    data_dir: Path | None = None
+    seed: int = 0
+    device: str = "cpu"
+
+    @contextmanager
+    def workplace(self) -> "Iterator[Workplace]":
+        """The place of the workers, gone afterwards."""
+        from harness.run import scratch_folder
+        from harness.workplace import Workplace
+
+        with scratch_folder() as scratch:
+            yield Workplace(Path(scratch), self.python, self.device, self.seed)
+
+    def subjects(self, suite: "Suite", place: "Workplace") -> "tuple[Subject, ...]":
+        """The tasks of a suite, made ready."""
+        from harness.plan import subject
+
+        return tuple(subject(j, data_dir=self.data_dir, scratch=place.scratch, seed=self.seed) for j in suite.jobs)
+
+
+PATH = click.Path(path_type=Path)
+SHARED: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "backends": (["-b"], {"callback": split, "help": "Only these, by name: torch,jax. Default: all."}),
+    "modes": (["-m"], {"callback": split, "help": "Only these modes, or 'all'. Default: each backend's first."}),
+    "python": (
+        [],
+        {"multiple": True, "callback": interpreters, "help": "NAME=PATH: another interpreter for a backend."},
+    ),
+    "data_dir": ([], {"type": PATH, "help": "Where the data sets are."}),
+    "seed": ([], {"type": int, "default": 0, "show_default": True, "help": "Of weights, batch order, masks."}),
+    "device": ([], {"type": click.Choice(["cpu", "gpu"]), "default": "cpu", "show_default": True}),
+}
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON document instead of tables.")
+out_option = click.option("--out", type=PATH, help="The run's folder. Default: results/TIME-SUITE.")
+
+
+def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a verb these options, together in its argument ``wanted``."""
+
+    def add(verb: Callable[..., None]) -> Callable[..., None]:
+        @wraps(verb)
+        def gathered(**given: Any) -> None:
+            verb(wanted=Wanted(**{name: given.pop(name) for name in names}), **given)
+
+        for name in reversed(names):
+            short, settings = SHARED[name]
+            gathered = click.option(f"--{name.replace('_', '-')}", *short, **settings)(gathered)
+        return gathered
+
+    return add
+
+
+def progress() -> "Say":
+    """A plain line with the time passed, on stderr."""
+    from harness.measure import Stopwatch
+
+    watch = Stopwatch()
+    return lambda text: click.echo(f"[{watch.seconds():6.1f} s] {text}", err=True)

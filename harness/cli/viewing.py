@@ -1,0 +1,104 @@
+"""The verbs that read records and the catalogue: report, list."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness import catalog
+from harness.cli.options import EXIT_CELL, EXIT_PROOF, PATH, Wanted, as_json_option, options
+
+if TYPE_CHECKING:
+    from harness.records import Proof
+    from harness.workplace import Installed
+
+
+def print_proofs(rows: "list[Proof]", *, as_json: bool) -> None:
+    """Every row as JSON, or a table of what is decisive with the first failure of each backend spelt out."""
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
+        return
+    from harness.report import terminal
+
+    terminal.print_proofs(rows)
+
+
+def finish(folder: Path, *, as_json: bool) -> None:
+    """Make the views of what there is, and print the table and the path of the report."""
+    from harness import records, report
+    from harness.report import tables, terminal
+
+    if not (folder / "run.json").is_file():
+        return
+    page = report.build(folder)
+    found = records.read(folder)
+    if as_json:
+        click.echo(tables.summary(found).to_json(orient="records"))
+    else:
+        terminal.print_run(found)
+    click.echo(str(page), err=as_json)
+
+
+def exit_code(folder: Path, *, strict: bool = False) -> int:
+    """1 if a proof failed or, with ``strict``, the comparison is not fair; 3 if a cell failed or is missing; otherwise 0."""
+    from harness import ledger, records
+
+    found = records.read(folder)
+    if any(row.verdict == "failed" for row in found.proofs) or (strict and ledger.differences(found)):
+        return EXIT_PROOF
+    return EXIT_CELL if any(trial.status != "ok" for trial in found.trials) else 0
+
+
+@click.command()
+@click.argument("run_folder", type=PATH)
+@as_json_option
+def report(run_folder: Path, as_json: bool) -> None:
+    """Make all views of a run anew from its records."""
+    from harness import records
+
+    records.read(run_folder)
+    finish(run_folder, as_json=as_json)
+
+
+@click.command(name="list")
+@options("python", "data_dir")
+@as_json_option
+def list_(wanted: Wanted, as_json: bool) -> None:
+    """Name the tasks, backends, modes, suites and data sets, and where each was found."""
+    from harness import data, workplace
+
+    found: dict[str, dict[str, Any]] = {
+        "tasks": {name: catalog.task(name).title for name in catalog.tasks()},
+        "suites": {name: catalog.suite(name).title for name in catalog.suites()},
+        "backends": {
+            name: backend_facts(workplace.probe(name, wanted.python.get(name, sys.executable)), name)
+            for name in catalog.backends()
+        },
+        "data": {
+            name: {"found": label, "where": str(where or "")}
+            for name, (label, where) in data.locate_all(wanted.data_dir).items()
+        },
+    }
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    from harness.report import terminal
+
+    terminal.print_catalog(found)
+
+
+def backend_facts(found: "Installed", name: str) -> dict[str, Any]:
+    """One backend for `concord list`."""
+    return {
+        "title": catalog.backend(name).TITLE,
+        "modes": list(catalog.backend(name).MODES),
+        "versions": dict(found.versions),
+        "python": found.python,
+        "missing": found.advice(name) if found.missing else "",
+    }
+
+
+VERBS = (report, list_)
