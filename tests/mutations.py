@@ -167,7 +167,7 @@ TORCH = (
             ),
         ),
         "loss",
-        "the losses that bfloat16 could hold",
+        "losses: what half precision could hold",
         precision="float32",
         mode="bf16",
     ),
@@ -207,6 +207,24 @@ TORCH = (
         ),
         "gradients",
         "dense2/kernel at step 0",
+        precision="float32",
+    ),
+    Mutation(
+        "the first layer's gradient alone in bfloat16",
+        21,
+        "torch",
+        MNIST,
+        (
+            Edit(
+                "engine.py",
+                "        return value.detach()\n",
+                "        first = self.tensor('conv1/kernel')\n"
+                "        first.grad = first.grad if self.dtype == torch.float64 else first.grad.bfloat16().float()\n"
+                "        return value.detach()\n",
+            ),
+        ),
+        "rounding",
+        "gradient of conv1/kernel: what half precision could hold",
         precision="float32",
     ),
     Mutation(
@@ -473,6 +491,23 @@ JAX = (
         (Edit("layers.py", "self.momentum * (n / (n - 1)) * var", "self.momentum * var"),),
         "tensors",
         "norm/var after step 0",
+    ),
+    Mutation(
+        "running statistics held in bfloat16",
+        21,
+        "jax",
+        RESNET,
+        (
+            Edit(
+                "engine.py",
+                "return value, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))",
+                "held = lambda s: s if s.dtype == jnp.float64 else s.astype(jnp.bfloat16).astype(s.dtype)  # noqa: E731\n"
+                "            return value, jax.tree.map(held, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat)))",
+            ),
+        ),
+        "rounding",
+        "norm/mean after step 0: what half precision could hold",
+        precision="float32",
     ),
     Mutation(
         "bf16 mode with a bfloat16 optimizer state",

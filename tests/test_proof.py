@@ -74,6 +74,7 @@ def trace(precision: str) -> Arrays:
         made |= {f"given/{k}/{t.name}": made[f"grad/{t.name}"] for k in range(2) for t in SPEC.model.parameters}
         moved = np.cumsum(learning_rates(SPEC)) * 0.25
         made |= {f"made/{k}/{t.name}": WEIGHTS[t.name] - moved[k] for k in range(2) for t in SPEC.model.parameters}
+        made |= {f"made/{k}/{t.name}": np.linspace(1, 2, 3) for k in range(2) for t in SPEC.model.buffers}
     return {name: np.array(value, precision) for name, value in made.items()}
 
 
@@ -138,7 +139,7 @@ def test_equal_traces_are_proven_on_every_level() -> None:
     single = [
         (row.backend, row.against, row.level) for row in rows if row.precision == "float32" and row.level != "weights"
     ]
-    start = ("logits", "loss", "gradients", "update")
+    start = ("logits", "loss", "gradients", "update", "rounding")
     assert single == [
         *(("torch", "numpy", level) for level in start),
         ("torch", "jax jit", "steps"),
@@ -445,6 +446,25 @@ def test_a_bfloat16_mode_keeps_a_float32_loss() -> None:
 
     (row,) = (row for row in judged(subject("torch", "bf16", change)) if row.verdict == "failed")
     assert (row.precision, row.level, row.worst) == ("float32", "loss", 1.0)
+
+
+@pytest.mark.parametrize("low_bits", [13, 16], ids=["float16", "bfloat16"])
+@pytest.mark.parametrize("key", ["given/0/last/bias", "made/0/norm/var"])
+def test_float32_holds_no_half_precision(key: str, low_bits: int) -> None:
+    """A tensor all of whose values end in zeros was rounded on its way; by their size nobody would know."""
+
+    def change(traces: dict[str, Arrays]) -> None:
+        exact = np.linspace(1, 2, 60, dtype=np.float32).reshape(10, 6)
+        traces["float32"][key] = (exact.view(np.uint32) >> low_bits << low_bits).view(np.float32)
+
+    rows = [row for row in judged(subject("torch", "eager", change)) if row.level == "rounding"]
+    assert [(row.precision, row.verdict, row.worst) for row in rows] == [("float32", "failed", 1.0)]
+
+
+@pytest.mark.parametrize(("values", "share"), [([], 0.0), ([0.0] * 20, 0.0), ([0.5] * 7, 0.0), ([0.5] * 8, 1.0)])
+def test_a_few_values_say_nothing_of_their_precision(values: list[float], share: float) -> None:
+    """Zeros belong to every precision, and seven halves may be chance."""
+    assert proof.coarse(np.array(values, np.float32)) == share
 
 
 def test_bfloat16_meets_the_reference_only() -> None:
