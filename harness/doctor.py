@@ -83,7 +83,7 @@ def quota() -> Finding:
 def probe(place: Workplace) -> Finding:
     """A fixed product and copy in a worker like those of a run, against itself: how small a difference would show."""
     sides: tuple[dict[stats.Key, float], ...] = ({}, {})
-    with place.worker(catalog.reference(), place.cpus[0], "doctor") as worker:
+    with place.worker(catalog.reference(), place.cpus[:1], "doctor") as worker:
         for generation in range(stats.GENERATIONS):
             for song in range(SONGS):
                 values = worker.ask({"op": "canary"})[0]["values"]

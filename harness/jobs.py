@@ -73,6 +73,7 @@ class Worker:
 
     def start(self, message: Message, _arrays: Arrays) -> tuple[Message, Arrays]:
         """Import and configure the backend."""
+        environment.settle_allocator()
         watch = measure.Stopwatch()
         self.engine = conforms(import_module(f"backends.{message['backend']}.engine"))
         self.engine.configure(threads=message["threads"], seed=message["seed"])
@@ -127,7 +128,7 @@ class Worker:
             warmups[phase] = {"times_ns": found.times_ns, "steps": found.steps, **asdict(found.steady)}
             cell.delay_s[phase] = message["slowdown"] * float(np.median(found.times_ns)) / 1e9
         facts = self.engine.describe() | environment.process()
-        if "predict" in message["phases"]:  # elsewhere it would be one more compilation
+        if {"train", "predict"} <= {*message["phases"]}:  # elsewhere it would be one more compilation
             facts |= session.facts(placed[0])
         return {"values": values, "warmups": warmups, "facts": facts}, {}
 

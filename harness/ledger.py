@@ -87,6 +87,7 @@ RULES = (
     Rule("CPU time a thread", "what the budget came to", budget),
     Rule("data", "the same examples", lambda ts: "; ".join(sorted({t.cell.data for t in ts}))),
     Rule("gradients recorded at inference", "a tape costs time that inference does not need", fact("autograd")),
+    Rule("parameters written in place", "a step that copies them moves more memory: donated buffers", fact("in_place")),
     Rule("Python", "its interpreter is part of every step", fact("python")),
     Rule("NumPy", "it draws and hands over the batches", fact("numpy")),
 )

@@ -4,14 +4,15 @@
 afterwards, against each cell's own baseline: an idle JAX worker alone changes context a thousand times in a thousand steps.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from harness import environment
 from harness.records import Cell, Trial
 
 with suppress(ImportError):  # not on Windows
@@ -20,8 +21,20 @@ with suppress(ImportError):  # not on Windows
 TIMED = ("train", "predict", "latency", "epoch")
 EXTERNAL, STOLEN, PRESSURE = 0.15, 0.01, 0.10  # cores, shares of the time; pressure above the cell's own median
 STARVED, SWITCHED, SLOWED = 0.8, 5.0, 1.10  # cpu/wall, involuntary switches a step, canary: times the median
+TICK_S = 0.01  # what Linux counts CPU time in (USER_HZ)
 SWITCHES = 50  # in a sample; fewer are never a sign
-Group = tuple[str, int, str, int, int]  # task, batch, phase, generation, round: a sample of every backend
+RAPL = Path("/sys/class/powercap")  # where Linux shows the energy meters of Intel and AMD processors
+
+
+class Group(NamedTuple):
+    """A round of one contest: a sample of every backend."""
+
+    task: str
+    batch: int
+    threads: int
+    phase: str
+    generation: int
+    round: int
 
 
 def read() -> dict[str, float]:
@@ -32,21 +45,34 @@ def read() -> dict[str, float]:
         found |= {"switches": used.ru_nivcsw, "page_faults": used.ru_minflt}
     stat, pressure = Path("/proc/stat"), Path("/proc/pressure/cpu")
     if stat.is_file():
-        user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, stat.read_text("ascii").split()[1:9])
-        tick = os.sysconf("SC_CLK_TCK")
-        found |= {"busy_s": (user + nice + system + irq + softirq + steal) / tick, "steal_s": steal / tick}
+        rows = [line.split() for line in stat.read_text("ascii").splitlines() if line.startswith("cpu")]
+        ticks = {name: list(map(int, counts[:8])) for name, *counts in rows}
+        # in the order of proc(5): user nice system idle iowait irq softirq steal
+        found["busy_s"] = (sum(ticks["cpu"]) - sum(ticks["cpu"][3:5])) * TICK_S
+        own = (f"cpu{number}" for number in environment.available_cpus())
+        found["steal_s"] = sum(ticks[name][7] for name in own if name in ticks) * TICK_S
     if pressure.is_file():
         found["pressure_s"] = int(pressure.read_text("ascii").split("total=")[1].split()[0]) / 1e6
     throttled = Path("/sys/fs/cgroup/cpu.stat")
     if throttled.is_file() and "throttled_usec " in (text := throttled.read_text("ascii")):
         found["throttled_s"] = int(text.split("throttled_usec ")[1].split()[0]) / 1e6
+    return found | energy()
+
+
+def energy() -> dict[str, float]:
+    """The meter of each processor package in joules, where it may be read, beside what it can count to before it starts again."""
+    found: dict[str, float] = {}
+    for package in sorted(RAPL.glob("intel-rapl:?")):
+        with suppress(OSError, ValueError):  # since 2020 most systems show it to root alone
+            found[f"{package.name}_j"] = int((package / "energy_uj").read_text("ascii")) / 1e6
+            found[f"{package.name}_range_j"] = int((package / "max_energy_range_uj").read_text("ascii")) / 1e6
     return found
 
 
 def between(
     before: Mapping[str, float], after: Mapping[str, float], *, wall_s: float, cpu_s: float
 ) -> dict[str, float]:
-    """What a sample of ``wall_s`` seconds met: CPUs kept busy by others, shares of stolen and of waiting time, switches."""
+    """What a sample of ``wall_s`` seconds met: CPUs that others used, shares of time stolen from its own and waited, switches."""
     passed = {name: after[name] - before[name] for name in before.keys() & after.keys()}
     found: dict[str, float] = {}
     if "busy_s" in passed:
@@ -54,6 +80,8 @@ def between(
         found["steal"] = passed["steal_s"] / wall_s
     if "pressure_s" in passed:
         found["pressure"] = passed["pressure_s"] / wall_s
+    if used := [passed[name] % after[f"{name[:-2]}_range_j"] for name in passed if f"{name[:-2]}_range_j" in after]:
+        found["energy_j"] = sum(used)
     return found | {name: passed[name] for name in ("switches", "page_faults", "throttled_s") if name in passed}
 
 
@@ -72,7 +100,8 @@ def contended(trials: Iterable[Trial]) -> dict[tuple[Group, int], list[str]]:
 
 def group(trial: Trial) -> Group:
     """The round a sample or its canary belongs to."""
-    return trial.cell.task, trial.cell.batch, trial.of or trial.phase, trial.generation, trial.round
+    cell = trial.cell
+    return Group(cell.task, cell.batch, cell.threads, trial.of or trial.phase, trial.generation, trial.round)
 
 
 def _samples(trials: list[Trial]) -> list[set[str]]:
@@ -83,7 +112,7 @@ def _samples(trials: list[Trial]) -> list[set[str]]:
     used = np.array([t.cpu_ns or np.nan for t in trials]) / wall / [t.cell.threads for t in trials]
     a_step = switches / [max(t.steps * len(t.times_ns), 1) for t in trials]
     marks = {
-        "others used the CPUs": external > EXTERNAL,
+        "others used the CPUs": external > EXTERNAL + 2 * TICK_S / (wall / 1e9),  # a tick at either end may be our own
         "time was stolen": steal > STOLEN,
         "tasks waited for a CPU": pressure > _usual(pressure) + PRESSURE,
         "the process was throttled": np.array([t.noise.get("throttled_s", 0.0) > 0 for t in trials]),

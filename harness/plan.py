@@ -65,7 +65,17 @@ class Plan:
     workplace: Workplace
     entrants: tuple[Entrant, ...]  # what is timed
 
-    def cell(self, subject: Subject, backend: str, mode: str) -> Cell:
+    @property
+    def threads(self) -> list[int]:
+        """How many CPUs a worker has, in turn: one, and the powers of two if a task is to be scaled."""
+        most = len(self.workplace.cpus) if any(s.job.scale for s in self.subjects) else 1
+        return [2**power for power in range(most.bit_length())]
+
+    def timed(self, threads: int) -> list[Subject]:
+        """What is timed on so many CPUs."""
+        return [s for s in self.subjects if s.job.scale or threads == 1]
+
+    def cell(self, subject: Subject, backend: str, mode: str, threads: int = 1) -> Cell:
         """The key of one measurement."""
         return Cell(
             task=subject.task,
@@ -75,6 +85,7 @@ class Plan:
             precision="bfloat16" if mode == proof.LOW else "float32",  # never ranked together
             data=subject.dataset.label,
             batch=subject.batch,
+            threads=threads,
         )
 
     def tasks(self) -> dict[str, Subject]:
@@ -91,7 +102,7 @@ class Plan:
     def seconds(self) -> float:
         """A first estimate: proof, training and the least number of generations; one process more is the control."""
         suite, tasks = self.suite, len(self.tasks())
-        phases = sum(len(s.job.phases) for s in self.subjects)
+        phases = sum(len(s.job.phases) for threads in self.threads for s in self.timed(threads))
         samples = (len(self.entrants) * phases + tasks) * suite.rounds * suite.sample_s
         generation = (len({(e.backend, e.copy) for e in self.entrants}) + 1) * tasks * OPEN_S + OVERHEAD * samples
         return PROVE_S * tasks * len(self.pairs()) / len(self.workplace.cpus) + suite.generations * generation

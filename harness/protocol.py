@@ -56,7 +56,11 @@ class Session(Protocol):
         ...
 
     def facts(self, batch: Batch) -> dict[str, Any]:
-        """What its logits of a batch say: the device they are on (cpu, gpu), their dtype, whether a gradient tape ran."""
+        """What shows after one more step.
+
+        ``device`` (cpu, gpu) and ``dtype`` of the logits; ``autograd``, whether a tape recorded them; ``in_place``, whether
+        the step took no new memory for the parameters.
+        """
         ...
 
 

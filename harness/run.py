@@ -11,7 +11,7 @@ from harness import catalog, environment, launch, proof, records, roofline, sani
 from harness.launch import WorkerError
 from harness.measure import Stopwatch, cpu_seconds
 from harness.plan import Plan, Subject, clock
-from harness.records import Journal, Trial
+from harness.records import Journal, Proof, Trial
 from harness.suite import Suite
 from harness.timing import Generation, Timing
 from harness.verify import Say
@@ -25,11 +25,11 @@ def run(plan: Plan, folder: Path, say: Say) -> None:
     records.write_manifest(folder, manifest)
     for backend, reason in plan.skipped.items():
         skip(plan, journal, backend, reason)
-    prove(plan, journal, say)
-    train(plan, journal, watch, say)
+    prepare(plan, journal, watch, say)
     timing, begun, number = Timing(plan, journal, say), watch.seconds(), 0
     while wanted(plan, number, journal.run(manifest)):
-        Generation(timing, number).measure()
+        for threads in plan.threads:
+            Generation(timing, number, threads).measure()
         number += 1
         used, each = watch.seconds(), (watch.seconds() - begun) / number
         least = plan.suite.generations - number
@@ -103,25 +103,27 @@ def skip(plan: Plan, journal: Journal, backend: str, reason: str) -> None:
         journal.keep(Trial(cell=cell, phase="train", status="skipped", reason=reason))
 
 
-def prove(plan: Plan, journal: Journal, say: Say) -> None:
-    """Write down every proof of every task."""
+def prepare(plan: Plan, journal: Journal, watch: Stopwatch, say: Say) -> None:
+    """Prove every task; train every cell with every seed, for its quality: in processes of their own, one a CPU, not timed."""
     exhibits = [verify.exhibit(s.spec, s.dataset.arrays, plan.workplace.seed) for s in plan.tasks().values()]
-    for row in verify.verify(exhibits, plan.chosen, plan.workplace, say):
+    trained = [s for s in plan.subjects if s.job.train]
+    fits = [(s, *pair, seed) for s in trained for seed in range(plan.suite.seeds) for pair in plan.pairs()]
+    with plan.workplace.pool() as pool:
+        traces = verify.begin(pool, exhibits, plan.chosen, plan.workplace, say)
+        trainings = [pool.submit(fit, plan, *what, watch, say) for what in fits]
+        keep_proofs(plan, journal, verify.conclude(traces, exhibits, plan.chosen), say)
+        for training in trainings:
+            journal.keep(training.result())
+
+
+def keep_proofs(plan: Plan, journal: Journal, rows: list[Proof], say: Say) -> None:
+    """Write down every proof."""
+    for row in rows:
         names = [e.name for e in plan.entrants if (e.backend, e.mode) == (row.backend, row.mode)] or [row.mode]
         for name in names:  # copies are the same code
             journal.keep(replace(row, mode=name))
         if row.verdict == "failed":
             say(f"proof   {row.task}  {row.backend} {row.mode}: FAILED at {row.level}: {row.where or row.reason}")
-
-
-def train(plan: Plan, journal: Journal, watch: Stopwatch, say: Say) -> None:
-    """Train every cell with every seed in processes of their own, as many at once as there are CPUs: quality, not time."""
-    trained = [s for s in plan.subjects if s.job.train]
-    fits = [(s, *pair, seed) for s in trained for seed in range(plan.suite.seeds) for pair in plan.pairs()]
-    with plan.workplace.pool() as pool:
-        jobs = [pool.submit(fit, plan, *what, watch, say) for what in fits]
-        for job in jobs:
-            journal.keep(job.result())
 
 
 def training_s(suite: Suite) -> float | None:
@@ -153,7 +155,7 @@ def fit(plan: Plan, subject: Subject, backend: str, mode: str, seed: int, watch:
     }
     try:
         label = f"fit-{subject.spec.name}-{backend}-{mode}-{seed}"
-        with place.cpu() as cpu, place.worker(backend, cpu, label, cache=f"fit-{backend}") as worker:
+        with place.cpu() as cpu, place.worker(backend, [cpu], label, cache=f"fit-{backend}") as worker:
             reply, _ = worker.ask(message, launch.weights_message(initial), timeout_s=3600.0)
     except WorkerError as error:
         say(f"train   {subject.task}  {backend} {mode}: {error.reason}")

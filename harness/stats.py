@@ -315,7 +315,9 @@ def contests(run: Run) -> tuple[Contest, ...]:
     for (phase, terms), trials in found.items():
         own = [t for t in trials if t.phase == phase and usable(t)]
         if phase in TIMED and own:
-            rounds = [bad for group, bad in disturbed.items() if group[:3] == (terms.task, terms.batch, phase)]
+            rounds = [
+                bad for group, bad in disturbed.items() if group[:4] == (terms.task, terms.batch, terms.threads, phase)
+            ]
             held.append(contest(phase, trials, proofs, contended=sum(rounds) / max(len(rounds), 1)))
     return tuple(held)
 

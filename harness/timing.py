@@ -12,8 +12,7 @@ from harness.records import Cell, Journal, Trial
 from harness.suite import Phase
 from harness.verify import Say
 
-MIN_STEPS, MAX_STEPS, MAX_CALLS = 1, 5000, 200  # of one sample
-CALIBRATION_STEPS = 3
+MIN_STEPS, MAX_STEPS, MAX_CALLS = 1, 20_000, 500  # of one sample
 CONTROLLED: Phase = "train"  # the phase whose A/A control every suite runs
 
 Place = tuple[str, int, Entrant]  # a task, a batch, and who computes it
@@ -32,10 +31,12 @@ class Timing:
 class Generation:
     """One fresh process a backend (and copy), then rounds in which each entrant has one turn, the others stopped."""
 
-    def __init__(self, timing: Timing, number: int) -> None:
-        """Nothing is started yet."""
-        self.timing, self.plan, self.number = timing, timing.plan, number
-        self.title = f"generation {number + 1}"
+    def __init__(self, timing: Timing, number: int, threads: int) -> None:
+        """Nothing is started yet; each worker is going to have ``threads`` CPUs."""
+        self.timing, self.plan, self.number, self.threads = timing, timing.plan, number, threads
+        self.title = f"generation {number + 1}" + (f" on {threads} CPUs" if threads > 1 else "")
+        self.folder = f"time-{number}-{threads}"
+        self.subjects = self.plan.timed(threads)
         self.entrants = (*self.plan.entrants, *self.control())
         self.workers: dict[tuple[str, int], Worker] = {}
         self.bird: Worker | None = None  # the canary's process
@@ -52,16 +53,16 @@ class Generation:
     def measure(self) -> None:
         """Start, open, go round, repeat what was disturbed, bury."""
         place = self.plan.workplace
-        cpu = place.cpus[self.number % len(place.cpus)]
+        cpus = [place.cpus[(self.number + i) % len(place.cpus)] for i in range(self.threads)]
         processes = list(dict.fromkeys((e.backend, e.copy) for e in self.entrants))
         self.timing.order.shuffle(processes)
         with ExitStack() as stack:
             with suppress(WorkerError):  # a run goes on without its canary, and shows that none sang
-                self.bird = stack.enter_context(place.worker(catalog.reference(), cpu, f"time-{self.number}-canary"))
+                self.bird = stack.enter_context(place.worker(catalog.reference(), cpus[:1], f"{self.folder}-canary"))
             for backend, copy in processes:
-                self.open_process(stack, backend, copy, cpu)
+                self.open_process(stack, backend, copy, cpus)
             for round_ in range(self.plan.suite.rounds):
-                for s in self.plan.subjects:
+                for s in self.subjects:
                     for phase in s.job.phases:
                         self.turns(s, phase, round_, attempt=0)
                 self.timing.say(f"time    {self.title}, round {round_ + 1}/{self.plan.suite.rounds}")
@@ -69,33 +70,33 @@ class Generation:
 
     def repeat(self) -> None:
         """Run every contended round again, once; both are kept, and which one counts is a rule of harness/stats.py."""
-        disturbed = [key for key, _ in noise.contended(self.timing.journal.trials) if key[3] == self.number]
-        for s in self.plan.subjects:
+        disturbed = {key for key, _ in noise.contended(self.timing.journal.trials) if key.generation == self.number}
+        again = 0
+        for s in self.subjects:
             for phase in s.job.phases:
                 batch = self.cell(s, self.plan.entrants[0], phase).batch
                 for round_ in range(self.plan.suite.rounds):
-                    if (s.task, batch, phase, self.number, round_) in disturbed:
+                    if noise.Group(s.task, batch, self.threads, phase, self.number, round_) in disturbed:
                         self.turns(s, phase, round_, attempt=1)
-        if disturbed:
-            self.timing.say(f"time    {self.title}: {len(disturbed)} contended rounds run again")
+                        again += 1
+        if again:
+            self.timing.say(f"time    {self.title}: {again} contended rounds run again")
 
-    def open_process(self, stack: ExitStack, backend: str, copy: int, cpu: int) -> None:
+    def open_process(self, stack: ExitStack, backend: str, copy: int, cpus: list[int]) -> None:
         """Start one process, open all its cells, stop it."""
         entrants = [e for e in self.entrants if (e.backend, e.copy) == (backend, copy)]
         self.timing.say(f"time    {self.title}: {backend} starts")
         try:
             worker = stack.enter_context(
-                self.plan.workplace.worker(
-                    backend, cpu, f"time-{self.number}-{backend}-{copy}", cache=f"time-{backend}"
-                )
+                self.plan.workplace.worker(backend, cpus, f"{self.folder}-{backend}-{copy}", cache=f"time-{backend}")
             )
         except WorkerError as error:
-            for s in self.plan.subjects:
+            for s in self.subjects:
                 for entrant in entrants:
                     self.lost(s, entrant, "first_call", error)
             return
         self.workers[backend, copy] = worker
-        for s in self.plan.subjects:
+        for s in self.subjects:
             for entrant in entrants:
                 self.open_cell(worker, s, entrant)
         worker.pause()
@@ -194,10 +195,15 @@ class Generation:
         """How many steps last about ``sample_s``: measured once, then the same in every round, generation and copy."""
         key = (replace(self.cell(subject, entrant, phase), mode=entrant.mode), phase)
         if key not in self.timing.steps:
-            reply, _ = worker.ask({**message, "steps": CALIBRATION_STEPS})
-            step_s = sum(reply["times_ns"]) / CALIBRATION_STEPS / 1e9
+            steps, seconds, wanted_s = 1, 0.0, self.plan.suite.sample_s
             most = MAX_CALLS if phase == "latency" else MAX_STEPS
-            self.timing.steps[key] = min(most, max(MIN_STEPS, round(self.plan.suite.sample_s / step_s)))
+            while (
+                seconds < wanted_s / 4 and steps < most
+            ):  # a few steps alone tell little: what one sync costs, is theirs
+                steps = min(most, steps * 4)
+                reply, _ = worker.ask({**message, "steps": steps})
+                seconds = sum(reply["times_ns"]) / 1e9
+            self.timing.steps[key] = min(most, max(MIN_STEPS, round(steps * wanted_s / seconds)))
         return self.timing.steps[key]
 
     def is_control(self, entrant: Entrant) -> bool:
@@ -207,7 +213,7 @@ class Generation:
     def cell(self, subject: Subject, entrant: Entrant, phase: str = "") -> Cell:
         """The key of an entrant's measurement; a control's is that of its twin, and latency has a batch of one."""
         mode = entrant.mode if self.is_control(entrant) else entrant.name
-        found = self.plan.cell(subject, entrant.backend, mode)
+        found = self.plan.cell(subject, entrant.backend, mode, self.threads)
         return replace(found, batch=1) if phase == "latency" else found
 
     def lost(self, subject: Subject, entrant: Entrant, phase: str, error: WorkerError) -> None:

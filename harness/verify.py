@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -43,13 +44,24 @@ def verify(
     exhibits: list[Exhibit], chosen: Mapping[str, tuple[str, ...]], workplace: Workplace, say: Say
 ) -> list[Proof]:
     """Prove every chosen backend and mode, by name, on every task; as many backends at once as there are CPUs."""
+    with workplace.pool() as pool:
+        return conclude(begin(pool, exhibits, chosen, workplace, say), exhibits, chosen)
+
+
+def begin(
+    pool: Executor, exhibits: list[Exhibit], chosen: Mapping[str, tuple[str, ...]], workplace: Workplace, say: Say
+) -> list[Future[Traces]]:
+    """Let every chosen backend, and the reference, trace every task."""
     reference = catalog.reference()
     everyone = {reference: catalog.backend(reference).MODES, **{n: m for n, m in chosen.items() if n != reference}}
-    with workplace.pool() as pool:
-        jobs = [pool.submit(gather, name, modes, exhibits, workplace, say) for name, modes in everyone.items()]
-        traces: Traces = {}
-        for job in jobs:
-            traces |= job.result()
+    return [pool.submit(gather, name, modes, exhibits, workplace, say) for name, modes in everyone.items()]
+
+
+def conclude(jobs: list[Future[Traces]], exhibits: list[Exhibit], chosen: Mapping[str, tuple[str, ...]]) -> list[Proof]:
+    """The proofs, once all traces are there."""
+    traces: Traces = {}
+    for job in jobs:
+        traces |= job.result()
     return [row for ex in exhibits for row in judge_task(ex, traces, chosen)]
 
 
@@ -60,7 +72,7 @@ def gather(name: str, modes: tuple[str, ...], exhibits: list[Exhibit], workplace
     with workplace.cpu() as cpu:
         while waiting:
             try:
-                with workplace.worker(name, cpu, f"verify-{name}-{len(waiting)}") as worker:
+                with workplace.worker(name, [cpu], f"verify-{name}-{len(waiting)}") as worker:
                     while waiting:
                         ex, mode = waiting.pop(0)
                         found[ex.task, name, mode] = ask(worker, ex, mode, say)

@@ -71,13 +71,13 @@ class Workplace:
         for cpu in self.cpus:
             self.free.put(cpu)
 
-    def worker(self, backend: str, cpu: int, label: str, *, cache: str = "") -> launch.Worker:
-        """A new worker on one CPU, in the scratch folder ``label``; those of one ``cache`` share what they compile."""
+    def worker(self, backend: str, cpus: list[int], label: str, *, cache: str = "") -> launch.Worker:
+        """A new worker on these CPUs, in the scratch folder ``label``; those of one ``cache`` share what they compile."""
         return launch.Worker(
             backend,
             scratch=self.scratch / label,
             cache=self.scratch / "cache" / cache if cache else None,
-            cpus=[cpu],
+            cpus=cpus,
             interpreter=self.interpreters.get(backend, sys.executable),
             device="cpu" if backend == catalog.reference() else self.device,  # the reference runs nowhere else
             seed=self.seed,

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import batches, catalog, data, measure, stats, weights
+from harness import batches, catalog, data, environment, measure, stats, weights
 from harness.spec import TaskSpec
 
 PROCESSES, TURNS, TURN_S = 8, 10, 0.25
@@ -81,33 +81,31 @@ def tensorflow_loop(spec: TaskSpec, batch: batches.HostBatch) -> Callable[[], An
     import keras
     import tensorflow as tf
 
+    image = keras.Input(spec.data.x_shape)
+    masks = [tf.constant(mask) for mask in batch.masks]
+    keep = [keras.Input(mask.shape[1:]) for mask in masks]
     if spec.name == "mnist_cnn":
-        body = [
-            keras.layers.Conv2D(32, 3, activation="relu"),
-            keras.layers.MaxPooling2D(2),
-            keras.layers.Flatten(),
-            keras.layers.Dense(64, activation="relu"),
-            keras.layers.Dense(10),
-        ]
+        out = keras.layers.Conv2D(32, 3, activation="relu")(image)
+        out = keras.layers.Flatten()(keras.layers.MaxPooling2D(2)(out))
+        out = keras.layers.Dense(10)(keras.layers.Dense(64, activation="relu")(out))
         optimizer: Any = keras.optimizers.Adam(LR)
         criterion: Any = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     else:
-        masks = [tf.constant(mask) for mask in batch.masks]
-        body = [keras.layers.Lambda(lambda x: x * masks[0]), keras.layers.Dense(256, activation="relu")]
-        body += [keras.layers.Lambda(lambda x: x * masks[1]), keras.layers.Dense(1)]
+        out = keras.layers.Dense(256, activation="relu")(image * keep[0])
+        out = keras.layers.Dense(1)(out * keep[1])
         optimizer, criterion = keras.optimizers.AdamW(LR), keras.losses.BinaryCrossentropy(from_logits=True)
-    model = keras.Sequential([keras.Input(spec.data.x_shape), *body])
+    model = keras.Model([image, *keep], out)
     optimizer.build(model.trainable_variables)
     x, y = tf.constant(batch.x), tf.constant(batch.y.reshape(-1, 1))
 
     @tf.function
-    def train(x: Any, y: Any) -> Any:
+    def train(x: Any, y: Any, masks: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss = criterion(y, model(x, training=True))
+            loss = criterion(y, model([x, *masks], training=True))
         optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
         return loss
 
-    return lambda: train(x, y)
+    return lambda: train(x, y, masks)
 
 
 def jax_loop(spec: TaskSpec, batch: batches.HostBatch) -> Callable[[], Any]:
@@ -158,6 +156,7 @@ def jax_loop(spec: TaskSpec, batch: batches.HostBatch) -> Callable[[], Any]:
 
 def turns(name: str, task: str, process: int) -> dict[str, list[float]]:
     """Seconds a step of both sides, turn by turn; who goes first alternates."""
+    environment.settle_allocator()
     engine = import_module(f"backends.{name}.engine")
     engine.configure(threads=1, seed=0)
     spec = catalog.task(task)

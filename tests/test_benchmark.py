@@ -7,24 +7,28 @@ for watching one backend from commit to commit; comparing frameworks is what `co
 from collections.abc import Callable
 from importlib import import_module
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness import batches, catalog, data, weights
+from harness import batches, catalog, data, stats, verify, weights
 from harness.protocol import Batch, Handle, Session
-from harness.spec import TaskSpec
+from harness.spec import Arrays, TaskSpec
+from harness.workplace import Workplace
 
 LARGEST = 32  # examples of a batch: the spec's 128 images take seconds a step on one core
 ROUNDS, WARMUP_ROUNDS, ITERATIONS = 5, 2, 3
 
 
 class Opened(NamedTuple):
-    """A session with weights, and a batch in its place."""
+    """A session with weights, and a batch in its place; ``proof`` says whether what is timed was proven."""
 
     spec: TaskSpec
     mode: str
+    proof: str
     session: Session
     batch: Batch
 
@@ -40,7 +44,7 @@ def engine(request: pytest.FixtureRequest, backend: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def opened(engine: Any, backend: str, task: str) -> Opened:
+def opened(request: pytest.FixtureRequest, engine: Any, backend: str, task: str) -> Opened:
     """The task in the backend's default mode, float32, on the data that ship."""
     spec, mode = catalog.task(task), catalog.backend(backend).MODES[0]
     arrays = data.find(spec.data.name, data_dir=data.SAMPLES).arrays
@@ -49,7 +53,22 @@ def opened(engine: Any, backend: str, task: str) -> Opened:
     table = spec.optimizer.table(spec.learning_rates(1000))
     session = engine.open_session(spec, mode=mode, precision="float32", device="cpu", table=table)
     session.load(weights.initial(spec, 0))
-    return Opened(spec, mode, session, session.put(*host))
+    return Opened(
+        spec, mode, proven(spec, backend, mode, arrays) if measuring(request) else "", session, session.put(*host)
+    )
+
+
+def measuring(request: pytest.FixtureRequest) -> bool:
+    """Whether this is the benchmark and not a test of it: then a proof, in workers, is worth its seconds."""
+    return bool(request.config.getoption("--benchmark-enable"))
+
+
+def proven(spec: TaskSpec, backend: str, mode: str, arrays: Arrays) -> str:
+    """The state of the proof, made now."""
+    exhibit = verify.exhibit(spec, arrays, 0)
+    with TemporaryDirectory() as scratch:
+        rows = verify.verify([exhibit], {backend: (mode,)}, Workplace(Path(scratch)), lambda _: None)
+    return stats.proven(rows, task=exhibit.task, backend=backend, mode=mode).state
 
 
 def measured(
@@ -58,7 +77,7 @@ def measured(
     """Synchronised calls, a few rounds of them; the last one's value."""
     benchmark.group = f"{catalog.key(at.spec)} {phase}"
     benchmark.extra_info.update(
-        task=catalog.key(at.spec), phase=phase, backend=backend, mode=at.mode, batch=len(at.batch.y)
+        task=catalog.key(at.spec), phase=phase, backend=backend, mode=at.mode, batch=len(at.batch.y), proof=at.proof
     )
 
     def run() -> Handle:

@@ -301,7 +301,7 @@ def printed(thing):
 def test_summary_has_the_promised_columns(summary):
     """Exactly these, in this order."""
     assert ",".join(summary.columns) == (
-        "task,backend,mode,device,data,phase,metric,unit,value,ci_low,ci_high,n,ratio_to_best,rank,proof"
+        "task,backend,mode,device,data,phase,metric,unit,value,ci_low,ci_high,n,ratio_to_best,rank,proof,batch,threads"
     )
 
 
@@ -532,6 +532,28 @@ def test_plots_are_svg_with_title_description_and_text(text):
         assert list(root.iter("text"))
         assert "currentColor" in svg
         assert charts.INK not in svg
+
+
+def test_a_sweep_is_told_beside_the_main_terms(tmp_path, run):
+    """Other batches and CPUs have their table and their curves; the answer stays with the task's own terms."""
+    trials = [t for t in run.trials if t.cell.task == "mnist_cnn" and t.status == "ok" and not t.compilations]
+    terms = ({"batch": 8}, {"batch": 512}, {"threads": 2})
+    swept = [replace(t, cell=replace(t.cell, **more)) for more in terms for t in trials if t.phase != "fit"]
+    goals = {"mnist_cnn": GOALS["mnist_cnn"] | {"batch": 64}}
+    records.write_manifest(tmp_path, manifest(5, 5) | {"tasks": goals})
+    write(tmp_path / "trials.jsonl", [*trials, *swept])
+    write(tmp_path / "proofs.jsonl", [p for p in run.proofs if p.task == "mnist_cnn"])
+    found = tables.find(records.read(tmp_path))
+    assert {(c.batch, c.threads) for c in found.cells_of("mnist_cnn")} == {(64, 1)}
+    assert {(c.batch, c.threads) for c in found.sweep_of("mnist_cnn")} == {(8, 1), (512, 1), (64, 2)}
+    assert len(found.contests_of("mnist_cnn", "train")) == 1
+    plots = charts.plots(found, "mnist_cnn", "x")
+    over = [caption for caption in plots if caption.startswith("Throughput over")]
+    assert len(over) == 4
+    assert "from 8 to 512: " in plots["Throughput over batch size: training step"][1]
+    text = page.render(found)
+    assert "torch eager, batch 512, 1 CPU" in text
+    assert "torch eager, batch 64, 2 CPUs" in text
 
 
 def test_a_backend_has_one_colour_everywhere_and_modes_differ_by_filling(findings):

@@ -26,9 +26,11 @@ import psutil
 import pytest
 
 import backends
-from harness import catalog, cli, data, launch, records, report, run, workplace
+from harness import catalog, data, environment, launch, records, report, run, workplace
+from harness.cli import options, viewing
 from harness.plan import Entrant, Plan, subject
 from harness.records import Cell, Run, Trial
+from harness.report import tables
 from harness.suite import Job, Suite
 from harness.timing import Generation
 from harness.workplace import Workplace
@@ -119,7 +121,8 @@ def at_home(root: Path) -> Iterator[pytest.MonkeyPatch]:
 
 def planned(scratch: Path, able: tuple[str, ...], *, skipped: tuple[str, ...] = (), **suite: Any) -> Plan:
     """The plan of a tiny suite, as the command line would make it."""
-    job = Job("risk_mlp", batch=8, epochs=1, max_steps=6, phases=suite.pop("phases", PHASES))
+    scale, phases = suite.pop("scale", False), suite.pop("phases", PHASES)
+    job = Job("risk_mlp", batch=8, epochs=1, max_steps=6, phases=phases, scale=scale)
     place = Workplace(scratch)
     only = subject(job, data_dir=data.SAMPLES, scratch=scratch, seed=0)
     installed = {name: workplace.probe(name, sys.executable) for name in able}
@@ -227,6 +230,21 @@ def test_turns_rotate(sound: Run) -> None:
         assert first[0, 0] != first[0, 1]
         assert first[0, 0] != first[1, 0]
         assert first[0, 1] == first[1, 0]
+
+
+@pytest.mark.skipif(len(environment.available_cpus()) < 2, reason="one CPU cannot be swept over")
+def test_a_scaled_task_is_timed_on_more_cpus_too(tmp_path: Path) -> None:
+    """Each number of CPUs in processes of its own, granted before anything is imported, and compared with its like alone."""
+    with at_home(build(tmp_path / "house", {"left": "", "right": ""})):
+        plan = planned(tmp_path / "scratch", ("left", "right"), scale=True, generations=1, rounds=1, phases=("train",))
+        found = carried_out(plan, tmp_path / "run")
+    assert plan.threads[:2] == [1, 2]
+    granted = {(t.cell.threads, len(t.facts["cpus"])) for t in of(found, phase="first_call")}
+    assert granted == {(count, count) for count in plan.threads}
+    assert {t.cell.threads for t in of(found, phase="train")} == set(plan.threads)
+    terms = {cell.threads for contest in tables.find(found).contests for cell in contest.blocks}
+    assert terms == set(plan.threads)
+    assert len(tables.find(found).contests) == len(plan.threads)
 
 
 def test_the_manifest_tells_what_was_run(sound: Run) -> None:
@@ -361,8 +379,8 @@ def test_what_is_not_installed_is_a_record(troubled: Run) -> None:
 
 def test_a_failed_proof_decides_the_exit_code(troubled: Run, sound: Run) -> None:
     """1 before 3; 0 where all is well."""
-    assert cli.exit_code(troubled.path) == cli.EXIT_PROOF
-    assert cli.exit_code(sound.path) == 0
+    assert viewing.exit_code(troubled.path) == options.EXIT_PROOF
+    assert viewing.exit_code(sound.path) == 0
 
 
 def test_killed_workers_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,7 +409,7 @@ def test_killed_workers_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         for name in ("left", "right")
     }
     assert rounds == {"left": {0: 1, 2: 2}, "right": {0: 2, 1: 2, 2: 2}}
-    assert cli.exit_code(found.path) == cli.EXIT_CELL
+    assert viewing.exit_code(found.path) == options.EXIT_CELL
     assert "SIGKILL" in (found.path / "report.html").read_text(encoding="utf-8")
 
 
@@ -410,7 +428,7 @@ def test_a_run_goes_on_without_its_canary(tmp_path: Path) -> None:
     assert (lost.phase, lost.generation, lost.reason) == ("canary", 0, "the worker died (signal SIGKILL)")
     assert len(of(found, phase="canary", status="ok", generation=1)) == 2
     assert len(of(found, phase="train", status="ok")) == 8
-    assert cli.exit_code(found.path) == cli.EXIT_CELL
+    assert viewing.exit_code(found.path) == options.EXIT_CELL
 
 
 def test_idle_workers_are_stopped(tmp_path: Path) -> None:
@@ -497,7 +515,7 @@ def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path, number: signal.Sig
         alive = workers(psutil.Process(process.pid))
         process.send_signal(number)
         told, progress = process.communicate(timeout=60)
-    assert process.returncode == cli.EXIT_INTERRUPTED, progress
+    assert process.returncode == options.EXIT_INTERRUPTED, progress
     assert "Traceback" not in progress
     assert "interrupted" in progress
     assert len(alive) == 4  # two, the twin, the canary
@@ -572,4 +590,4 @@ def test_selfcheck_finds_a_planted_delay(tmp_path: Path) -> None:
         for mode in modes
     }
     assert median["plain copy 3 +100%"] > 1.5 * median["plain"]
-    assert process.returncode in {0, cli.EXIT_NOISY}, told  # a machine that runs tests may be too noisy to say so
+    assert process.returncode in {0, options.EXIT_NOISY}, told  # a machine that runs tests may be too noisy to say so

@@ -408,15 +408,40 @@ def quiet(round_, **met):
 def test_a_disturbed_round_is_told_from_a_cells_own_baseline(met, why):
     """A thousand switches and a third of the time under pressure are normal for some; twice that is not."""
     trials = [quiet(r) for r in range(6)] + [quiet(6, **met)]
-    assert noise.contended(trials) == {((CELL.task, CELL.batch, "train", 0, 6), 0): [why]}
+    assert noise.contended(trials) == {((CELL.task, CELL.batch, CELL.threads, "train", 0, 6), 0): [why]}
 
 
 def test_a_slow_canary_and_a_starved_process_spoil_a_round():
     """The canary for all of the round, a process without its CPU for its partners too."""
     trials = [quiet(r) for r in range(6)] + [canary(0, r, slow=1.2 if r == 2 else 1.0) for r in range(6)]
     trials[4] = replace(trials[4], cpu_ns=7 * 10**8)
-    found = {key[0][4]: reasons for key, reasons in noise.contended(trials).items()}
+    found = {key[0].round: reasons for key, reasons in noise.contended(trials).items()}
     assert found == {2: ["the canary was slow"], 4: ["the process did not get its CPU"]}
+
+
+def test_a_tick_at_either_end_of_a_short_sample_is_nobody_elses():
+    """CPU time is counted in ticks of 10 ms: in a sample of 20 ms one of our own may look like half a CPU of others."""
+    short = [replace(quiet(r), times_ns=(2 * 10**7,), cpu_ns=2 * 10**7) for r in range(6)]
+    rounded = replace(short[5], noise={**short[5].noise, "external_cpus": 0.5})
+    taken = replace(short[4], noise={**short[4].noise, "external_cpus": 1.5})
+    assert noise.contended([*short[:5], rounded]) == {}
+    assert [key.round for key, _ in noise.contended([*short[:4], taken, rounded])] == [4]
+
+
+def test_energy_is_metered_over_the_wrap_of_its_counter(tmp_path, monkeypatch):
+    """Joules of all packages together; a counter that starts again has not run backwards, one without a range is none."""
+    monkeypatch.setattr(noise, "RAPL", tmp_path)
+    assert noise.energy() == {}
+    for name, start in (("intel-rapl:0", 900), ("intel-rapl:1", 100)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "energy_uj").write_text(f"{start}000000")
+        (tmp_path / name / "max_energy_range_uj").write_text("1000000000")
+    before = noise.energy()
+    (tmp_path / "intel-rapl:0" / "energy_uj").write_text("20000000")
+    (tmp_path / "intel-rapl:1" / "energy_uj").write_text("130000000")
+    assert noise.between(before, noise.energy(), wall_s=1.0, cpu_s=1.0) == {"energy_j": pytest.approx(120 + 30)}
+    (tmp_path / "intel-rapl:0" / "max_energy_range_uj").unlink()
+    assert noise.between(before, noise.energy(), wall_s=1.0, cpu_s=1.0) == {"energy_j": pytest.approx(30)}
 
 
 def test_what_a_system_does_not_count_disturbs_nothing():
@@ -432,7 +457,7 @@ def test_of_a_repeated_round_a_rule_chooses():
     again = [replace(quiet(1), attempt=1), replace(quiet(2, **bad), attempt=1), replace(quiet(3), attempt=1)]
     chosen, disturbed = stats.counted([*trials, *again])
     assert [(t.round, t.attempt) for t in chosen] == [(0, 0), (2, 0), (3, 0), (4, 0), (1, 1)]
-    assert {group[4] for group, bad in disturbed.items() if bad} == {2}
+    assert {group.round for group, bad in disturbed.items() if bad} == {2}
 
 
 @pytest.mark.skipif(not Path("/proc/stat").is_file(), reason="this system counts nothing")

@@ -222,6 +222,13 @@ class Session:
         return sum(f._cache_size() for f in (self.jit_train, self.jit_predict, self.jit_gradients))
 
     def facts(self, batch: Batch) -> dict[str, Any]:
-        """Device and dtype of the logits; nothing is recorded, gradients are another function."""
+        """Device and dtype of the logits, gradients being another function; whether a step took over the parameters' memory."""
+        before = jax.tree.leaves(self.state.params)
+        self.train_step(batch)
         logits = self.predict(batch)
-        return {"device": next(iter(logits.devices())).platform, "dtype": str(logits.dtype), "autograd": False}
+        return {
+            "device": next(iter(logits.devices())).platform,
+            "dtype": str(logits.dtype),
+            "autograd": False,
+            "in_place": all(p.is_deleted() for p in before),
+        }

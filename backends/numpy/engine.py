@@ -165,8 +165,11 @@ class Session:
         return 0
 
     def facts(self, batch: Batch) -> dict[str, Any]:
-        """Device and dtype of the logits; prediction keeps nothing for a backward pass."""
-        return {"device": "cpu", "dtype": str(self.predict(batch).dtype), "autograd": False}
+        """Dtype of the logits, which keep nothing for a backward pass; whether a step leaves the parameters where they were."""
+        before = [id(self.tensor(t.name)) for t in self.spec.model.parameters]
+        self.train_step(batch)
+        in_place = before == [id(self.tensor(t.name)) for t in self.spec.model.parameters]
+        return {"device": "cpu", "dtype": str(self.predict(batch).dtype), "autograd": False, "in_place": in_place}
 
 
 def check(spec: TaskSpec, tensors: Arrays) -> None:

@@ -247,7 +247,11 @@ class Session:
         return sum(f.experimental_get_tracing_count() for f in functions)
 
     def facts(self, batch: Batch) -> dict[str, Any]:
-        """Device and dtype of the logits; a tape records only what is computed inside it."""
+        """Device and dtype of the logits, which no tape records; whether the parameters are variables, written in place."""
         logits = self.predict(batch)
-        device = tf.DeviceSpec.from_string(logits.device).device_type.lower()
-        return {"device": device, "dtype": logits.dtype.name, "autograd": False}
+        return {
+            "device": tf.DeviceSpec.from_string(logits.device).device_type.lower(),
+            "dtype": logits.dtype.name,
+            "autograd": False,
+            "in_place": all(isinstance(v.value, tf.Variable) for v in self.variables),
+        }

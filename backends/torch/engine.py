@@ -53,7 +53,7 @@ def loss(kind: str, logits: Tensor, y: Tensor) -> Tensor:
     """The mean over the batch of the loss of each example, from logits (B, K) and labels (B,)."""
     if kind == "softmax_cross_entropy":
         return F.cross_entropy(logits, y, reduction="mean")
-    return F.binary_cross_entropy_with_logits(logits[:, 0], y, reduction="mean")
+    return F.binary_cross_entropy_with_logits(logits.squeeze(1), y, reduction="mean")
 
 
 def optimizer(spec: OptimizerSpec, parameters: list[nn.Parameter], *, stock: bool) -> torch.optim.Optimizer:
@@ -191,7 +191,13 @@ class Session:
         return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
     def facts(self, batch: Batch) -> dict[str, Any]:
-        """Device and dtype of the logits; whether autograd recorded them."""
+        """Device and dtype of the logits; whether autograd recorded them; whether a step left the parameters where they were."""
+        before = [p.data_ptr() for p in self.model.parameters()]
+        self.train_step(batch)
         logits = self.predict(batch)
-        device = "gpu" if logits.is_cuda else logits.device.type
-        return {"device": device, "dtype": str(logits.dtype).removeprefix("torch."), "autograd": logits.requires_grad}
+        return {
+            "device": "gpu" if logits.is_cuda else logits.device.type,
+            "dtype": str(logits.dtype).removeprefix("torch."),
+            "autograd": logits.requires_grad,
+            "in_place": before == [p.data_ptr() for p in self.model.parameters()],
+        }

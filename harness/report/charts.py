@@ -6,8 +6,10 @@ A backend has one colour (Okabe-Ito) and one marker everywhere; a mode is told b
 
 import io
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import product
 from typing import Any
 
 import matplotlib.style
@@ -32,6 +34,7 @@ PHASES = {
     "epoch": ("step with its input", "step"),
     "predict": ("prediction", "batch"),
 }
+SCALES = {"batch": "batch size", "threads": "CPUs"}  # what a sweep goes over
 STYLE: dict[str, Any] = {
     "figure.figsize": (6.0, 3.2),
     "figure.constrained_layout.use": True,
@@ -50,6 +53,7 @@ STYLE: dict[str, Any] = {
     ),
 }
 Looks = Mapping[Cell, Mapping[str, Any]]  # how a cell is drawn, in every plot: matplotlib's keywords
+Curves = Mapping[Cell, Sequence[tuple[float, float]]]
 Drawn = tuple[Any, str]  # a figure, and what it shows in a sentence, for those who do not see it
 
 
@@ -83,6 +87,9 @@ def plots(findings: Findings, task: str, ident: str) -> dict[str, tuple[str, str
             if any(a == contest.best for a, _ in contest.ratios):
                 drawn[f"{caption}: ratios"] = _ratios(contest, styles)
             drawn[f"{caption}: every sample"] = _samples(contest, styles)
+    for phase, over in product(("train", "predict"), SCALES):
+        if scaled := _scaling(findings, task, phase, over):
+            drawn[f"Throughput over {SCALES[over]}: {PHASES[phase][0]}"] = _throughput(scaled, styles, over=over)
     return {
         caption: (_svg(figure, f"{ident}-{number}", title=f"{caption}, {task}", says=says), says)
         for number, (caption, (figure, says)) in enumerate(drawn.items())
@@ -133,7 +140,7 @@ def _losses(curves: Mapping[Cell, Sequence[float]], styles: Looks) -> Drawn:
     return figure, says
 
 
-def _quality(curves: Mapping[Cell, Sequence[tuple[float, float]]], styles: Looks, *, goal: Mapping[str, Any]) -> Drawn:
+def _quality(curves: Curves, styles: Looks, *, goal: Mapping[str, Any]) -> Drawn:
     """The task's metric over epochs, (epoch, value) by cell; what was published is on the whole data, and so labelled."""
     axes = Figure().subplots()
     for number, (cell, points) in enumerate(curves.items()):
@@ -200,6 +207,34 @@ def _samples(contest: Contest, styles: Looks) -> Drawn:
     ends = {cell: (min(times.values()) * factor, max(times.values()) * factor) for cell, times in found.items()}
     told = "; ".join(f"{name(cell)} {digits(low)} to {digits(high)} {unit}" for cell, (low, high) in ends.items())
     return axes.figure, f"{len(values)} samples: {told}."
+
+
+def _scaling(findings: Findings, task: str, phase: str, over: str) -> Curves:
+    """(batch or threads, examples a second) by entry, all else as on the task's main terms; nothing without a sweep."""
+    (fixed,) = SCALES.keys() - {over}
+    terms_ = {getattr(cell, fixed) for cell in findings.cells_of(task)}
+    curves: dict[tuple[str, str], list[tuple[Cell, float]]] = defaultdict(list)
+    for cell in findings.rows:
+        row = findings.pick(cell, phase, "throughput")
+        if row and cell.task == task and getattr(cell, fixed) in terms_ and findings.proofs[cell].state != "failed":
+            curves[cell.backend, cell.mode].append((cell, row.figure.value))
+    found = {points[0][0]: sorted((getattr(cell, over), rate) for cell, rate in points) for points in curves.values()}
+    return {cell: points for cell, points in found.items() if len({at for at, _ in points}) > 1}
+
+
+def _throughput(curves: Curves, styles: Looks, *, over: str) -> Drawn:
+    """Examples a second over batch size or CPUs, both axes logarithmic."""
+    axes = Figure().subplots()
+    for cell, points in curves.items():
+        axes.plot(*zip(*points, strict=True), **_line(styles[cell], 0))
+    axes.set(xscale="log", yscale="log", xlabel=SCALES[over], ylabel="examples a second")
+    axes.set_xticks(sorted({at for points in curves.values() for at, _ in points}))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.figure.legend(loc="outside upper left", ncols=3)
+    told = (f"{name(cell)} {digits(points[0][1])} to {digits(points[-1][1])}" for cell, points in curves.items())
+    (first, *_, last) = sorted({at for points in curves.values() for at, _ in points})
+    return axes.figure, f"Examples a second, from {first} to {last}: {'; '.join(told)}."
 
 
 def _line(look: Mapping[str, Any], layer: int) -> dict[str, Any]:

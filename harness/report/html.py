@@ -83,13 +83,15 @@ def _task(findings: Findings, task: str, ident: str, frames: Mapping[str, pd.Dat
         "units": units,
         "heads": {phase: f"{head}\n{units[phase][1]}" if phase in units else head for phase, head in HEADS.items()},
         "cells": cells,
-        "troubles": [f"{name(cell)}: {text}" for cell in cells for text in findings.troubles[cell]],
+        "troubles": [f"{name(cell)}: {text}" for cell in cells for text in findings.troubles[cell]]
+        + [f"{words.swept(cell)}: {text}" for cell in findings.sweep_of(task) for text in findings.troubles[cell]],
         "failed": [f"{p.backend} {p.mode}, {p.level} against {p.against}: {stats.located(p)}" for p in failed],
         "levels": _levels(proofs),
         "plots": charts.plots(findings, task, ident),
         "note": words.quality_note(goal, measured, data="; ".join(dict.fromkeys(cell.data for cell in cells))),
         "quality": _grid(findings, cells, "fit"),
         "costs": _grid(findings, cells, "first_call", "memory"),
+        "sweep": _sweep(findings, task),
         **{part: _part(frame, task) for part, frame in frames.items()},
     }
 
@@ -114,6 +116,23 @@ def _levels(proofs: Sequence[Proof]) -> pd.DataFrame:
             line.setdefault(level, f"{words.MARKS.get(p.verdict, '')} {worst}{within}")
     corner = f"difference from {stats.REFERENCE}"
     return pd.DataFrame([{corner: label, **line} for label, line in lines.items()]).fillna("-")
+
+
+def _sweep(findings: Findings, task: str) -> pd.DataFrame:
+    """What was timed on other batches and CPUs: times, their ratio to the best on the same terms, throughput."""
+    lines = []
+    for cell in findings.sweep_of(task):
+        line = {"backend": words.swept(cell)}
+        for phase in ("train", "predict"):
+            if (time := findings.pick(cell, phase)) and (rate := findings.pick(cell, phase, "throughput")):
+                best = f"{digits(time.ratio.value)}x" if time.ratio else "-"
+                line |= {
+                    phase: words.amount(time),
+                    f"{phase} to best": best,
+                    f"{phase}, examples/s": digits(rate.figure.value),
+                }
+        lines.append(line)
+    return pd.DataFrame(lines).fillna("-")
 
 
 def _grid(findings: Findings, cells: Sequence[Cell], *phases: str) -> pd.DataFrame:

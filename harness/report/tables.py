@@ -17,11 +17,12 @@ from harness.stats import Contest, Estimate, Proven
 
 SUMMARY = (
     *("task", "backend", "mode", "device", "data", "phase", "metric", "unit"),
-    *("value", "ci_low", "ci_high", "n", "ratio_to_best", "rank", "proof"),
+    *("value", "ci_low", "ci_high", "n", "ratio_to_best", "rank", "proof", "batch", "threads"),
 )
 PAIRS = (
     *("task", "device", "data", "phase", "backend", "mode", "than_backend", "than_mode", "verdict"),
     *("ratio", "ci_low", "ci_high", "generations", "rounds", "smallest_visible", "generations_needed"),
+    *("batch", "threads"),
 )
 TRUST = (
     *(
@@ -40,6 +41,7 @@ TRUST = (
 )
 FAIRNESS = ("rule", "verdict", "entry", "value", "why")
 NAMES = attrgetter("task", "backend", "mode", "device", "data")
+TERMS = attrgetter("batch", "threads")
 TRIAL = ("phase", "status", "generation", "round", "position", "steps", "compilations", "at", "reason")
 PHASES = ("first_call", "train", "epoch", "predict", "latency", "memory", "fit")
 # The time of a phase that is shown; an epoch's is that of a step with its share of the framework's own input pipeline.
@@ -74,21 +76,32 @@ class Findings:
     def summary(self) -> pd.DataFrame:
         """summary.csv: one row a figure. Seconds, examples a second, bytes; intervals are 95 %."""
         rows = [
-            (*NAMES(cell), *what, *astuple(figure), ratio and ratio.value, rank, self.proofs[cell].state)
+            (*NAMES(cell), *what, *astuple(figure), ratio and ratio.value, rank, self.proofs[cell].state, *TERMS(cell))
             for cell, found in self.rows.items()
             for *what, figure, ratio, rank in found
         ]
         return pd.DataFrame(rows, columns=SUMMARY)
 
     def cells_of(self, task: str) -> list[Cell]:
-        """The cells of a task, the best training time first, what was not ranked after it, holes last."""
+        """The cells of a task on its main terms, the best training time first, what was not ranked after it, holes last.
+
+        The main terms are the batch that the manifest names and one CPU; what else was timed is a sweep.
+        """
+        own = [cell for cell in self.rows if cell.task == task]
+        main = [cell for cell in own if TERMS(cell) == (self.goal(task).get("batch"), 1)] or own
 
         def place(cell: Cell) -> tuple[int, float]:
             row = self.pick(cell, "train")
             state = ("proven", "not proven", "failed").index(self.proofs[cell].state)
             return (state, (row.ratio or row.figure).value) if row else (3, 0.0)
 
-        return sorted((c for c in self.rows if c.task == task), key=place)
+        return sorted(main, key=place)
+
+    def sweep_of(self, task: str) -> list[Cell]:
+        """The cells of a task on other terms, by threads and batch."""
+        main = self.cells_of(task)
+        others = (cell for cell in self.rows if cell.task == task and cell not in main)
+        return sorted(others, key=lambda cell: (cell.threads, cell.batch, cell.backend, cell.mode))
 
     def pick(self, cell: Cell, phase: str, metric: str | None = None) -> Row | None:
         """The row of one figure, if it was measured; of a timed phase the time that is shown."""
@@ -100,8 +113,9 @@ class Findings:
         return self.pick(cell, "fit", self.goal(cell.task)["metric"])
 
     def contests_of(self, task: str, phase: str) -> list[Contest]:
-        """The comparisons of one phase of one task: one for each device, data set, precision and batch size."""
-        return [c for c in self.contests if c.phase == phase and next(iter(c.blocks)).task == task]
+        """The comparisons of one phase of one task on its main terms: one for each device, data set and precision."""
+        main = set(self.cells_of(task))
+        return [c for c in self.contests if c.phase == phase and main & c.blocks.keys()]
 
     def goal(self, task: str) -> dict[str, Any]:
         """What the manifest says of a task, harness/run.py task_facts; title and metric at least."""
@@ -175,16 +189,21 @@ def _costs(run: Run) -> Iterator[tuple[Cell, Row]]:
         [t.values for t in run.trials if t.phase == "canary"], columns=["product_s", "copy_s"]
     ).median()
     ceilings = {"peak": Canary.flops / songs.product_s, "bandwidth": Canary.moved_bytes / songs.copy_s}
-    steps: dict[tuple[Cell, str], dict[stats.Key, tuple[float, float]]] = defaultdict(dict)
+    steps: dict[tuple[Cell, str], dict[stats.Key, tuple[float, float, float]]] = defaultdict(dict)
     for t in run.trials:
         if t.phase in SHOWN and stats.usable(t) and t.cpu_ns:
-            count = t.steps * len(t.times_ns) * 1e9
-            steps[t.cell, t.phase].setdefault((t.generation, t.round), (t.cpu_ns / count, sum(t.times_ns) / count))
+            count, joules = t.steps * len(t.times_ns), t.noise.get("energy_j", np.nan)
+            used = (t.cpu_ns / count / 1e9, sum(t.times_ns) / count / 1e9, joules / count)
+            steps[t.cell, t.phase].setdefault((t.generation, t.round), used)
     for (cell, phase), found in steps.items():
-        yield cell, Row(phase, "cpu_time", "s", stats.absolute({key: cpu for key, (cpu, _) in found.items()}))
+        yield cell, Row(phase, "cpu_time", "s", stats.absolute({key: cpu for key, (cpu, *_) in found.items()}))
+        if metered := {
+            key: joules for key, (*_, joules) in found.items() if joules > 0
+        }:  # a meter that stood still is none
+            yield cell, Row(phase, "energy", "J", stats.absolute(metered))
         for name, work in _work((run.manifest.get("tasks") or {}).get(cell.task, {}), cell.batch, phase).items():
             if ceilings[name] > 0:  # not where no canary sang
-                each = {key: work / wall / (ceilings[name] * cell.threads) for key, (_, wall) in found.items()}
+                each = {key: work / wall / (ceilings[name] * cell.threads) for key, (_, wall, _) in found.items()}
                 yield cell, Row(phase, f"share_of_{name}", "1", stats.absolute(each))
 
 
@@ -221,7 +240,7 @@ def pairs(findings: Findings) -> pd.DataFrame:
                 names = (b.task, b.device, b.data, contest.phase, b.backend, b.mode, a.backend, a.mode)
                 figures = (r.value, r.low, r.high, r.generations, r.n, r.detectable)
                 needed = r.needed if contest.verdicts[a, b] == "undecided" else None
-                rows.append((*names, contest.verdicts[a, b], *figures, needed))
+                rows.append((*names, contest.verdicts[a, b], *figures, needed, *TERMS(b)))
     return pd.DataFrame(rows, columns=PAIRS).astype({"generations_needed": "Int64"})
 
 
@@ -230,7 +249,8 @@ def trust(findings: Findings) -> pd.DataFrame:
     rows = []
     for contest in findings.contests:
         terms, control = next(iter(contest.blocks)), contest.control
-        trials = [t for t in findings.run.trials if noise.group(t)[:3] == (terms.task, terms.batch, contest.phase)]
+        held = (terms.task, terms.batch, terms.threads, contest.phase)
+        trials = [t for t in findings.run.trials if noise.group(t)[:4] == held]
         songs = np.array([sum(t.values.values()) for t in trials if t.phase == "canary" and t.status == "ok"])
         low, middle, high = np.quantile(songs, (0.05, 0.5, 0.95)) if len(songs) else (np.nan,) * 3
         repeated = {noise.group(t) for t in trials if t.attempt}

@@ -64,6 +64,11 @@ def name(cell: Cell) -> str:
     return f"{cell.backend} {cell.mode}"
 
 
+def swept(cell: Cell) -> str:
+    """A cell's name with the terms of a sweep."""
+    return f"{name(cell)}, batch {cell.batch}, {plural(cell.threads, 'CPU')}"
+
+
 def plural(count: int, what: str) -> str:
     """A count of things: "1 step", "1,200 steps"."""
     return f"{count:,} {what}" + ("" if count == 1 else "s")
