@@ -130,6 +130,10 @@ class Worker:
         facts = self.engine.describe() | environment.process()
         if {"train", "predict"} <= {*message["phases"]}:  # elsewhere it would be one more compilation
             facts |= session.facts(placed[0])
+            if facts["device"] != self.device:
+                raise HarnessError(
+                    f"asked for the {self.device}, it computes on the {facts['device']}: see concord doctor."
+                )
         return {"values": values, "warmups": warmups, "facts": facts}, {}
 
     def sample(self, message: Message, _arrays: Arrays) -> tuple[Message, Arrays]:
@@ -169,6 +173,8 @@ class Worker:
         values = dict(result.final)
         if before and after:
             values["peak_bytes"] = after["peak"] - before["resident"]
+        if (on_device := self.engine.device_peak()) is not None:
+            values["device_peak_bytes"] = on_device
         return {**asdict(result), "values": values}, {}
 
 

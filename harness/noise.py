@@ -4,9 +4,12 @@
 afterwards, against each cell's own baseline: an idle JAX worker alone changes context a thousand times in a thousand steps.
 """
 
+import math
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,6 +69,22 @@ def energy() -> dict[str, float]:
         with suppress(OSError, ValueError):  # since 2020 most systems show it to root alone
             found[f"{package.name}_j"] = int((package / "energy_uj").read_text("ascii")) / 1e6
             found[f"{package.name}_range_j"] = int((package / "max_energy_range_uj").read_text("ascii")) / 1e6
+    return found | gpu_energy()
+
+
+def gpu_energy() -> dict[str, float]:
+    """The meter of each GPU that this process may use, in joules since the driver was loaded; none without NVIDIA's library."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "-1" or not find_spec("pynvml"):
+        return {}
+    import pynvml
+
+    found: dict[str, float] = {}
+    with suppress(pynvml.NVMLError):  # no driver, or a GPU older than Volta
+        pynvml.nvmlInit()
+        for number in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(number)
+            found[f"gpu{number}_j"] = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3  # of mJ
+            found[f"gpu{number}_range_j"] = math.inf
     return found
 
 

@@ -77,6 +77,10 @@ class Engine(Protocol):
         """Versions, GPUs and numeric settings that this process really has."""
         ...
 
+    def device_peak(self) -> int | None:
+        """Bytes of the GPU's memory that this process used at most so far; None without a GPU."""
+        ...
+
     def open_session(
         self, spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray
     ) -> Session:

@@ -62,7 +62,16 @@ def describe():
 def open_session(spec, *, mode, precision, device, table):
     assert device == "gpu"
     return opened(spec, mode=mode, precision=precision, device="cpu", table=table)
+def device_peak():
+    return 3 * 2**20
 """
+THERE = (
+    SEEING
+    + """
+facts = Session.facts
+Session.facts = lambda self, batch: {**facts(self, batch), "device": "gpu"}
+"""
+)
 WRONG = """
 original = Session.predict
 Session.predict = lambda self, batch: original(self, batch) * (1 + 1e-6)
@@ -394,7 +403,7 @@ def test_killed_workers_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     def say(text: str) -> None:
         if "generation 1, round 1/2" in text:
-            (left,) = (w for w in workers() if "time-0-left-0" in w.environ()["KERAS_HOME"])
+            (left,) = (w for w in workers() if "time-0-1-left-0" in w.environ()["KERAS_HOME"])
             left.kill()
 
     monkeypatch.setattr(Generation, "open_cell", open_cell)
@@ -478,7 +487,7 @@ def test_the_command_line_runs_a_suite(tmp_path: Path) -> None:
     rows = json.loads(told.splitlines()[-1])
     assert len(rows) == len(pd.read_csv(out / "summary.csv"))
     keys = ["task", "backend", "mode", "device", "data", "phase", "metric", "unit", "value", "ci_low", "ci_high", "n"]
-    assert list(rows[0]) == [*keys, "ratio_to_best", "rank", "proof"]
+    assert list(rows[0]) == [*keys, "ratio_to_best", "rank", "proof", "batch", "threads"]
     assert {row["backend"] for row in rows} == {"left", "right"}
     assert {row["proof"] for row in rows} == {"proven"}
     assert "round 1/1" in progress
@@ -501,6 +510,29 @@ def test_the_reference_needs_no_gpu(tmp_path: Path) -> None:
         told, progress = process.communicate(timeout=120)
     assert process.returncode == 0, progress
     assert {(row["backend"], row["verdict"]) for row in json.loads(told)} == {("left", "proven")}
+
+
+def test_a_gpu_is_in_every_record(tmp_path: Path) -> None:
+    """Of a backend that sees one: cells, memory of the device, threads of the host; the canary stays on the CPU."""
+    out, house = tmp_path / "out", build(tmp_path / "house", {"left": THERE})
+    with command(house, "run", "tiny", "--device", "gpu", "--out", out, "--data-dir", data.SAMPLES) as process:
+        _told, progress = process.communicate(timeout=120)
+    assert process.returncode == 0, progress
+    found = records.read(out)
+    assert {t.cell.device for t in of(found, backend="left")} == {"gpu"}
+    assert {t.cell.device for t in found.trials if t.phase == "canary"} == {"cpu"}
+    assert [t.values["device_peak_bytes"] for t in of(found, phase="fit")] == [3 * 2**20]
+    assert "device_peak" in set(pd.read_csv(out / "summary.csv").metric)
+
+
+def test_a_gpu_that_is_not_used_is_no_gpu(tmp_path: Path) -> None:
+    """A framework that silently falls back to the CPU is a failed cell, not a slow GPU."""
+    out, house = tmp_path / "out", build(tmp_path / "house", {"left": SEEING})
+    with command(house, "run", "tiny", "--device", "gpu", "--out", out, "--data-dir", data.SAMPLES) as process:
+        process.communicate(timeout=120)
+    assert process.returncode == options.EXIT_CELL
+    (lost,) = of(records.read(out), phase="first_call")
+    assert (lost.status, lost.reason) == ("failed", "asked for the gpu, it computes on the cpu: see concord doctor.")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends signals")

@@ -1,11 +1,14 @@
 """The rules that turn times into verdicts: against brute force, against scipy, and against simulated machines."""
 
 import math
+import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from itertools import combinations_with_replacement
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -442,6 +445,24 @@ def test_energy_is_metered_over_the_wrap_of_its_counter(tmp_path, monkeypatch):
     assert noise.between(before, noise.energy(), wall_s=1.0, cpu_s=1.0) == {"energy_j": pytest.approx(120 + 30)}
     (tmp_path / "intel-rapl:0" / "max_energy_range_uj").unlink()
     assert noise.between(before, noise.energy(), wall_s=1.0, cpu_s=1.0) == {"energy_j": pytest.approx(30)}
+
+
+def test_energy_of_gpus_is_metered_too(tmp_path, monkeypatch):
+    """Joules of all that a worker may use, from NVIDIA's own library; a worker without GPUs does not ask."""
+    fake, counter = ModuleType("pynvml"), iter((5000, 7000, 6500, 9000))
+    fake.__spec__ = ModuleSpec("pynvml", None)
+    fake.NVMLError = RuntimeError
+    fake.nvmlInit = lambda: None
+    fake.nvmlDeviceGetCount = lambda: 2
+    fake.nvmlDeviceGetHandleByIndex = lambda number: number
+    fake.nvmlDeviceGetTotalEnergyConsumption = lambda _handle: next(counter)
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    monkeypatch.setattr(noise, "RAPL", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    before, after = noise.energy(), noise.energy()
+    assert noise.between(before, after, wall_s=1.0, cpu_s=1.0) == {"energy_j": pytest.approx(1.5 + 2.0)}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert noise.energy() == {}
 
 
 def test_what_a_system_does_not_count_disturbs_nothing():

@@ -47,6 +47,12 @@ def describe() -> dict[str, Any]:
     }
 
 
+def device_peak() -> int | None:
+    """The most that JAX's allocator held on the GPU."""
+    device = jax.devices()[0]
+    return (device.memory_stats() or {}).get("peak_bytes_in_use") if device.platform == "gpu" else None
+
+
 def loss(kind: str, logits: Array, y: Array) -> Array:
     """The mean over the batch of the loss of each example, from logits (B, K) and labels (B,)."""
     if kind == "softmax_cross_entropy":

@@ -27,6 +27,11 @@ def describe() -> dict[str, Any]:
     return {"versions": {"numpy": np.__version__}, "gpus": [], "numerics": {"tf32": False}}
 
 
+def device_peak() -> int | None:
+    """NumPy knows no GPU."""
+    return None
+
+
 def loss(kind: str, logits: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The mean over the batch of each example's loss, from logits (B, K) and labels (B,); its gradient."""
     cross_entropy = softmax_cross_entropy if kind == "softmax_cross_entropy" else sigmoid_cross_entropy

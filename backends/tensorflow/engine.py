@@ -49,6 +49,11 @@ def describe() -> dict[str, Any]:
     }
 
 
+def device_peak() -> int | None:
+    """The most that TensorFlow's allocator held on the GPU."""
+    return tf.config.experimental.get_memory_info("GPU:0")["peak"] if tf.config.list_physical_devices("GPU") else None
+
+
 def loss(kind: str, logits: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """The mean over the batch of the loss of each example, from logits (B, K) and labels (B,)."""
     if kind == "softmax_cross_entropy":

@@ -49,6 +49,11 @@ def describe() -> dict[str, Any]:
     }
 
 
+def device_peak() -> int | None:
+    """The most that PyTorch's allocator held on the GPU."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+
+
 def loss(kind: str, logits: Tensor, y: Tensor) -> Tensor:
     """The mean over the batch of the loss of each example, from logits (B, K) and labels (B,)."""
     if kind == "softmax_cross_entropy":

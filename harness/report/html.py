@@ -81,7 +81,7 @@ def _task(findings: Findings, task: str, ident: str, frames: Mapping[str, pd.Dat
         "title": goal["title"],
         "metric": goal["metric"] or "quality",
         "units": units,
-        "heads": {phase: f"{head}\n{units[phase][1]}" if phase in units else head for phase, head in HEADS.items()},
+        "heads": {phase: f"{head}\n{units[phase][1]}" for phase, head in HEADS.items() if phase in units},
         "cells": cells,
         "troubles": [f"{name(cell)}: {text}" for cell in cells for text in findings.troubles[cell]]
         + [f"{words.swept(cell)}: {text}" for cell in findings.sweep_of(task) for text in findings.troubles[cell]],
