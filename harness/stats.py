@@ -106,6 +106,7 @@ class Contest:
     refusal: str  # why nothing is ranked
     control: Ratio | None  # second processes over first ones of the same backends: 1, but for noise
     contended: float  # share of the rounds
+    disturbed: frozenset[Key]  # which they are
 
     @property
     def floor(self) -> float:
@@ -315,16 +316,18 @@ def contests(run: Run) -> tuple[Contest, ...]:
     for (phase, terms), trials in found.items():
         own = [t for t in trials if t.phase == phase and usable(t)]
         if phase in TIMED and own:
-            rounds = [
-                bad for group, bad in disturbed.items() if group[:4] == (terms.task, terms.batch, terms.threads, phase)
-            ]
-            held.append(contest(phase, trials, proofs, contended=sum(rounds) / max(len(rounds), 1)))
+            ours = (terms.task, terms.batch, terms.threads, phase)
+            rounds = {group[4:]: bad for group, bad in disturbed.items() if group[:4] == ours}
+            held.append(contest(phase, trials, proofs, rounds))
     return tuple(held)
 
 
-def contest(phase: str, trials: Sequence[Trial], proofs: Mapping[Cell, Proven], *, contended: float = 0.0) -> Contest:
+def contest(
+    phase: str, trials: Sequence[Trial], proofs: Mapping[Cell, Proven], rounds: Mapping[Key, bool] | None = None
+) -> Contest:
     """Compare all that did not fail their proof; choose the best and the ranks among the proven alone.
 
+    ``rounds`` says which were contended.
     The best is the one whose ratios to the others are smallest on the whole.
     """
     own: dict[Cell, list[Trial]] = defaultdict(list)
@@ -338,11 +341,13 @@ def contest(phase: str, trials: Sequence[Trial], proofs: Mapping[Cell, Proven], 
     ratios = {(a, b): r for a, b in permutations(times, 2) if (r := paired(times[a], times[b], pairs=pairs))}
     lead = {b: sum(math.log(ratios[a, b].value) for a in able if (a, b) in ratios) for b in able}
     control = controlled(members, [t for t in trials if t.phase == "control"])
+    disturbed = frozenset(key for key, bad in (rounds or {}).items() if bad)
+    contended = len(disturbed) / len(rounds) if rounds else 0.0
     verdicts = {pair: verdict(ratio, floor=noise_floor(control)) for pair, ratio in ratios.items()}
     refusal = _refusal(able, ratios) or _disturbed(own, trials, control, contended, able)
     places = {} if refusal else ranks(able, verdicts)
     best = min(able, key=lead.__getitem__, default=None)
-    return Contest(phase, members, ratios, verdicts, able, best, places, refusal, control, contended)
+    return Contest(phase, members, ratios, verdicts, able, best, places, refusal, control, contended, disturbed)
 
 
 def controlled(members: Mapping[Cell, Blocks], twins: Sequence[Trial]) -> Ratio | None:

@@ -297,7 +297,9 @@ def contest(states, *, generations=5, speeds=(1.0, 2.0, 3.0), more=(), **setting
             trials.append(trial(*key, cell=cell, times=(time,), cpu_ns=settings.get("cpu", time)))
         trials += [make(cell, generation) for make in more for generation in range(generations)]
         proofs[cell] = stats.Proven(state)
-    return stats.contest("train", trials, proofs, contended=settings.get("contended", 0.0))
+    share = settings.get("contended", 0.0)
+    rounds = {(0, n): n < 100 * share for n in range(100)}
+    return stats.contest("train", trials, proofs, rounds)
 
 
 def places(found):

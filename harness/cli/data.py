@@ -1,12 +1,11 @@
-"""The verbs about data sets: fetch, sample."""
+"""The verb about data sets: fetch."""
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import PATH, Wanted, options
+from harness.cli.options import Wanted, options
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 @click.group(name="data")
 def data() -> None:
-    """Fetch the official data sets, or make the samples that ship."""
+    """Fetch the official data sets."""
 
 
 @data.command()
@@ -37,14 +36,3 @@ def fetch(names: tuple[str, ...], wanted: Wanted) -> None:
 def bar(bars: "Progress", task: "TaskID", file: str, done: int, total: int | None) -> None:
     """Move the progress bar of one data set on."""
     bars.update(task, description=file, completed=done, total=total)
-
-
-@data.command()
-@click.option("--data-dir", type=PATH, required=True, help="Where the full data sets are.")
-@click.option("--out", type=PATH, default=Path("suites/samples"), show_default=True)
-def sample(data_dir: Path, out: Path) -> None:
-    """Make the small class-balanced samples that ship with Concord."""
-    from harness import samples
-
-    for path in samples.make(data_dir, out):
-        click.echo(str(path))

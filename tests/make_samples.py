@@ -1,10 +1,16 @@
-"""Makes the samples of suites/samples from the whole data sets: class-balanced, lossless, always the same."""
+"""Makes the samples of suites/samples from the whole data sets, class-balanced, lossless, always the same.
 
+`python tests/make_samples.py DATA_DIR OUT`; who only uses Concord never needs it.
+"""
+
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from harness import data, draws
 from harness.errors import HarnessError
@@ -74,3 +80,7 @@ def _gzipped(content: bytes, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes:
     """A gzip file without name or time, so that the same content gives the same file."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31, 9, strategy)
     return packer.compress(content) + packer.flush()
+
+
+if __name__ == "__main__":
+    make(*map(Path, sys.argv[1:]))
