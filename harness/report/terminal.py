@@ -19,17 +19,47 @@ PLAIN_WIDTH = 160  # columns where there is no terminal to ask
 
 def table(run: Run) -> Table:
     """Per task, backend and mode: proof, training step, prediction and quality; times with their 95 % intervals."""
-    return _table(find(run))
+    findings = find(run)
+    return _table(findings, list(findings.rows))
 
 
 def print_run(run: Run) -> None:
     """The table and the sentences of a run, on stdout."""
-    findings, out = find(run), _console()
-    for text in ledger.differences(run):
+    findings = find(run)
+    print_found(findings, list(findings.rows))
+
+
+def print_found(findings: Findings, cells: Sequence[Cell]) -> None:
+    """The table of some cells of a run, and what is said of their tasks as a whole."""
+    out, named = console(), {cell.task for cell in cells}
+    for text in ledger.differences(findings.run):
         out.print(Text(f"NOT FAIR: {text}", "bold red"))
-    out.print(_table(findings))
+    out.print(_table(findings, cells))
     for task in findings.tasks:
-        out.print(Text(f"{findings.goal(task)['title']}: {words.sentence(findings, task)}"))
+        if task in named:
+            out.print(Text(f"{findings.goal(task)['title']}: {words.sentence(findings, task)}"))
+
+
+def print_figures(findings: Findings, cells: Sequence[Cell], phase: str) -> None:
+    """Every figure of a phase with its interval, of some cells of a run."""
+    shown = Table("task", "entry", "metric", "value", "95 % interval", "to best", "rank", "proof")
+    for cell in cells:
+        for row in findings.rows[cell]:
+            if row.phase == phase:
+                factor, unit = words.scale(row)
+                ratio = f"{digits(row.ratio.value)}x" if row.ratio else ""
+                value = f"{digits(row.figure.value * factor)} {unit}"
+                texts = (
+                    cell.task,
+                    words.swept(cell),
+                    row.metric,
+                    value,
+                    words.span(row.figure, factor),
+                    ratio,
+                    row.rank,
+                )
+                shown.add_row(*(Text(words.plain(text)) for text in (*texts, findings.proofs[cell].state)))
+    console().print(shown)
 
 
 def print_proofs(proofs: Sequence[Proof]) -> None:
@@ -39,7 +69,7 @@ def print_proofs(proofs: Sequence[Proof]) -> None:
         proof = stats.proven(proofs, task=task, backend=backend, mode=mode)
         state = Text(words.badge(proof.state), STYLES[proof.state])
         found.add_row(Text(task), Text(f"{backend} {mode}"), state, digits(proof.worst, 2), Text(proof.reason))
-    _console().print(found)
+    console().print(found)
 
 
 def print_findings(findings: Sequence[tuple[str, str, str]]) -> None:
@@ -49,7 +79,7 @@ def print_findings(findings: Sequence[tuple[str, str, str]]) -> None:
     for what, state, says in findings:
         mark, style = marks[state]
         found.add_row(Text(mark, style), what, Text(says))
-    _console().print(found)
+    console().print(found)
 
 
 def print_catalog(catalog: Mapping[str, Mapping[str, Any]]) -> None:
@@ -58,7 +88,7 @@ def print_catalog(catalog: Mapping[str, Mapping[str, Any]]) -> None:
         found = Table(title=part, title_justify="left", show_header=False)
         for entry, facts in entries.items():
             found.add_row(Text(entry, "bold"), Text(_described(facts)))
-        _console().print(found)
+        console().print(found)
 
 
 def _described(facts: object) -> str:
@@ -69,19 +99,19 @@ def _described(facts: object) -> str:
     return ", ".join(map(str, facts)) if isinstance(facts, list | tuple) else str(facts)
 
 
-def _console() -> Console:
+def console() -> Console:
     """Standard output: as wide as the terminal, or wide enough for a log."""
     found = Console(highlight=False)
     return found if found.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
 
 
-def _table(findings: Findings) -> Table:
+def _table(findings: Findings, cells: Sequence[Cell]) -> Table:
     found = Table("task", "backend", "proof", title=Text(findings.run.path.name))
     for heading in ("rank", "train step", "to best", "predict batch", "to best", "quality"):
         found.add_column(heading, justify="right")
     for task in findings.tasks:
         units, metric = words.units(findings, task), findings.goal(task)["metric"]
-        for number, cell in enumerate(findings.cells_of(task)):
+        for number, cell in enumerate(cell for cell in findings.cells_of(task) if cell in cells):
             train, quality = findings.pick(cell, "train"), findings.quality(cell)
             reached = f"{metric} {digits(quality.figure.value, 4)}" if quality else ""
             state = findings.proofs[cell].state

@@ -24,6 +24,11 @@ def digits(value: float | None, count: int = 3) -> str:
     return f"{value:.{count - 1}e}" if size not in PLAIN else f"{value:,.{max(0, count - 1 - size)}f}"
 
 
+def plain(text: str) -> str:
+    """Text on one line, without what a terminal would obey."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
 def time_unit(seconds: Iterable[float]) -> tuple[float, str]:
     """The factor and name of the unit in which the shortest of some times reads well."""
     shortest = min(seconds, default=1.0)
@@ -48,14 +53,18 @@ def sized(ratio: Estimate) -> str:
     return f"{digits(ratio.value)}x" + (f" ({within})" if within else "")
 
 
+def scale(row: Row) -> tuple[float, str]:
+    """The factor and name of the unit in which a figure is shown."""
+    if row.unit == "s":
+        return time_unit([row.figure.value])
+    return (2**-20, "MiB") if row.unit == "bytes" else (1.0, row.unit.removeprefix("1"))
+
+
 def amount(row: Row) -> str:
     """A single figure with its unit: times in the unit that suits them, bytes as MiB, counts whole."""
-    value = row.figure.value
-    if row.unit == "s":
-        factor, unit = time_unit([value])
+    value, (factor, unit) = row.figure.value, scale(row)
+    if row.unit in {"s", "bytes"}:
         return f"{digits(value * factor)} {unit}"
-    if row.unit == "bytes":
-        return f"{digits(value / 2**20)} MiB"
     return f"{value:,.0f}" if value > 1 and value.is_integer() else digits(value, 4)
 
 
