@@ -18,6 +18,7 @@ from harness.report.terminal import console
 from harness.report.words import digits, name
 from harness.stats import Estimate, Proven
 
+LABEL = 60  # most characters of a label in the plot
 WHOLE_DATE = 16  # 2026-11-22T07:50
 
 
@@ -160,7 +161,7 @@ def plot(found: Trends) -> str:
         for axes, (terms, points) in zip(figure.subplots(len(found), squeeze=False)[:, 0], found.items(), strict=True):
             looks = charts.looks({cell: p.proofs[cell] for p in points for cell in p.times})
             _draw(axes, points, {name(cell): {**look, "label": name(cell)} for cell, look in looks.items()})
-            axes.set_title(words.plain(_called(terms)), loc="left")
+            axes.set_title(_label(_called(terms)), loc="left")
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
 
@@ -169,7 +170,7 @@ def _draw(axes: Any, points: Sequence[Point], looks: Mapping[str, Mapping[str, A
     """One task: a line an entry, broken where another machine begins; what failed its proof is left out."""
     factor, unit = _unit(points)
     for entry, look in looks.items():
-        label = words.plain(entry)
+        label = _label(entry)
         for part in _unbroken(points):
             times = {at: t for at, p in part for c, t in p.times.items() if name(c) == entry and _valid(p, c)}
             ends = [(t.value, t.low or t.value, t.high or t.value) for t in times.values()]
@@ -182,12 +183,17 @@ def _draw(axes: Any, points: Sequence[Point], looks: Mapping[str, Mapping[str, A
         if at and point.changes:
             axes.axvline(at - 0.5, color="black", linewidth=1, linestyle="-" if point.moved else ":")
             where = {"xy": (at - 0.5, 1), "xycoords": ("data", "axes fraction"), "va": "top", "ha": "right"}
-            axes.annotate(words.plain(", ".join(point.changes)), **where, rotation=90, fontsize="small")
-    labels = [words.plain(f"{p.run.path.name}, {p.date}") for p in points]
+            axes.annotate(_label(", ".join(point.changes)), **where, rotation=90, fontsize="small")
+    labels = [_label(f"{p.run.path.name}, {p.date}") for p in points]
     axes.set_xticks(range(len(points)), labels, rotation=30, ha="right")
     axes.set_ylabel(f"{unit} a step")
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _label(text: str) -> str:
+    """What a plot has room for."""
+    return words.plain(text)[:LABEL]
 
 
 def _valid(point: Point, cell: Cell) -> bool:
