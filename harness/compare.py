@@ -259,7 +259,7 @@ def versions(run: Run) -> dict[str, Any]:
 
 
 def differences(base: Run, new: Run) -> list[str]:
-    """What is not the same beside the machine: versions, the records' schema, seed, initial weights, the bytes of data."""
+    """What both name and is not the same, beside the machine: versions, schema, seed, initial weights, the bytes of data."""
     found = []
     for run in (base, new):
         facts: dict[str, Any] = {"schema": at(run, "schema"), "seed": at(run, "seed"), **versions(run)}
@@ -268,7 +268,8 @@ def differences(base: Run, new: Run) -> list[str]:
             facts[f"data of {name}"] = at(run, "data", name, "label")
             facts[f"digest of {name}"] = at(run, "data", name, "digest")
         found.append(facts)
-    return _differing(*found)
+    both = found[0].keys() & found[1].keys()
+    return _differing(*({name: value for name, value in facts.items() if name in both} for facts in found))
 
 
 def _differing(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -149,15 +149,14 @@ def test_the_slowdown_is_found_between_runs_of_their_own(tmp_path):
     assert fired[1.01] == 0
 
 
-@pytest.mark.parametrize("generations", [5, 8])
-def test_equals_are_rarely_told_apart(generations):
-    """Of 1,000 comparisons of equals, three lines each, with processes that differ by 2 %: a false verdict in fewer than 5 %."""
-    rng = np.random.default_rng(5)
-    drawn = rng.normal(0, 0.02, (1000, 3, 2, generations))
+@pytest.mark.parametrize(("generations", "noise"), [(5, 0.02), (8, 0.02), (5, 0.2), (8, 0.2)])
+def test_equals_are_rarely_told_apart(generations, noise):
+    """Of 1,000 comparisons of equals, three lines each: no more than 5 % with a false verdict, and intervals that miss 1."""
+    drawn = np.random.default_rng(5).normal(0, noise, (1000, 3, 2, generations))
     ratios = [[compare.welch(*line, pairs=3) for line in lines] for lines in drawn]
     wrong = sum(any(stats.verdict(r) in {"faster", "slower"} for r in found) for found in ratios)
     missed = sum(any(not r.low <= 1 <= r.high for r in found) for found in ratios)
-    assert wrong / 1000 < 0.05
+    assert wrong / 1000 <= 0.05
     assert 0.02 < missed / 1000 < 0.07
 
 

@@ -18,7 +18,7 @@ from harness.report.terminal import console
 from harness.report.words import digits, name
 from harness.stats import Estimate, Proven
 
-LABEL = 60  # most characters of a label in the plot
+LABEL = 80  # most characters of a label in the plot
 WHOLE_DATE = 16  # 2026-11-22T07:50
 
 
@@ -52,7 +52,7 @@ def read_all(results: Path, skipped: Callable[[str], None]) -> list[Point]:
             skipped(words.plain(str(error)))
         except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:  # anything may lie there
             skipped(words.plain(f"{path.parent}, whose records are not those of a run ({error!r})"))
-    return sorted(found, key=lambda point: point.date)
+    return sorted(found, key=lambda point: str(compare.at(point.run, "created")))
 
 
 def _steps(run: Run) -> dict[Cell, Estimate]:
@@ -77,21 +77,17 @@ def _terms(cell: Cell) -> Cell:
 
 
 def _followed(points: Sequence[Point], terms: Cell) -> Iterator[Point]:
+    """The runs on some terms, each with what is not as it was when last seen."""
+    seen: dict[str, str] = {}
     before: Point | None = None
     for point in points:
         if times := {cell: time for cell, time in point.times.items() if _terms(cell) == terms}:
+            versions = compare.frameworks(point.run)
             moved = bool(before and compare.machine_differences(before.run, point.run))
-            changes = [*_changed(before.run if before else None, point.run), *["another machine"] * moved]
-            before = replace(point, times=times, changes=changes, moved=moved)
+            changes = [f"{package} {version}" for package, version in versions.items() if seen.get(package) != version]
+            seen |= versions
+            before = replace(point, times=times, changes=[*changes, *["another machine"] * moved], moved=moved)
             yield before
-
-
-def _changed(before: Run | None, run: Run) -> list[str]:
-    """The frameworks' versions that are not those of the run before; all of them in the first one."""
-    old = compare.frameworks(before) if before else {}
-    return [
-        f"{package} {version}" for package, version in compare.frameworks(run).items() if old.get(package) != version
-    ]
 
 
 def document(found: Trends) -> list[dict[str, Any]]:
@@ -169,10 +165,11 @@ def plot(found: Trends) -> str:
 def _draw(axes: Any, points: Sequence[Point], looks: Mapping[str, Mapping[str, Any]]) -> None:
     """One task: a line an entry, broken where another machine begins; what failed its proof is left out."""
     factor, unit = _unit(points)
-    for entry, look in looks.items():
+    for number, (entry, look) in enumerate(looks.items()):
+        aside = 0.2 * ((number + 0.5) / len(looks) - 0.5)  # no two intervals on one spot
         label = _label(entry)
         for part in _unbroken(points):
-            times = {at: t for at, p in part for c, t in p.times.items() if name(c) == entry and _valid(p, c)}
+            times = {at + aside: t for at, p in part for c, t in p.times.items() if name(c) == entry and _valid(p, c)}
             ends = [(t.value, t.low or t.value, t.high or t.value) for t in times.values()]
             if ends:
                 value, low, high = np.array(ends).T * factor
