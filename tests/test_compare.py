@@ -360,7 +360,11 @@ def test_hostile_records_stay_text(evil, tmp_path, concord):
     assert len({line.replace("\\|", "").count("|") for line in lines if line.startswith("|")}) == 1
     assert concord("history", "--results", evil, "--plot", tmp_path / "x.svg").exit_code == 0
     assert not list(ET.parse(tmp_path / "x.svg").getroot().iter("script"))  # noqa: S314 - our own
-    assert "\x1b" not in concord("show", runs[0], "--filter", "phase=train").output
+    other = changed(tmp_path / "other", runs[0], lambda facts: facts["environment"]["machine"].update(cpu=EVIL * 2))
+    for arguments in (["show", runs[0]], ["show", runs[0], "--filter", "phase=train"], ["compare", runs[0], other]):
+        said = concord(*arguments)
+        assert "\x1b" not in said.output
+        assert said.exit_code == 0 or said.output.count("\n") == 1
 
 
 # History and one run

@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 from rich.table import Table
-from rich.text import Text
 
 from harness.compare import Comparison, Line
+from harness.errors import printable
 from harness.report import words
-from harness.report.terminal import console
+from harness.report.terminal import console, plain
 from harness.report.words import digits, name
 
 STYLES = {"slower": "bold red", "faster": "green", "undecided": "yellow"}
@@ -98,16 +98,16 @@ def show(found: Comparison) -> None:
     out, kinds = console(), notes(found)
     for kind in ("warnings", "changes"):
         for text in kinds[kind]:
-            out.print(Text(f"{HEADS[kind]}: {words.plain(text)}", "yellow" if kind == "warnings" else ""))
+            out.print(plain(f"{HEADS[kind]}: {text}", "yellow" if kind == "warnings" else ""))
     rows = table(found)
     shown = Table(*rows.columns)
     for row in rows.to_dict("records"):
-        shown.add_row(*(Text(words.plain(text), STYLES.get(text, "")) for text in row.values()))
+        shown.add_row(*(plain(text, STYLES.get(text, "")) for text in row.values()))
     out.print(shown)
-    out.print(Text(summed(found)))
+    out.print(plain(summed(found)))
     for kind in ("missing", "gates"):
         for text in kinds[kind]:
-            out.print(Text(f"{HEADS[kind]}: {words.plain(text)}", "bold red" if kind == "gates" else ""))
+            out.print(plain(f"{HEADS[kind]}: {text}", "bold red" if kind == "gates" else ""))
 
 
 def markdown(found: Comparison) -> str:
@@ -128,7 +128,7 @@ def markdown(found: Comparison) -> str:
 
 def _quoted(text: str) -> str:
     """Text that means itself in Markdown: no markup, no HTML, no column, nobody called by @."""
-    safe = re.sub(r"([\\`*_~\[\]|#])", r"\\\1", escape(words.plain(text), quote=False))
+    safe = re.sub(r"([\\`*_~\[\]|#])", r"\\\1", escape(printable(text), quote=False))
     return safe.replace("@", "@\u200b")
 
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
-from rich.text import Text
 
 from harness import compare, records, stats
-from harness.errors import HarnessError
+from harness.errors import HarnessError, printable
 from harness.records import Cell, Run
 from harness.report import tables, words
-from harness.report.terminal import console
+from harness.report.terminal import console, plain
 from harness.report.words import digits, name
 from harness.stats import Estimate, Proven
 
@@ -49,9 +48,9 @@ def read_all(results: Path, skipped: Callable[[str], None]) -> list[Point]:
             run = records.read(path.parent)
             found.append(Point(run, _steps(run), stats.statuses(run)))
         except HarnessError as error:
-            skipped(words.plain(str(error)))
+            skipped(printable(str(error)))
         except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:  # anything may lie there
-            skipped(words.plain(f"{path.parent}, whose records are not those of a run ({error!r})"))
+            skipped(printable(f"{path.parent}, whose records are not those of a run ({error!r})"))
     return sorted(found, key=lambda point: str(compare.at(point.run, "created")))
 
 
@@ -115,13 +114,13 @@ def show(found: Trends) -> None:
     for terms, points in found.items():
         entries = _entries(points)
         factor, unit = _unit(points)
-        shown = Table("run", "date", "changed", title=Text(words.plain(_called(terms))), title_justify="left")
+        shown = Table("run", "date", "changed", title=plain(_called(terms)), title_justify="left")
         for entry in entries:
-            shown.add_column(Text(words.plain(entry)), justify="right")
+            shown.add_column(plain(entry), justify="right")
         for point in points:
             times = {name(cell): _time(point, cell, factor, unit) for cell in point.times}
             texts = (point.run.path.name, point.date, ", ".join(point.changes))
-            shown.add_row(*(Text(words.plain(t)) for t in texts), *(Text(times.get(entry, "-")) for entry in entries))
+            shown.add_row(*(plain(t) for t in texts), *(plain(times.get(entry, "-")) for entry in entries))
         console().print(shown)
 
 
@@ -190,7 +189,7 @@ def _draw(axes: Any, points: Sequence[Point], looks: Mapping[str, Mapping[str, A
 
 def _label(text: str) -> str:
     """What a plot has room for."""
-    return words.plain(text)[:LABEL]
+    return printable(text)[:LABEL]
 
 
 def _valid(point: Point, cell: Cell) -> bool:

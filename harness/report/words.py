@@ -24,11 +24,6 @@ def digits(value: float | None, count: int = 3) -> str:
     return f"{value:.{count - 1}e}" if size not in PLAIN else f"{value:,.{max(0, count - 1 - size)}f}"
 
 
-def plain(text: str) -> str:
-    """Text on one line, without what a terminal would obey."""
-    return "".join(char if char.isprintable() else " " for char in text)
-
-
 def time_unit(seconds: Iterable[float]) -> tuple[float, str]:
     """The factor and name of the unit in which the shortest of some times reads well."""
     shortest = min(seconds, default=1.0)
