@@ -14,3 +14,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> HarnessError:
     near = get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(names)}."
     return HarnessError(f"unknown {kind} {name!r}: {hint}")
+
+
+def printable(text: str) -> str:
+    """Text from outside on one line, without what a terminal would obey."""
+    return "".join(char if char.isprintable() else " " for char in text)

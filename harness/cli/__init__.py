@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from harness.cli import data, measuring, viewing
+from harness.cli import comparing, data, measuring, viewing
 from harness.cli.options import EXIT_INPUT, EXIT_INTERRUPTED
-from harness.errors import HarnessError
+from harness.errors import HarnessError, printable
 
 
 def version() -> str:
@@ -33,7 +33,7 @@ class Concord(click.Group):
         try:
             return super().invoke(ctx)
         except HarnessError as error:
-            click.echo(f"concord: {error}", err=True)
+            click.echo(f"concord: {printable(str(error))}", err=True)
             sys.exit(EXIT_INPUT)
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
@@ -57,5 +57,5 @@ def main() -> None:
     """
 
 
-for verb in (*measuring.VERBS, *viewing.VERBS, data.data):
+for verb in (*measuring.VERBS, *viewing.VERBS, *comparing.VERBS, data.data):
     main.add_command(verb)

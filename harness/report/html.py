@@ -5,45 +5,54 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from harness import ledger, noise, stats
 from harness.records import Cell, Proof
 from harness.report import charts, learning, tables, words
 from harness.report.tables import Findings
 from harness.report.words import digits, name
+from harness.stats import Proven
 
 HEADS = {"train": "Train step", "predict": "Predict batch", "latency": "Latency"}
 
 
 def render(findings: Findings) -> str:
     """The whole page as text; equal findings give equal text."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"digits": digits, "span": words.span, "name": name, "text": _text}
-    template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
-    environment.globals |= {
-        "stats": stats,
-        "noise": noise,
-        "words": words,
-        "marks": {mark: s for s, mark in words.MARKS.items()},
-    }
     proofs = pd.DataFrame(list(findings.run.proofs), columns=list(Proof.__dataclass_fields__)).drop(columns="schema")
     frames = {"figures": findings.summary, "pairs": tables.pairs(findings), "proofs": proofs}
     frames |= {"reached": learning.reached(findings), "equality": learning.equality(findings)}
     tasks = [_task(findings, task, f"task{number}", frames) for number, task in enumerate(findings.tasks, start=1)]
-    looks = charts.looks(findings.proofs)
-    colours = {cell.backend: look["color"].replace(charts.INK, "currentColor") for cell, look in looks.items()}
     trust = tables.trust(findings).astype(object)
     lines = ledger.judge(findings.run)
-    return template.render(
+    return template("report.html.j2").render(
+        title=findings.run.path.name,
         findings=findings,
         tasks=tasks,
-        colours=colours,
+        colours=colours(findings.proofs),
         design=_design(findings),
         trust=trust.where(trust.notna(), None),
         unfair=[line.told() for line in lines if line.verdict == "differs"],
         fairness=_fairness(lines),
     )
+
+
+def template(file: str) -> Template:
+    """A template of this folder with what all pages share; what is put into it is escaped."""
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader
+    )
+    environment.filters |= {"digits": digits, "span": words.span, "name": name, "text": _text}
+    marks = {mark: state for state, mark in words.MARKS.items()}
+    environment.globals |= {"stats": stats, "noise": noise, "words": words, "marks": marks}
+    return environment.get_template(file)
+
+
+def colours(proofs: Mapping[Cell, Proven]) -> dict[str, str]:
+    """The colour of every backend, for a page."""
+    looks = charts.looks(proofs)
+    return {cell.backend: look["color"].replace(charts.INK, "currentColor") for cell, look in looks.items()}
 
 
 def _fairness(lines: Sequence[ledger.Line]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness import ledger, stats
+from harness.errors import printable
 from harness.records import Cell, Proof, Run
 from harness.report import words
 from harness.report.tables import Findings, find
@@ -19,17 +20,47 @@ PLAIN_WIDTH = 160  # columns where there is no terminal to ask
 
 def table(run: Run) -> Table:
     """Per task, backend and mode: proof, training step, prediction and quality; times with their 95 % intervals."""
-    return _table(find(run))
+    findings = find(run)
+    return _table(findings, list(findings.rows))
 
 
 def print_run(run: Run) -> None:
     """The table and the sentences of a run, on stdout."""
-    findings, out = find(run), _console()
-    for text in ledger.differences(run):
-        out.print(Text(f"NOT FAIR: {text}", "bold red"))
-    out.print(_table(findings))
+    findings = find(run)
+    print_found(findings, list(findings.rows))
+
+
+def print_found(findings: Findings, cells: Sequence[Cell]) -> None:
+    """The table of some cells of a run, and what is said of their tasks as a whole."""
+    out, named = console(), {cell.task for cell in cells}
+    for text in ledger.differences(findings.run):
+        out.print(plain(f"NOT FAIR: {text}", "bold red"))
+    out.print(_table(findings, cells))
     for task in findings.tasks:
-        out.print(Text(f"{findings.goal(task)['title']}: {words.sentence(findings, task)}"))
+        if task in named:
+            out.print(plain(f"{findings.goal(task)['title']}: {words.sentence(findings, task)}"))
+
+
+def print_figures(findings: Findings, cells: Sequence[Cell], phase: str) -> None:
+    """Every figure of a phase with its interval, of some cells of a run."""
+    shown = Table("task", "entry", "metric", "value", "95 % interval", "to best", "rank", "proof")
+    for cell in cells:
+        for row in findings.rows[cell]:
+            if row.phase == phase:
+                factor, unit = words.scale(row)
+                ratio = f"{digits(row.ratio.value)}x" if row.ratio else ""
+                value = f"{digits(row.figure.value * factor)} {unit}"
+                texts = (
+                    cell.task,
+                    words.swept(cell),
+                    row.metric,
+                    value,
+                    words.span(row.figure, factor),
+                    ratio,
+                    row.rank,
+                )
+                shown.add_row(*(plain(text) for text in (*texts, findings.proofs[cell].state)))
+    console().print(shown)
 
 
 def print_proofs(proofs: Sequence[Proof]) -> None:
@@ -37,9 +68,9 @@ def print_proofs(proofs: Sequence[Proof]) -> None:
     found = Table("task", "backend", "proof", "worst", "")
     for task, backend, mode in dict.fromkeys((p.task, p.backend, p.mode) for p in proofs):
         proof = stats.proven(proofs, task=task, backend=backend, mode=mode)
-        state = Text(words.badge(proof.state), STYLES[proof.state])
-        found.add_row(Text(task), Text(f"{backend} {mode}"), state, digits(proof.worst, 2), Text(proof.reason))
-    _console().print(found)
+        state = plain(words.badge(proof.state), STYLES[proof.state])
+        found.add_row(plain(task), plain(f"{backend} {mode}"), state, digits(proof.worst, 2), plain(proof.reason))
+    console().print(found)
 
 
 def print_findings(findings: Sequence[tuple[str, str, str]]) -> None:
@@ -48,8 +79,8 @@ def print_findings(findings: Sequence[tuple[str, str, str]]) -> None:
     found = Table("", "what", "state")
     for what, state, says in findings:
         mark, style = marks[state]
-        found.add_row(Text(mark, style), what, Text(says))
-    _console().print(found)
+        found.add_row(plain(mark, style), what, plain(says))
+    console().print(found)
 
 
 def print_catalog(catalog: Mapping[str, Mapping[str, Any]]) -> None:
@@ -57,8 +88,8 @@ def print_catalog(catalog: Mapping[str, Mapping[str, Any]]) -> None:
     for part, entries in catalog.items():
         found = Table(title=part, title_justify="left", show_header=False)
         for entry, facts in entries.items():
-            found.add_row(Text(entry, "bold"), Text(_described(facts)))
-        _console().print(found)
+            found.add_row(plain(entry, "bold"), plain(_described(facts)))
+        console().print(found)
 
 
 def _described(facts: object) -> str:
@@ -69,25 +100,30 @@ def _described(facts: object) -> str:
     return ", ".join(map(str, facts)) if isinstance(facts, list | tuple) else str(facts)
 
 
-def _console() -> Console:
+def plain(text: str, style: str = "") -> Text:
+    """Text from outside for a terminal: no markup, no control character."""
+    return Text(printable(text), style)
+
+
+def console() -> Console:
     """Standard output: as wide as the terminal, or wide enough for a log."""
     found = Console(highlight=False)
     return found if found.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
 
 
-def _table(findings: Findings) -> Table:
-    found = Table("task", "backend", "proof", title=Text(findings.run.path.name))
+def _table(findings: Findings, cells: Sequence[Cell]) -> Table:
+    found = Table("task", "backend", "proof", title=plain(findings.run.path.name))
     for heading in ("rank", "train step", "to best", "predict batch", "to best", "quality"):
         found.add_column(heading, justify="right")
     for task in findings.tasks:
         units, metric = words.units(findings, task), findings.goal(task)["metric"]
-        for number, cell in enumerate(findings.cells_of(task)):
+        for number, cell in enumerate(cell for cell in findings.cells_of(task) if cell in cells):
             train, quality = findings.pick(cell, "train"), findings.quality(cell)
             reached = f"{metric} {digits(quality.figure.value, 4)}" if quality else ""
             state = findings.proofs[cell].state
-            head = (Text("" if number else task), Text(name(cell)), Text(words.badge(state), STYLES[state]))
+            head = (plain("" if number else task), plain(name(cell)), plain(words.badge(state), STYLES[state]))
             times = [text for phase in ("train", "predict") for text in _time(findings, cell, phase, units)]
-            found.add_row(*head, train.rank if train else "", *times, Text(reached))
+            found.add_row(*head, train.rank if train else "", *times, plain(reached))
         found.add_section()
     return found
 
@@ -96,10 +132,10 @@ def _time(findings: Findings, cell: Cell, phase: str, units: Mapping[str, tuple[
     """Time and ratio of one phase; struck through where the proof failed, a hole with its reason in its place."""
     row = findings.pick(cell, phase)
     if row is None:
-        return Text(words.hole(findings, cell) if phase == "train" else ""), ""
+        return plain(words.hole(findings, cell) if phase == "train" else ""), ""
     factor, unit = units[phase]
     interval = words.span(row.figure, factor)
     text = f"{digits(row.figure.value * factor)} {unit}" + (f" ({interval})" if interval else "")
     void = findings.proofs[cell].state == "failed"
     ratio = f"{digits(row.ratio.value)}x" if row.ratio else ""
-    return (Text(f"void: {text}", "strike") if void else Text(text)), ratio
+    return (plain(f"void: {text}", "strike") if void else plain(text)), ratio

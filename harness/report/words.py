@@ -48,14 +48,18 @@ def sized(ratio: Estimate) -> str:
     return f"{digits(ratio.value)}x" + (f" ({within})" if within else "")
 
 
+def scale(row: Row) -> tuple[float, str]:
+    """The factor and name of the unit in which a figure is shown."""
+    if row.unit == "s":
+        return time_unit([row.figure.value])
+    return (2**-20, "MiB") if row.unit == "bytes" else (1.0, row.unit.removeprefix("1"))
+
+
 def amount(row: Row) -> str:
     """A single figure with its unit: times in the unit that suits them, bytes as MiB, counts whole."""
-    value = row.figure.value
-    if row.unit == "s":
-        factor, unit = time_unit([value])
+    value, (factor, unit) = row.figure.value, scale(row)
+    if row.unit in {"s", "bytes"}:
         return f"{digits(value * factor)} {unit}"
-    if row.unit == "bytes":
-        return f"{digits(value / 2**20)} MiB"
     return f"{value:,.0f}" if value > 1 and value.is_integer() else digits(value, 4)
 
 

@@ -1,0 +1,312 @@
+"""What changed from one run to another: each cell's time in NEW over that in BASE, its verdict, and the gates. Pure functions.
+
+Two runs have no rounds in common, so nothing is paired: a sample is a generation's median, the interval is Welch's t on
+their logs, simultaneous over all lines (Bonferroni). A gate asks for the whole interval, never for a point. What the interval
+does not know is how two sittings at one machine differ; the canary sees some of that.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+from harness import noise, stats
+from harness.errors import HarnessError
+from harness.records import Cell, Run
+from harness.stats import Blocks, Contest, Proven, Ratio, Samples, Verdict
+
+MACHINE = {  # what makes times of two runs comparable: where the manifest's environment says it
+    "CPU": ("machine", "cpu"),
+    "number of CPUs": ("machine", "cpus"),
+    "CPUs it may use": ("machine", "cpus_available"),
+    "affinity": ("machine", "affinity"),
+    "device": ("device",),
+    "memory": ("machine", "memory_bytes"),
+}
+MEMORY = 0.02  # what a kernel keeps for itself varies; a module more or less is beyond it
+LONGEST = 120  # characters of a value that are told
+
+Place = tuple[Cell, str]  # a cell and a timed phase
+
+
+@dataclass(frozen=True)
+class Line:
+    """One cell and phase that both runs have.
+
+    ``base`` and ``new`` are seconds a step (or a call), the geometric mean over generations; with ``against``, which is
+    for runs of two machines, they are times that cell's own time in the same run. ``floor`` is the larger noise floor.
+    """
+
+    cell: Cell
+    phase: str
+    base: float
+    new: float
+    ratio: Ratio
+    floor: float
+    against: Cell | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the ratio says of NEW, by the rule within a run."""
+        return stats.verdict(self.ratio, floor=self.floor)
+
+    def slower(self, threshold: float) -> bool:
+        """Whether the whole interval lies beyond 1 + threshold, and not all of it within the noise floor."""
+        ratio = self.ratio
+        if ratio.low is None or ratio.high is None or self.verdict == "indicative":
+            return False
+        return ratio.low > 1 + threshold and ratio.high > 1 + self.floor
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs, line by line; ``warnings``, ``changes``, ``missing`` and ``gates`` are sentences."""
+
+    base: Run
+    new: Run
+    lines: Sequence[Line]
+    base_proofs: Mapping[Cell, Proven]
+    new_proofs: Mapping[Cell, Proven]
+    warnings: Sequence[str]  # why the lines may mislead
+    changes: Sequence[str]  # versions and other terms that are not the same
+    missing: Sequence[str]  # what is not compared, and why
+    gates: Sequence[str] = ()  # that fired
+
+    def judged(self, *, slower: float | None = None, unproven: bool = False) -> "Comparison":
+        """The same with its gates: on a slowdown beyond a share (0.03), and on what NEW has not proven.
+
+        What the first one cannot see is a warning.
+        """
+        gates, warnings = self.unproven() if unproven else [], [*self.warnings]
+        if slower is not None:
+            fired = [line for line in self.lines if line.slower(slower)]
+            gates += [
+                f"{told(line.cell, line.phase)}: {_size(line.ratio)}, all of it beyond {1 + slower:g}" for line in fired
+            ]
+            if blind := sum((line.ratio.high or math.inf) > 1 + slower for line in self.lines) - len(fired):
+                seen = f"{blind} of {len(self.lines)} lines neither show nor exclude a slowdown beyond {1 + slower:g}"
+                warnings.append(f"{seen}: more generations would tell")
+        return replace(self, gates=gates, warnings=warnings)
+
+    def unproven(self) -> list[str]:
+        """What NEW has not proven, with the reason; modes that only show their drift (stock) have nothing to prove."""
+        drifting = {(p.task, p.backend, p.mode) for p in self.new.proofs if p.level == "drift"}
+        found = [
+            f"{cell.task} {cell.backend} {cell.mode} is {proof.state} in NEW: {proof.reason}"
+            for cell, proof in self.new_proofs.items()
+            if proof.state != "proven" and (cell.task, cell.backend, cell.mode) not in drifting
+        ]
+        return list(dict.fromkeys(found))
+
+
+def compare(base: Run, new: Run, *, across: bool = False) -> Comparison:
+    """NEW over BASE. Runs of two machines are refused, unless ``across``: then ratios within each run are compared.
+
+    Raises HarnessError for two machines, and where nothing was timed in both.
+    """
+    if (other := machine_differences(base, new)) and not across:
+        raise HarnessError(
+            f"the two runs are of different machines ({'; '.join(other)}): compare runs of one, or give --across-machines."
+        )
+    contests = (stats.contests(base), stats.contests(new))
+    proofs = (stats.statuses(base), stats.statuses(new))
+    timed = [{(cell, c.phase): c for c in held for cell in c.blocks} for held in contests]
+    both = [place for place in timed[0] if place in timed[1]]
+    missing = [f"{told(*p)}: only in {name}" for name, run in _sides(timed) for p in run if p not in both]
+    for name, states in _sides(proofs):
+        void = [p for p in both if states[p[0]].state == "failed"]
+        missing += [f"{told(*p)}: its proof failed in {name}, its times are void" for p in void]
+        both = [p for p in both if p not in void]
+    if not both:
+        raise HarnessError(
+            f"{base.path} and {new.path} have no valid time of one cell in common: compare runs of one suite."
+        )
+    lines = list(_lines(both, timed, references(both, timed, proofs) if across else None))
+    if not lines:
+        raise HarnessError(
+            f"{base.path} and {new.path} have no two proven cells of one contest in common: nothing to compare."
+        )
+    warnings = [f"another machine: {text}" for text in other]
+    if across:
+        warnings.append("each time is in times of one entry of the same run: if that one changed, all others seem to")
+    warnings += [*_warnings(base, new), *_unranked(contests)]
+    return Comparison(base, new, lines, *proofs, warnings, differences(base, new), missing)
+
+
+def _sides(pair: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    return zip(("BASE", "NEW"), pair, strict=True)
+
+
+def told(cell: Cell, phase: str) -> str:
+    """A cell and phase with all its terms."""
+    terms = f"{cell.device}, {cell.precision}, {cell.data}, batch {cell.batch}, threads {cell.threads}"
+    return f"{cell.task} {cell.backend} {cell.mode} {phase} ({terms})"
+
+
+def _size(ratio: Ratio) -> str:
+    return f"{ratio.value:.3f}x ({ratio.low:.3f} to {ratio.high:.3f})"
+
+
+def _lines(
+    both: Sequence[Place], timed: Sequence[Mapping[Place, Contest]], against: Mapping[Place, Cell] | None
+) -> Iterator[Line]:
+    """A line a place; with ``against`` only those that have such a cell beside them, in its time."""
+    places = [place for place in both if against is None or against.get(place, place[0]) != place[0]]
+    for cell, phase in places:
+        other = against[cell, phase] if against is not None else None
+        held = [run[cell, phase] for run in timed]
+        base, new = (logs(c.blocks[cell], c.blocks[other] if other else None) for c in held)
+        if len(base) and len(new):
+            floor = max(c.floor for c in held)
+            ratio = welch(base, new, pairs=len(places))
+            yield Line(cell, phase, math.exp(base.mean()), math.exp(new.mean()), ratio, floor, other)
+
+
+def references(
+    both: Sequence[Place], timed: Sequence[Mapping[Place, Contest]], proofs: Sequence[Mapping[Cell, Proven]]
+) -> dict[Place, Cell]:
+    """For each place the fastest of those in its contest that are proven in both runs, by the times of BASE."""
+    groups: dict[Place, list[Cell]] = defaultdict(list)
+    for cell, phase in both:
+        groups[replace(cell, backend="", mode=""), phase].append(cell)
+    found: dict[Place, Cell] = {}
+    for (_, phase), cells in groups.items():
+        able = [cell for cell in cells if all(states[cell].state == "proven" for states in proofs)]
+        if able:
+            best = min(able, key=lambda cell: logs(timed[0][cell, phase].blocks[cell]).mean())
+            found |= {(cell, phase): best for cell in cells}
+    return found
+
+
+def logs(times: Blocks, against: Blocks | None = None) -> np.ndarray:
+    """The log of each generation's median time, in seconds; over ``against``, round by round, if it is given."""
+    own: Samples = stats.samples(times)
+    other = stats.samples(against) if against is not None else dict.fromkeys(own, 1.0)
+    found: dict[int, list[float]] = defaultdict(list)
+    for key in own.keys() & other.keys():
+        found[key[0]].append(math.log(own[key] / other[key]))
+    return np.array([np.median(found[generation]) for generation in sorted(found)])
+
+
+def welch(base: np.ndarray, new: np.ndarray, *, pairs: int = 1) -> Ratio:
+    """NEW over BASE from the logs of two independent samples, with Welch's t interval at ALPHA / pairs.
+
+    No interval from a sample of one. ``n`` counts both samples, ``generations`` is the smaller one.
+    """
+    centre, sizes = float(new.mean() - base.mean()), (len(base), len(new))
+    if min(sizes) == 1:
+        return Ratio(math.exp(centre), None, None, sum(sizes), 1, pairs)
+    own = [float(values.var(ddof=1)) / len(values) for values in (base, new)]
+    spread, half = sum(own), 0.0
+    if spread:
+        freedom = spread**2 / sum(v**2 / (size - 1) for v, size in zip(own, sizes, strict=True))
+        half = float(stdtrit(freedom, 1 - stats.ALPHA / pairs / 2)) * math.sqrt(spread)
+    return Ratio(math.exp(centre), math.exp(centre - half), math.exp(centre + half), sum(sizes), min(sizes), pairs)
+
+
+def at(run: Run, *path: str) -> Any:
+    """A value of the manifest; None where it, or the way to it, is missing."""
+    found: Any = run.manifest
+    for part in path:
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def _mapping(run: Run, *path: str) -> Mapping[str, Any]:
+    found = at(run, *path)
+    return found if isinstance(found, Mapping) else {}
+
+
+def machine_differences(base: Run, new: Run) -> list[str]:
+    """In what the machines of two runs differ; not their names, nor the frequency of the moment."""
+    facts = [{name: at(run, "environment", *path) for name, path in MACHINE.items()} for run in (base, new)]
+    sizes = [f["memory"] for f in facts]
+    if all(isinstance(size, int | float) for size in sizes) and abs(sizes[0] - sizes[1]) <= MEMORY * max(sizes):
+        facts[1]["memory"] = sizes[0]
+    for run, found in zip((base, new), facts, strict=True):
+        found["GPUs"] = sorted({str(gpu) for t in run.trials for gpu in t.facts.get("gpus") or ()})
+    return _differing(*facts)
+
+
+def frameworks(run: Run) -> dict[str, str]:
+    """The version of every package that the workers named; of one that several named, with the backend's name."""
+    workers = _mapping(run, "environment", "workers")
+    found = [
+        (p, name, v) for name in workers for p, v in _mapping(run, "environment", "workers", name, "versions").items()
+    ]
+    often = Counter(package for package, *_ in found)
+    return {p if often[p] == 1 else f"{p} of {name}": str(version) for p, name, version in found}
+
+
+def versions(run: Run) -> dict[str, Any]:
+    """The version of everything that the manifest names: frameworks, interpreters, the harness's packages, the system."""
+    packages = _mapping(run, "environment", "machine", "packages")
+    return {
+        **frameworks(run),
+        **{
+            f"python of {name}": at(run, "environment", "workers", name, "python")
+            for name in _mapping(run, "environment", "workers")
+        },
+        "python of the harness": at(run, "environment", "machine", "python"),
+        **{f"{name} of the harness": version for name, version in packages.items()},
+        "system": at(run, "environment", "machine", "system"),
+        "Concord's code": at(run, "code"),
+    }
+
+
+def differences(base: Run, new: Run) -> list[str]:
+    """What both name and is not the same, beside the machine: versions, schema, seed, initial weights, the bytes of data."""
+    found = []
+    for run in (base, new):
+        facts: dict[str, Any] = {"schema": at(run, "schema"), "seed": at(run, "seed"), **versions(run)}
+        facts |= {f"weights of {task}": digest for task, digest in _mapping(run, "weights").items()}
+        for name in _mapping(run, "data"):
+            facts[f"data of {name}"] = at(run, "data", name, "label")
+            facts[f"digest of {name}"] = at(run, "data", name, "digest")
+        found.append(facts)
+    both = found[0].keys() & found[1].keys()
+    return _differing(*({name: value for name, value in facts.items() if name in both} for facts in found))
+
+
+def _differing(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    names = [name for name in {**base, **new} if base.get(name) != new.get(name)]
+    return [f"{name}: {_value(base.get(name))} in BASE, {_value(new.get(name))} in NEW" for name in names]
+
+
+def _value(value: object) -> str:
+    return "none" if value is None else str(value)[:LONGEST]
+
+
+def canary(run: Run) -> dict[str, float]:
+    """The median seconds of the fixed product and the fixed copy of a run; empty where none ran."""
+    songs = [t.values for t in run.trials if t.phase == "canary" and t.status == "ok"]
+    return {
+        what: float(np.median(times))
+        for what, name in (("product", "product_s"), ("copy", "copy_s"))
+        if (times := [song[name] for song in songs if name in song])
+    }
+
+
+def _warnings(base: Run, new: Run) -> Iterator[str]:
+    """What says that the sittings differed, though the machine is one."""
+    songs = (canary(base), canary(new))
+    for what in (what for what in songs[0] if what in songs[1]):
+        ratio = songs[1][what] / songs[0][what] if songs[0][what] > 0 else math.inf
+        if not 1 / noise.SLOWED <= ratio <= noise.SLOWED:
+            yield f"the canary's {what} took {ratio:.2f} times as long in NEW as in BASE: the machine was not in one state"
+    for name, run in _sides((base, new)):
+        if "finished" in run.manifest and not run.manifest["finished"]:
+            yield f"{name} did not finish: what was recorded until then is compared"
+
+
+def _unranked(contests: Sequence[Sequence[Contest]]) -> Iterator[str]:
+    """Contests in which a run itself ranks nothing, with its reason."""
+    for name, held in _sides(contests):
+        for contest in held:
+            if contest.refusal:
+                cell = next(iter(contest.blocks))
+                yield f"{name} ranks nothing in {cell.task} {contest.phase}, batch {cell.batch}: {contest.refusal}"

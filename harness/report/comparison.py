@@ -1,0 +1,155 @@
+"""Two runs side by side, as harness/compare.py found them: for the terminal, as Markdown, as a page, as JSON."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from html import escape
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+
+from harness.compare import Comparison, Line
+from harness.errors import printable
+from harness.report import words
+from harness.report.terminal import console, plain
+from harness.report.words import digits, name
+
+STYLES = {"slower": "bold red", "faster": "green", "undecided": "yellow"}
+METHOD = (
+    "Each ratio is the time in NEW over that in BASE, from the medians of generations (fresh processes) of two runs that share"
+    " no round: Welch's t, simultaneous 95 % for all lines. It does not know how two sittings at one machine differ."
+)
+
+
+def document(found: Comparison) -> dict[str, Any]:
+    """All of it for JSON. Times in seconds a step (or a call), or, across machines, times that of ``against``."""
+    return {
+        "base": str(found.base.path),
+        "new": str(found.new.path),
+        **notes(found),
+        "lines": [
+            {
+                **asdict(line.cell),
+                "phase": line.phase,
+                "verdict": line.verdict,
+                "base": line.base,
+                "new": line.new,
+                "against": line.against and name(line.against),
+                "ratio": line.ratio.value,
+                "ci_low": line.ratio.low,
+                "ci_high": line.ratio.high,
+                "generations": line.ratio.generations,
+                "noise_floor": line.floor,
+                "base_proof": found.base_proofs[line.cell].state,
+                "new_proof": found.new_proofs[line.cell].state,
+            }
+            for line in found.lines
+        ],
+    }
+
+
+def notes(found: Comparison) -> dict[str, Sequence[str]]:
+    """What stands above the table: sentences by kind."""
+    return {"gates": found.gates, "warnings": found.warnings, "changes": found.changes, "missing": found.missing}
+
+
+HEADS = {
+    "gates": "A gate fired",
+    "warnings": "Read with care",
+    "changes": "What is not the same",
+    "missing": "Not compared",
+}
+
+
+def table(found: Comparison) -> pd.DataFrame:
+    """What is shown of every line, as text, the entry first."""
+    return pd.DataFrame([_shown(line, found) for line in found.lines])
+
+
+def _shown(line: Line, found: Comparison) -> dict[str, str]:
+    factor, unit = (1.0, "x") if line.against else words.time_unit([line.base, line.new])
+    terms = f"batch {line.cell.batch}, {words.plural(line.cell.threads, 'CPU')}"
+    times = (f"{digits(seconds * factor)} {unit}" for seconds in (line.base, line.new))
+    proofs = [words.badge(states[line.cell].state) for states in (found.base_proofs, found.new_proofs)]
+    return {
+        "entry": name(line.cell),
+        "task": line.cell.task,
+        "phase": line.phase,
+        "NEW / BASE": f"{digits(line.ratio.value, 4)}x",
+        "interval": words.span(line.ratio) or "-",
+        "verdict": line.verdict,
+        **dict(zip(("BASE", "NEW"), times, strict=True)),
+        "terms": terms + (f", to {name(line.against)}" if line.against else ""),
+        "proof": f"{proofs[0]} in both" if proofs[0] == proofs[1] else ", now ".join(proofs),
+    }
+
+
+def summed(found: Comparison) -> str:
+    """How many lines have which verdict."""
+    counts = Counter(line.verdict for line in found.lines)
+    told = words.listed(f"{count} {verdict}" for verdict, count in counts.most_common())
+    return f"{words.plural(len(found.lines), 'line')} compared: {told}."
+
+
+def show(found: Comparison) -> None:
+    """Warnings, the table, what was left out and which gate fired, on stdout."""
+    out, kinds = console(), notes(found)
+    for kind in ("warnings", "changes"):
+        for text in kinds[kind]:
+            out.print(plain(f"{HEADS[kind]}: {text}", "yellow" if kind == "warnings" else ""))
+    rows = table(found)
+    shown = Table(*rows.columns)
+    for row in rows.to_dict("records"):
+        shown.add_row(*(plain(text, STYLES.get(text, "")) for text in row.values()))
+    out.print(shown)
+    out.print(plain(summed(found)))
+    for kind in ("missing", "gates"):
+        for text in kinds[kind]:
+            out.print(plain(f"{HEADS[kind]}: {text}", "bold red" if kind == "gates" else ""))
+
+
+def markdown(found: Comparison) -> str:
+    """The same for a pull request's comment (GitHub's Markdown)."""
+    parts = [f"## {_quoted(title(found))}", _quoted(summed(found))]
+    for kind, texts in notes(found).items():
+        if texts:
+            parts += [f"**{HEADS[kind]}**", "\n".join(f"- {_quoted(text)}" for text in texts)]
+    rows = table(found)
+    lines = [
+        [str(head) for head in rows],
+        ["---"] * len(rows.columns),
+        *([_quoted(v) for v in row] for row in rows.to_numpy().tolist()),
+    ]
+    parts += ["\n".join(f"| {' | '.join(line)} |" for line in lines), METHOD]
+    return "\n\n".join(parts) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """Text that means itself in Markdown: no markup, no HTML, no column, nobody called by @."""
+    safe = re.sub(r"([\\`*_~\[\]|#])", r"\\\1", escape(printable(text), quote=False))
+    return safe.replace("@", "@\u200b")
+
+
+def title(found: Comparison) -> str:
+    """Which two runs."""
+    return f"{found.new.path.name} compared with {found.base.path.name}"
+
+
+def page(found: Comparison) -> str:
+    """The same as one self-contained page."""
+    from harness.report import html  # and with it matplotlib, which knows the colours
+
+    rows = table(found)
+    rest = rows.columns.drop("entry")
+    rows[rest] = rows[rest].map(lambda text: text.replace(" ", "\u00a0"))  # a narrow column must not break figures
+    return html.template("comparison.html.j2").render(
+        title=title(found),
+        found=found,
+        kinds={HEADS[kind]: texts for kind, texts in notes(found).items() if texts},
+        summed=summed(found),
+        method=METHOD,
+        table=rows,
+        colours=html.colours(found.new_proofs),
+    )

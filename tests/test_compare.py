@@ -1,0 +1,448 @@
+"""Runs against each other, over time and alone: what is called slower, which gate fires, and what is refused."""
+
+import json
+import math
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+import scipy.stats
+from click.testing import CliRunner, Result
+
+from harness import compare, records, stats
+from harness.cli import main
+from harness.errors import HarnessError
+from harness.records import Cell, Proof, Trial
+from harness.report import comparison
+
+STEPS = {"torch": 4.8e-3, "tensorflow": 4e-3, "jax": 8e-3}  # seconds a training step
+CELLS = {name: Cell("mnist_cnn", name, "eager", "cpu", "float32", "mnist (60,000)", 64) for name in STEPS}
+MACHINE = {"cpu": "Example CPU", "cpus": 2, "cpus_available": [0, 1], "affinity": "set", "memory_bytes": 8_000_000_000}
+EVIL = "<script>alert('x')</script>\"&{{ 7*7 }}[b]|`\x1b[31m\n# @you"
+
+
+def manifest(**machine: Any) -> dict[str, Any]:
+    """A manifest as `concord run` writes it, of this machine."""
+    workers = {name: {"python": "3.11.7", "versions": {name: "1.0"}} for name in STEPS}
+    return {
+        "created": "2026-01-02T03:04:05+00:00",
+        "environment": {"machine": MACHINE | machine, "device": "cpu", "workers": workers},
+        "tasks": {"mnist_cnn": {"title": "MNIST CNN", "batch": 64, "metric": "accuracy"}},
+        "data": {"mnist": {"label": "mnist (60,000)", "digest": "ab12"}},
+    }
+
+
+def save(folder: Path, facts: dict[str, Any], trials: list[Trial], proofs: list[Proof]) -> Path:
+    """A run's folder."""
+    folder.mkdir(parents=True)
+    records.write_manifest(folder, facts)
+    for name, rows in (("trials", trials), ("proofs", proofs)):
+        text = "".join(json.dumps(asdict(row)) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    return folder
+
+
+def made(folder: Path, *, seed: int = 1, generations: int = 8, speed: float = 1.0, **slower: float) -> Path:
+    """A run of three proven backends with 1 % noise; ``speed`` is the machine's, ``slower`` multiplies a backend's times."""
+    rng = np.random.default_rng(seed)
+    trials = [
+        Trial(cell, "train", "ok", generation, turn, steps=10, times_ns=(int(seconds * 1e10),), at="")
+        for generation in range(generations)
+        for turn in range(5)
+        for name, cell in CELLS.items()
+        for seconds in [STEPS[name] * speed * slower.get(name, 1.0) * math.exp(rng.normal(0, 0.01))]
+    ]
+    proofs = [
+        Proof("mnist_cnn", name, "eager", "float64", level, "numpy", 1e-15, 1e-10, "", "proven")
+        for name in STEPS
+        for level in stats.LEVELS
+    ]
+    return save(folder, manifest(), trials, proofs)
+
+
+def changed(folder: Path, source: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+    """A copy of a run whose manifest was changed."""
+    shutil.copytree(source, folder)
+    facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    change(facts)
+    records.write_manifest(folder, facts)
+    return folder
+
+
+def slowed(folder: Path, source: Path, backend: str, factor: float) -> Path:
+    """A copy of a run in which every time of one backend was multiplied."""
+    run = records.read(source)
+    trials = [
+        replace(t, times_ns=tuple(int(ns * factor) for ns in t.times_ns)) if t.cell.backend == backend else t
+        for t in run.trials
+    ]
+    return save(folder, dict(run.manifest), trials, list(run.proofs))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of eight generations."""
+    return made(tmp_path_factory.mktemp("runs") / "base")
+
+
+@pytest.fixture
+def concord() -> Iterator[Callable[..., Result]]:
+    """The command; what it does not catch is an error of the test."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield lambda *arguments: CliRunner().invoke(main, list(map(str, arguments)), catch_exceptions=False)
+    signal.signal(signal.SIGTERM, handler)
+
+
+def held(a: Path, b: Path, **settings: Any) -> compare.Comparison:
+    """Two folders compared."""
+    return compare.compare(records.read(a), records.read(b), **settings)
+
+
+def verdicts(found: compare.Comparison) -> dict[str, str]:
+    """By backend."""
+    return {line.cell.backend: line.verdict for line in found.lines}
+
+
+# Verdicts and gates
+
+
+def test_a_run_against_itself(base, concord):
+    """Nothing is slower or faster, and no gate fires."""
+    assert set(verdicts(held(base, base)).values()) <= {"tie", "undecided"}
+    said = concord("compare", base, base, "--fail-if-slower", "0%", "--fail-if-unproven")
+    assert said.exit_code == 0, said.output
+    assert "3 lines compared: 3 tie." in said.output
+
+
+@pytest.mark.parametrize(("factor", "code", "verdict"), [(1.05, 1, "slower"), (1.01, 0, "tie"), (0.9, 0, "faster")])
+def test_a_planted_slowdown(tmp_path, base, concord, factor, code, verdict):
+    """5 % in one backend is found and fires a gate at 3 %, 1 % is not; the others stay what they were."""
+    new = slowed(tmp_path / "new", base, "torch", factor)
+    said = concord("compare", base, new, "--fail-if-slower", "3%", "--json")
+    assert said.exit_code == code
+    found = json.loads(said.output)
+    torch = next(line for line in found["lines"] if line["backend"] == "torch")
+    assert torch["verdict"] == verdict
+    assert torch["ci_low"] < torch["ratio"] < torch["ci_high"]
+    assert torch["ratio"] == pytest.approx(factor, rel=1e-4)
+    assert len(found["gates"]) == code
+    assert {line["verdict"] for line in found["lines"] if line["backend"] != "torch"} == {"tie"}
+
+
+def test_the_slowdown_is_found_between_runs_of_their_own(tmp_path):
+    """Noise of their own: 5 % fires a gate at 3 % in at least 9 of 10, 1 % in none."""
+    fired = Counter()
+    for seed in range(10):
+        one = made(tmp_path / f"{seed}", seed=seed)
+        for slower in (1.05, 1.01):
+            new = made(tmp_path / f"{seed}-{slower}", seed=100 + seed, torch=slower)
+            fired[slower] += len(held(one, new).judged(slower=0.03).gates)
+    assert fired[1.05] >= 9
+    assert fired[1.01] == 0
+
+
+@pytest.mark.parametrize(("generations", "noise"), [(5, 0.02), (8, 0.02), (5, 0.2), (8, 0.2)])
+def test_equals_are_rarely_told_apart(generations, noise):
+    """Of 1,000 comparisons of equals, three lines each: no more than 5 % with a false verdict, and intervals that miss 1."""
+    drawn = np.random.default_rng(5).normal(0, noise, (1000, 3, 2, generations))
+    ratios = [[compare.welch(*line, pairs=3) for line in lines] for lines in drawn]
+    wrong = sum(any(stats.verdict(r) in {"faster", "slower"} for r in found) for found in ratios)
+    missed = sum(any(not r.low <= 1 <= r.high for r in found) for found in ratios)
+    assert wrong / 1000 <= 0.05
+    assert 0.02 < missed / 1000 < 0.07
+
+
+def test_the_interval_is_welchs():
+    """As scipy has it, with unequal sizes and spreads; no spread, no width; one generation, no interval."""
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(0, 0.1, 6), rng.normal(0.2, 0.3, 9)
+    found = compare.welch(a, b, pairs=4)
+    wanted = scipy.stats.ttest_ind(b, a, equal_var=False).confidence_interval(1 - 0.05 / 4)
+    assert (found.low, found.high) == (pytest.approx(math.exp(wanted.low)), pytest.approx(math.exp(wanted.high)))
+    assert (found.generations, found.n) == (6, 15)
+    still = compare.welch(np.zeros(5), np.ones(5))
+    assert still.low == still.high == pytest.approx(math.e)
+    assert compare.welch(a[:1], b).low is None
+
+
+def line(low: float | None, high: float | None, *, generations: int = 8, floor: float = 0.0) -> compare.Line:
+    """A line with this interval."""
+    ratio = stats.Ratio(1.32, low, high, 2 * generations, generations, 1)
+    return compare.Line(CELLS["torch"], "train", 1.0, 1.32, ratio, floor)
+
+
+@pytest.mark.parametrize(
+    ("found", "fires"),
+    [
+        (line(1.04, 1.6), True),
+        (line(0.99, 1.76), False),  # +32 % as a point, and not to be relied on
+        (line(1.02, 1.6), False),  # surely slower, not surely by 3 %
+        (line(1.031, 1.045), True),  # a tie to a reader, but who asks for 3 % means it
+        (line(1.04, 1.08, floor=0.1), False),  # two equal processes differed by as much
+        (line(1.04, 1.6, generations=4), False),
+        (line(None, None, generations=1), False),
+    ],
+)
+def test_a_gate_asks_for_the_whole_interval(found, fires):
+    """Never for a point, nor beyond what equals differ by."""
+    assert found.slower(0.03) is fires
+
+
+def test_a_gate_says_what_it_cannot_see(tmp_path, base):
+    """Three generations judge nothing, which must not pass for a proof of absence."""
+    found = held(base, made(tmp_path / "new", generations=3, torch=1.3)).judged(slower=0.03)
+    assert set(verdicts(found).values()) == {"indicative"}
+    assert not found.gates
+    assert any("neither show nor exclude a slowdown beyond 1.03" in text for text in found.warnings)
+
+
+# What may be compared
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"cpu": "Another CPU"}, "CPU: Example CPU in BASE, Another CPU in NEW"),
+        ({"cpus": 4}, "number of CPUs: 2 in BASE, 4 in NEW"),
+        ({"cpus_available": [0]}, "CPUs it may use"),
+        ({"memory_bytes": 16_000_000_000}, "memory: 8000000000 in BASE"),
+    ],
+)
+def test_another_machine_is_refused(tmp_path, base, concord, other, told):
+    """One sentence that names the difference, exit code 2."""
+    new = changed(tmp_path / "new", base, lambda facts: facts["environment"]["machine"].update(other))
+    said = concord("compare", base, new)
+    assert (said.exit_code, said.stdout) == (2, "")
+    assert told in said.stderr
+    assert "--across-machines" in said.stderr
+
+
+def test_the_same_machine_may_have_another_name_and_free_memory(tmp_path, base):
+    """Neither says anything of its speed."""
+    facts = {"host": "b", "mhz": 1200, "memory_bytes": 7_990_000_000}
+    new = changed(tmp_path / "new", base, lambda run: run["environment"]["machine"].update(facts))
+    assert compare.machine_differences(records.read(base), records.read(new)) == []
+
+
+def test_across_machines_only_ratios_within_a_run_are_compared(tmp_path, base):
+    """A machine of half the speed changes nothing; what became slower than the others there is found."""
+    for factor, verdict in ((1.0, "tie"), (1.1, "slower")):
+        there = made(tmp_path / f"there{factor}", seed=9, speed=2.0, jax=factor)
+        new = changed(tmp_path / f"new{factor}", there, lambda run: run["environment"]["machine"].update(cpu="Other"))
+        found = held(base, new, across=True)
+        assert verdicts(found) == {"torch": "tie", "jax": verdict}
+        assert {found.against.backend for found in found.lines} == {"tensorflow"}  # the fastest
+        assert any("Other" in text for text in found.warnings)
+    assert {line.cell.backend: round(line.base, 1) for line in found.lines} == {"torch": 1.2, "jax": 2.0}
+
+
+def test_what_differs_beside_the_machine_is_named(tmp_path, base):
+    """Versions, data, and what only one run has; another data label is another cell."""
+    new = made(tmp_path / "made")
+    lines = (new / "trials.jsonl").read_text(encoding="utf-8").splitlines()
+    text = "\n".join(row.replace("60,000", "sample") if '"backend": "jax"' in row else row for row in lines) + "\n"
+    (new / "trials.jsonl").write_text(text, encoding="utf-8")
+
+    def change(facts):
+        facts["environment"]["workers"]["torch"]["versions"]["torch"] = "2.0"
+        facts["data"]["mnist"]["digest"] = "cd34"
+        facts["finished"] = None
+
+    found = held(base, changed(tmp_path / "new", new, change))
+    assert "torch: 1.0 in BASE, 2.0 in NEW" in found.changes
+    assert "digest of mnist: ab12 in BASE, cd34 in NEW" in found.changes
+    assert any("NEW did not finish" in text for text in found.warnings)
+    assert set(verdicts(found)) == {"torch", "tensorflow"}
+    assert [text.rpartition(": ")[2] for text in found.missing] == ["only in BASE", "only in NEW"]
+
+
+def test_a_slower_canary_is_a_warning(tmp_path, base):
+    """The fixed product took 20 % longer: the machine was not in one state."""
+    run, folders = records.read(base), []
+    for name, seconds in (("a", 0.010), ("b", 0.012)):
+        songs = [
+            Trial(CELLS["jax"], "canary", "ok", g, of="train", values={"product_s": seconds, "copy_s": 0.007})
+            for g in range(8)
+        ]
+        folders.append(save(tmp_path / name, dict(run.manifest), [*run.trials, *songs], list(run.proofs)))
+    (warning,) = held(*folders).warnings
+    assert warning.startswith("the canary's product took 1.20 times as long in NEW")
+
+
+def test_nothing_in_common_is_an_error(tmp_path, base):
+    """An empty table would look like good news."""
+    run = records.read(base)
+    trials = [replace(t, cell=replace(t.cell, batch=8)) for t in run.trials]
+    with pytest.raises(HarnessError, match="have no valid time of one cell in common"):
+        held(base, save(tmp_path / "new", dict(run.manifest), trials, list(run.proofs)))
+
+
+def test_a_failed_proof_voids_its_times_and_fires_its_gate(tmp_path, base, concord):
+    """Also a fast one; what only shows its drift has nothing to prove."""
+    run = records.read(base)
+    proofs = [
+        replace(p, verdict="failed", where="conv1/kernel") if (p.backend, p.level) == ("torch", "loss") else p
+        for p in run.proofs
+    ]
+    stock = replace(CELLS["jax"], mode="stock")
+    proofs.append(Proof("mnist_cnn", "jax", "stock", "float64", "drift", "numpy", 0.1, None, "", "skipped"))
+    trials = [*run.trials, *(replace(t, cell=stock) for t in run.trials if t.cell == CELLS["jax"])]
+    new = save(tmp_path / "new", dict(run.manifest), trials, proofs)
+    said = concord("compare", base, new, "--fail-if-unproven", "--json")
+    found = json.loads(said.output)
+    assert said.exit_code == 1
+    assert {line["backend"] for line in found["lines"]} == {"tensorflow", "jax"}
+    (gate,) = found["gates"]
+    assert gate.startswith("mnist_cnn torch eager is failed in NEW: loss against numpy")
+    assert any("its proof failed in NEW" in text for text in found["missing"])
+    assert concord("compare", base, new).exit_code == 0
+
+
+@pytest.mark.parametrize("arguments", [["--fail-if-slower", "fast"], ["--fail-if-slower", "-3%"]])
+def test_a_threshold_is_a_percentage(base, concord, arguments):
+    """Anything else is bad usage."""
+    assert concord("compare", base, base, *arguments).exit_code == 2
+
+
+# Records that somebody else sent
+
+
+class Tags(HTMLParser):
+    """The tags of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, list[tuple[str, str | None]]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        """Note it."""
+        self.found.append((tag, attrs))
+
+
+@pytest.fixture
+def evil(tmp_path: Path) -> Path:
+    """A folder of runs in which every text is an attack."""
+    cell = Cell(*[EVIL] * 6, batch=1)
+    trials = [Trial(cell, "train", "ok", g, steps=1, times_ns=(1000 + g,), reason=EVIL) for g in range(6)]
+    proofs = [Proof(*[EVIL] * 6, 1.0, 0.1, EVIL, "proven", EVIL)]
+    for number in range(2):
+        facts = dict.fromkeys(("created", "code", "seed", "data", "weights", "tasks", "finished"), f"{EVIL}{number}")
+        workers = {EVIL: {"versions": {EVIL: f"{EVIL}{number}"}}}
+        facts["environment"] = {"machine": {"cpu": EVIL, "packages": EVIL}, "workers": workers}
+        facts["tasks"] = {EVIL: {"title": EVIL, "metric": EVIL}}
+        save(tmp_path / "evil" / f"<b>{number}", facts, trials, proofs)
+    return tmp_path / "evil"
+
+
+def test_hostile_records_stay_text(evil, tmp_path, concord):
+    """Nothing of them becomes markup, is evaluated, or commands the terminal."""
+    runs = sorted(evil.iterdir())
+    page, comment = tmp_path / "page.html", tmp_path / "comment.md"
+    said = concord("compare", *runs, "--html", page, "--markdown", comment, "--fail-if-unproven")
+    assert said.exit_code == 1
+    assert "\x1b" not in said.output
+    text = page.read_text(encoding="utf-8")
+    tags = Tags(text).found
+    assert not [tag for tag, attrs in tags if tag in {"script", "b"} or any(key.startswith("on") for key, _ in attrs)]
+    assert "{{" in text
+    assert "http" not in text
+    lines = comment.read_text(encoding="utf-8").splitlines()
+    assert not [line for line in lines if "<script" in line or "@you" in line]
+    assert len({line.replace("\\|", "").count("|") for line in lines if line.startswith("|")}) == 1
+    assert concord("history", "--results", evil, "--plot", tmp_path / "x.svg").exit_code == 0
+    assert not list(ET.parse(tmp_path / "x.svg").getroot().iter("script"))  # noqa: S314 - our own
+    other = changed(tmp_path / "other", runs[0], lambda facts: facts["environment"]["machine"].update(cpu=EVIL * 2))
+    for arguments in (["show", runs[0]], ["show", runs[0], "--filter", "phase=train"], ["compare", runs[0], other]):
+        said = concord(*arguments)
+        assert "\x1b" not in said.output
+        assert said.exit_code == 0 or said.output.count("\n") == 1
+
+
+# History and one run
+
+
+def test_history_tells_what_changed_and_skips_what_it_cannot_read(tmp_path, base, concord):
+    """By date, a version and a machine marked; a folder that holds something else is told on stderr."""
+
+    def later(facts):
+        facts["created"] = "2026-02-02T00:00:00"
+        facts["environment"]["workers"]["jax"]["versions"]["jax"] = "1.1"
+
+    def elsewhere(facts):
+        later(facts)
+        facts["created"] = "2026-03-02T00:00:00"
+        facts["environment"]["machine"]["cpu"] = "Other"
+
+    results = tmp_path / "results"
+    for name, change in (("c", dict), ("b", later), ("a", elsewhere)):
+        changed(results / name, base, change)
+    (results / "broken").mkdir()
+    (results / "broken" / "run.json").write_text("{", encoding="utf-8")
+    plot = tmp_path / "trend.svg"
+    said = concord("history", "mnist_cnn", "--results", results, "--plot", plot, "--json")
+    assert said.exit_code == 0
+    assert said.stderr.count("\n") == 1
+    assert "broken" in said.stderr
+    found = [row for row in json.loads(said.stdout) if row["backend"] == "torch"]
+    assert [Path(row["run"]).name for row in found] == ["c", "b", "a"]
+    assert [row["changes"] for row in found[1:]] == [["jax 1.1"], ["another machine"]]
+    assert found[0]["ci_low"] < found[0]["step_time_s"] == pytest.approx(4.8e-3, rel=0.01)
+    texts = "".join(ET.parse(plot).getroot().itertext())  # noqa: S314 - our own
+    assert "jax 1.1" in texts
+    assert "another machine" in texts
+    shown = concord("history", "--results", results).stdout
+    assert shown.index("2026-01-02 03:04") < shown.index("2026-02-02") < shown.index("2026-03-02")
+
+
+def test_a_history_of_nothing_is_an_error(tmp_path, base, concord):
+    """No folder, or no run of that task."""
+    shutil.copytree(base, tmp_path / "results" / "one")
+    for arguments in (["--results", tmp_path / "nowhere"], ["mnist", "--results", tmp_path / "results"]):
+        said = concord("history", *arguments)
+        assert (said.exit_code, said.stdout) == (2, "")
+
+
+def test_show_filters(base, concord):
+    """By task, backend and mode the verdicts, by phase every figure; JSON has the rows of the summary."""
+    said = concord("show", base, "--filter", "backend=jax").stdout
+    assert "jax eager" in said.partition("MNIST CNN:")[0]
+    assert "torch eager" not in said.partition("MNIST CNN:")[0]
+    assert "throughput" in concord("show", base, "--filter", "phase=train").stdout
+    rows = json.loads(concord("show", base, "--filter", "mode=eager", "--filter", "backend=torch", "--json").stdout)
+    assert {row["metric"] for row in rows} >= {"step_time", "throughput"}
+    assert {row["backend"] for row in rows} == {"torch"}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("backend=torhc", "did you mean 'torch'?"),
+        ("phase=predict", "unknown phase 'predict'"),
+        ("color=red", "unknown filter 'color'"),
+        ("torch", "is not KEY=VALUE"),
+    ],
+)
+def test_a_filter_that_nothing_meets(base, concord, given, told):
+    """The nearest that there is."""
+    said = concord("show", base, "--filter", given)
+    assert (said.exit_code, said.stdout) == (2, "")
+    assert told in said.stderr
+
+
+def test_the_page_shows_the_figures_of_the_table(tmp_path, base):
+    """Both come from the same lines."""
+    found = held(base, slowed(tmp_path / "new", base, "torch", 1.05)).judged(slower=0.03)
+    text, rows = comparison.page(found), comparison.table(found)
+    for row in rows.to_dict("records"):
+        assert row["interval"].replace(" ", "\u00a0") in text
+    assert "A gate fired." in text
+    assert comparison.markdown(found).count("\n| ") == len(rows) + 2
