@@ -65,7 +65,7 @@ def describe(plan: Plan) -> dict[str, Any]:
             "device": plan.workplace.device,
             "workers": {name: asdict(found) for name, found in plan.installed.items()},
         },
-        "tasks": {task: task_facts(s) for task, s in plan.tasks().items()},
+        "tasks": {task: {**task_facts(s), "code": sources(plan, s)} for task, s in plan.tasks().items()},
         "data": {
             s.dataset.name: {"label": s.dataset.label, "digest": s.dataset.digest, "where": str(s.dataset.where)}
             for s in plan.subjects
@@ -73,6 +73,12 @@ def describe(plan: Plan) -> dict[str, Any]:
         "weights": {s.task: weights.digest(s.weights) for s in plan.subjects},
         "code": verify.code_digest(catalog.ROOT),
     }
+
+
+def sources(plan: Plan, subject: Subject) -> dict[str, str]:
+    """The model of a task as each backend writes it, for who reads the report."""
+    files = {name: catalog.ROOT / "backends" / name / f"{subject.spec.name}.py" for name in sorted(plan.chosen)}
+    return {name: path.read_text("utf-8") for name, path in files.items()}
 
 
 def task_facts(subject: Subject) -> dict[str, Any]:

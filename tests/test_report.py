@@ -556,6 +556,16 @@ def test_a_sweep_is_told_beside_the_main_terms(tmp_path, run):
     assert "torch eager, batch 64, 2 CPUs" in text
 
 
+def test_the_code_stands_side_by_side(run):
+    """Each backend's own lines, numbered and escaped, as the manifest kept them."""
+    code = {"torch": "class Model:\n    x = '<b>'\n", "jax": "def model():\n    return 1\n"}
+    told = manifest(5, 5) | {"tasks": {"mnist_cnn": GOALS["mnist_cnn"] | {"code": code}}}
+    text = page.render(tables.find(replace(run, manifest=told)))
+    assert "<li>    x = &#39;&lt;b&gt;&#39;</li>" in text
+    assert text.count('<pre tabindex="0"><ol>') == 2
+    assert "this model in 2 idioms" in text
+
+
 def test_a_backend_has_one_colour_everywhere_and_modes_differ_by_filling(findings):
     """Also one nobody has thought of yet."""
     looks = charts.looks(findings.proofs)

@@ -34,6 +34,7 @@ def render(findings: Findings) -> str:
         trust=trust.where(trust.notna(), None),
         unfair=[line.told() for line in lines if line.verdict == "differs"],
         fairness=_fairness(lines),
+        metered=any(row.metric == "energy" for rows in findings.rows.values() for row in rows),
     )
 
 
@@ -101,6 +102,7 @@ def _task(findings: Findings, task: str, ident: str, frames: Mapping[str, pd.Dat
         "quality": _grid(findings, cells, "fit"),
         "costs": _grid(findings, cells, "first_call", "memory"),
         "sweep": _sweep(findings, task),
+        "code": {backend: text.splitlines() for backend, text in (goal.get("code") or {}).items()},
         **{part: _part(frame, task) for part, frame in frames.items()},
     }
 
@@ -149,7 +151,8 @@ def _grid(findings: Findings, cells: Sequence[Cell], *phases: str) -> pd.DataFra
     lines: dict[str, dict[str, str]] = {}
     for cell in cells:
         for row in findings.rows[cell]:
-            if row.phase in phases and "warmup" not in row.metric:
+            if row.metric == "energy" or (row.phase in phases and "warmup" not in row.metric):
                 head = row.metric.replace("_", " ") + " memory" * (row.unit == "bytes")
+                head += f" a {row.phase} step" * (row.metric == "energy")
                 lines.setdefault(name(cell), {})[head] = words.amount(row)
     return pd.DataFrame([{"backend": label, **line} for label, line in lines.items()]).fillna("-")

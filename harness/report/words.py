@@ -58,7 +58,7 @@ def scale(row: Row) -> tuple[float, str]:
 def amount(row: Row) -> str:
     """A single figure with its unit: times in the unit that suits them, bytes as MiB, counts whole."""
     value, (factor, unit) = row.figure.value, scale(row)
-    if row.unit in {"s", "bytes"}:
+    if row.unit in {"s", "bytes", "J"}:
         return f"{digits(value * factor)} {unit}"
     return f"{value:,.0f}" if value > 1 and value.is_integer() else digits(value, 4)
 
