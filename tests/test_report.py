@@ -815,9 +815,11 @@ def test_markdown_that_is_too_long_loses_whole_blocks(tmp_path, run):
 def test_half_a_character_in_a_record_breaks_no_view(tmp_path):
     """JSON may hold a lone surrogate, which UTF-8 cannot."""
     records.write_manifest(tmp_path, {})
-    records.append(tmp_path / "trials.jsonl", Trial(cell("risk_mlp", "jax jit"), "train", "failed", reason="\udc80"))
+    records.append(
+        tmp_path / "trials.jsonl", Trial(cell("risk_mlp", "jax jit"), "train", "failed", reason="\udc80 \U0001f600")
+    )
     report.build(tmp_path)
-    assert "train failed" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "train failed: ? \U0001f600" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 # The terminal

@@ -34,8 +34,6 @@ def build(run_dir: Path) -> Path:
     texts = {f"{name}.csv": frame.to_csv(index=False, lineterminator="\n") for name, frame in frames(found).items()}
     for name, text in {**texts, "report.html": html.render(found), "report.md": markdown.render(found)}.items():
         draft = run_dir / f"{name}.part"  # whoever reads sees the old file or the new one, whole
-        draft.write_text(
-            text, encoding="utf-8", errors="backslashreplace", newline=""
-        )  # a log may hold half a character
+        draft.write_text(text, encoding="utf-8", newline="")
         draft.replace(run_dir / name)
     return run_dir / "report.html"
