@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from harness.cli import data, measuring, viewing
+from harness.cli import data, exporting, measuring, viewing
 from harness.cli.options import EXIT_INPUT, EXIT_INTERRUPTED
 from harness.errors import HarnessError
 
@@ -57,5 +57,5 @@ def main() -> None:
     """
 
 
-for verb in (*measuring.VERBS, *viewing.VERBS, data.data):
+for verb in (*measuring.VERBS, *viewing.VERBS, *exporting.VERBS, data.data):
     main.add_command(verb)
