@@ -289,7 +289,19 @@ def test_help_is_quick_and_light() -> None:
 
 @pytest.mark.parametrize(
     "verb",
-    [[], ["run"], ["verify"], ["report"], ["export"], ["list"], ["data"], ["data", "fetch"], ["data", "sample"]],
+    [
+        [],
+        ["run"],
+        ["verify"],
+        ["report"],
+        ["export"],
+        ["list"],
+        ["init"],
+        ["init", "task"],
+        ["data"],
+        ["data", "fetch"],
+        ["data", "sample"],
+    ],
     ids=" ".join,
 )
 def test_every_verb_has_help(quick: Callable[..., Said], verb: list[str]) -> None:
