@@ -105,7 +105,8 @@ def cut(source: Path, place: Path, title: str, *, docs: Mapping[str, str], keep:
     edits = [(tree.body[0].lineno, tree.body[0].end_lineno, [f'"""{title}"""'])]
     for node in [*tree.body, *(member for kind in classes for member in kind.body)]:
         if isinstance(node, ast.FunctionDef) and keep is not None and node.name not in keep:
-            edits.append((node.lineno, node.end_lineno, []))
+            begin = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            edits.append((begin, node.end_lineno, []))
         elif isinstance(node, ast.FunctionDef) or (isinstance(node, ast.ClassDef) and node.name in docs):
             first, function = node.body[0], isinstance(node, ast.FunctionDef)
             doc = docs.get(node.name) or ast.get_docstring(node) or ""
