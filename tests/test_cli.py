@@ -312,6 +312,23 @@ def test_every_verb_has_help(quick: Callable[..., Said], verb: list[str]) -> Non
         assert "Usage:" in said.out
 
 
+@pytest.mark.parametrize(
+    ("shell", "told"), [("bash", "plain,export"), ("zsh", "plain\nexport\n"), ("fish", "plain,export\t")]
+)
+def test_the_shell_is_told_how_a_verb_goes_on(shell: str, told: str) -> None:
+    """As the line of the README has it asked."""
+    code = "from harness.cli import main; main(prog_name='concord')"
+    asked = {
+        "_CONCORD_COMPLETE": f"{shell}_complete",
+        "COMP_WORDS": "concord ex",
+        "COMP_CWORD": "ex" if shell == "fish" else "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=os.environ | asked
+    )
+    assert done.stdout.startswith(told)
+
+
 def test_version(quick: Callable[..., Said]) -> None:
     """Installed or run from the source."""
     said = quick("--version")
