@@ -66,14 +66,15 @@ def checked(kind: str, name: str, known: Collection[str]) -> None:
 
 
 def write(texts: Mapping[Path, str]) -> list[Path]:
-    """Write new files below the root of the sources, all or none of them where one exists; their paths."""
-    for path in texts:
-        if (catalog.ROOT / path).exists():
+    """Write new files below the root of the sources, none of them where one exists; their whole paths."""
+    files = {catalog.ROOT / path: text for path, text in texts.items()}
+    for path in files:
+        if path.exists():
             raise HarnessError(f"{path} exists: choose another name, or remove it.")
-    for path, text in texts.items():
-        (catalog.ROOT / path).parent.mkdir(exist_ok=True)
-        (catalog.ROOT / path).write_text(text, encoding="utf-8")
-    return list(texts)
+    for path, text in files.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return list(files)
 
 
 def contract() -> dict[str, str]:

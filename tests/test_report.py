@@ -552,6 +552,7 @@ def test_a_sweep_is_told_beside_the_main_terms(tmp_path, run):
     over = [caption for caption in plots if caption.startswith("Throughput over")]
     assert len(over) == 4
     assert "from 8 to 512: " in plots["Throughput over batch size: training step"][1]
+    assert "- Other batches and numbers of CPUs stand in report.html." in markdown.render(found)
     text = page.render(found)
     assert "torch eager, batch 512, 1 CPU" in text
     assert "torch eager, batch 64, 2 CPUs" in text
@@ -745,6 +746,7 @@ def test_the_markdown_has_the_sentences_tables_and_folded_proofs(built, findings
     assert re.search(
         r"\| torch eager \| ✓ proven \| 2 \| 0\.\d+ ms \(0\.\d+ to 0\.\d+\) \| 2\.\d+x \(2\.\d+ to 2\.\d+\) \|", text
     )
+    assert f"Made: {AT}; Example CPU @&#8203; 2.0 GHz" in text
     assert len(page_.every("s")) == 2
     assert "- Failed: jax jit, gradients against numpy: stage2/0/conv1/kernel at step 0, 0.0031 > 1e-10" in unescape(
         text
@@ -814,7 +816,7 @@ def test_markdown_that_is_too_long_loses_whole_blocks(tmp_path, run):
 
 def test_half_a_character_in_a_record_breaks_no_view(tmp_path):
     """JSON may hold a lone surrogate, which UTF-8 cannot."""
-    records.write_manifest(tmp_path, {})
+    records.write_manifest(tmp_path, {"environment": {"workers": ["none"], "machine": "none"}})
     records.append(
         tmp_path / "trials.jsonl", Trial(cell("risk_mlp", "jax jit"), "train", "failed", reason="\udc80 \U0001f600")
     )

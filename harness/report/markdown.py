@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import accumulate
+from typing import Any
 
 from harness import ledger, stats
 from harness.records import Cell, Proof
@@ -40,14 +41,24 @@ def render(findings: Findings) -> str:
 
 
 def _head(findings: Findings) -> str:
-    """Which run, whether it came to its end, and what was not the same for all."""
+    """Which run, where and of what it was made, whether it came to its end, and what was not the same for all."""
     manifest = findings.run.manifest
-    lines = [f"# Concord: {plain(findings.run.path.name)}", "", f"Made {plain(manifest.get('created', '?'))}."]
+    machine, workers = (_part(manifest, "environment", part) for part in ("machine", "workers"))
+    versions = [f"{what} {version}" for name in workers for what, version in _part(workers, name, "versions").items()]
+    made = [str(text) for text in (manifest.get("created"), machine.get("cpu"), ", ".join(versions)) if text]
+    lines = [f"# Concord: {plain(findings.run.path.name)}", "", f"Made: {plain('; '.join(made))}"]
     if "finished" in manifest and not manifest["finished"]:
         lines += ["", "**This run did not finish.** What was recorded until then is shown."]
     if unfair := ledger.differences(findings.run):
         lines += ["", "**This comparison is not fair.**", "", *(f"- Rule: {plain(text)}" for text in unfair)]
     return "\n".join(lines)
+
+
+def _part(manifest: Any, *path: str) -> Mapping[str, Any]:
+    """A mapping within the manifest; empty where there is none."""
+    for key in path:
+        manifest = manifest.get(key) if isinstance(manifest, Mapping) else None
+    return manifest if isinstance(manifest, Mapping) else {}
 
 
 def _answer(findings: Findings, task: str) -> str:
@@ -65,9 +76,13 @@ def _answer(findings: Findings, task: str) -> str:
         ]
         for cell in cells
     ]
-    troubles = [f"- Missing: {plain(f'{name(cell)}: {text}')}" for cell in cells for text in findings.troubles[cell]]
+    labels = {cell: name(cell) for cell in cells} | {cell: words.swept(cell) for cell in findings.sweep_of(task)}
+    notes = [
+        f"- Missing: {plain(f'{label}: {text}')}" for cell, label in labels.items() for text in findings.troubles[cell]
+    ]
+    notes += ["- Other batches and numbers of CPUs stand in report.html."] * (len(labels) > len(cells))
     table = _table(["backend", "proof", "rank", *columns, plain(metric)], rows) if rows else ""
-    parts = (f"**{title}.** {plain(words.sentence(findings, task), 10 * TEXT)}", table, "\n".join(troubles))
+    parts = (f"**{title}.** {plain(words.sentence(findings, task), 10 * TEXT)}", table, "\n".join(notes))
     return "\n\n".join(filter(None, parts))
 
 
