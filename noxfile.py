@@ -47,7 +47,7 @@ def quick(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Everything: lint, types, unit, proof, mutations, with all three frameworks in one environment."""
-    session.install("-e", ".[all]", *GROUPS["tests"], *GROUPS["lint"], *GROUPS["types"])
+    session.install("-e", ".[all,parquet,tensorboard]", *GROUPS["tests"], *GROUPS["lint"], *GROUPS["types"])
     check_style(session)
     check_types(session)
     session.run("pytest", *session.posargs)

@@ -185,6 +185,8 @@ def parse(text: str, where: object) -> dict[str, Any]:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         raise HarnessError(f"{where} is not JSON ({error.msg}): restore it or remove the run.") from None
+    if "\\ud" in text or "\\uD" in text:  # it may be half a character, which no view could write
+        value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     if not isinstance(value, dict):
         raise HarnessError(f"{where} is not a JSON object: restore it or remove the run.")
     return value

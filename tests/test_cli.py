@@ -289,7 +289,21 @@ def test_help_is_quick_and_light() -> None:
 
 @pytest.mark.parametrize(
     "verb",
-    [[], ["run"], ["verify"], ["report"], ["list"], ["data"], ["data", "fetch"]],
+    [
+        [],
+        ["run"],
+        ["verify"],
+        ["report"],
+        ["export"],
+        ["list"],
+        ["init"],
+        ["init", "task"],
+        ["data"],
+        ["data", "fetch"],
+        ["show"],
+        ["compare"],
+        ["history"],
+    ],
     ids=" ".join,
 )
 def test_every_verb_has_help(quick: Callable[..., Said], verb: list[str]) -> None:
@@ -298,6 +312,23 @@ def test_every_verb_has_help(quick: Callable[..., Said], verb: list[str]) -> Non
         said = quick(*verb, flag)
         assert said.code == 0
         assert "Usage:" in said.out
+
+
+@pytest.mark.parametrize(
+    ("shell", "told"), [("bash", "plain,export"), ("zsh", "plain\nexport\n"), ("fish", "plain,export\t")]
+)
+def test_the_shell_is_told_how_a_verb_goes_on(shell: str, told: str) -> None:
+    """As the line of the README has it asked."""
+    code = "from harness.cli import main; main(prog_name='concord')"
+    asked = {
+        "_CONCORD_COMPLETE": f"{shell}_complete",
+        "COMP_WORDS": "concord ex",
+        "COMP_CWORD": "ex" if shell == "fish" else "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=os.environ | asked
+    )
+    assert done.stdout.startswith(told)
 
 
 def test_version(quick: Callable[..., Said]) -> None:

@@ -15,11 +15,12 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 from rich.console import Console
 
 from harness import records, report
 from harness.records import Cell, Proof, Trial
-from harness.report import charts, tables, terminal, words
+from harness.report import charts, markdown, tables, terminal, words
 from harness.report import html as page
 
 PRECISIONS = ("float64", "float32")
@@ -396,7 +397,7 @@ def test_a_suite_that_times_nothing_tells_proof_and_quality(tmp_path, run):
     assert "every sample" not in text
     files = {path: path.read_bytes() for path in tmp_path.iterdir()}
     report.build(tmp_path)
-    assert len(files) == 12
+    assert len(files) == 13
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files  # same records, same bytes
     assert re.search(
         r"torch eager +│ ✓ proven +│ +│ +not timed │ +│ +│ +│ +auc 0\.78", printed(terminal.table(found.run))
@@ -551,6 +552,7 @@ def test_a_sweep_is_told_beside_the_main_terms(tmp_path, run):
     over = [caption for caption in plots if caption.startswith("Throughput over")]
     assert len(over) == 4
     assert "from 8 to 512: " in plots["Throughput over batch size: training step"][1]
+    assert "- Other batches and numbers of CPUs stand in report.html." in markdown.render(found)
     text = page.render(found)
     assert "torch eager, batch 512, 1 CPU" in text
     assert "torch eager, batch 64, 2 CPUs" in text
@@ -731,6 +733,105 @@ def test_importing_the_report_is_cheap():
     code = "import sys, json, harness.report; print(json.dumps(sorted(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"pandas", "matplotlib", "scipy", "numpy", "jinja2"} & set(json.loads(out))
+
+
+# Markdown
+
+
+def shown(text):
+    """What a renderer makes of the Markdown, as a page whose tags all close."""
+    found = Page(MarkdownIt().enable(["table", "strikethrough"]).render(text))
+    assert found.open == []
+    return found
+
+
+def test_the_markdown_has_the_sentences_tables_and_folded_proofs(built, findings):
+    """A table of verdicts and one of proofs a task, every cell in its column; what failed is struck through and located."""
+    text = (built / "report.md").read_text(encoding="utf-8")
+    page_ = shown(text)
+    assert len(page_.every("table")) == 2 * len(STEP_S)
+    assert len(page_.every("details")) == len(page_.every("summary")) == len(STEP_S)
+    for task in findings.tasks:
+        assert markdown.plain(words.sentence(findings, task), 4000) in text
+    assert re.search(
+        r"\| torch eager \| ✓ proven \| 2 \| 0\.\d+ ms \(0\.\d+ to 0\.\d+\) \| 2\.\d+x \(2\.\d+ to 2\.\d+\) \|", text
+    )
+    assert f"Made: {AT}; Example CPU @&#8203; 2.0 GHz" in text
+    assert len(page_.every("s")) == 2
+    assert "- Failed: jax jit, gradients against numpy: stage2/0/conv1/kernel at step 0, 0.0031 > 1e-10" in unescape(
+        text
+    )
+    assert "✗ 0.0031 of 1e-10" in text
+    assert "- Missing: tensorflow xla: train timeout: no answer within 120 s: worker ended" in text
+    assert "Rounds of training steps that were contended: mnist\\_cnn 0%" in text
+
+
+def test_unfair_terms_stand_above_the_answer_in_markdown(tmp_path, run):
+    """Two versions of Python in one comparison."""
+    trials = [replace(t, facts={"python": t.cell.backend}) for t in run.trials if t.cell.task == "risk_mlp"]
+    records.write_manifest(tmp_path, {**run.manifest, "finished": None})
+    write(tmp_path / "trials.jsonl", trials)
+    text = markdown.render(tables.find(records.read(tmp_path)))
+    assert "did not finish" in text
+    assert "<details>" not in text  # nothing was proven, so nothing is folded
+    assert text.index("- Rule: Python differs: torch eager torch, ") < text.index("**Credit risk MLP.**")
+
+
+HOSTILE = (
+    *(
+        "a|b\\",
+        "`x`",
+        "**b**",
+        "<img src=x onerror=y>",
+        "[l](http://e.x)",
+        "line\nbreak\r\n# head",
+        "- list",
+        "$x$",
+        "&lt;b&gt;",
+    ),
+    *("@team", "#1", "http://e.x www.e.x", "~~s~~", "</details>", "\u202egnp", "\udc80", "\x00", "x" * 1_000_000),
+)
+
+
+@pytest.mark.parametrize("hostile", [EVIL, *HOSTILE], ids=lambda text: ascii(text[:20]))
+def test_hostile_records_stay_text_in_markdown(tmp_path, monkeypatch, hostile):
+    """No tag but ours, no column more, no link, nobody mentioned, no line broken, whatever the records hold."""
+    counts = []
+    for number, evil in enumerate(("plain", hostile)):
+        monkeypatch.setitem(globals(), "EVIL", evil)
+        folder = evil_run(tmp_path / str(number))
+        text = markdown.render(tables.find(records.read(folder)))
+        counts.append([tag for tag, _ in shown(text).tags])
+        assert len(text) < markdown.ROOM
+    assert counts[0] == counts[1]
+    assert {"table", "details"} <= set(counts[1])
+    read = unescape(MarkdownIt().renderInline(f"- {markdown.plain(hostile)}")).replace("\u200b", "")
+    assert read == "- " + " ".join(re.sub(r"[\x00\u202e]", " ", hostile).split())[:400] + "…" * (len(hostile) > 400)
+    assert not re.search(r"@\w|(?<!&)#\d|http://|www\.|[\x00-\x09\u202e]", text)
+
+
+def test_markdown_that_is_too_long_loses_whole_blocks(tmp_path, run):
+    """From the end: the answers of eighty tasks leave no room for all their proofs, and what is cut is said."""
+    tasks = [f"task{number}" for number in range(80)]
+    records.write_manifest(tmp_path, {})
+    some = [p for p in run.proofs if p.task == "risk_mlp"]
+    write(tmp_path / "proofs.jsonl", [replace(p, task=task) for task in tasks for p in some])
+    text = markdown.render(tables.find(records.read(tmp_path)))
+    page_ = shown(text)
+    assert markdown.ROOM * 0.9 < len(text) < markdown.ROOM
+    assert 0 < len(page_.every("details")) == len(page_.every("table")) < len(tasks)
+    assert all(f"**{task}.**" in text for task in tasks)
+    assert text.endswith(f"\n\n{markdown.CUT}\n")
+
+
+def test_half_a_character_in_a_record_breaks_no_view(tmp_path):
+    """JSON may hold a lone surrogate, which UTF-8 cannot."""
+    records.write_manifest(tmp_path, {"environment": {"workers": ["none"], "machine": "none"}})
+    records.append(
+        tmp_path / "trials.jsonl", Trial(cell("risk_mlp", "jax jit"), "train", "failed", reason="\udc80 \U0001f600")
+    )
+    report.build(tmp_path)
+    assert "train failed: ? \U0001f600" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 # The terminal

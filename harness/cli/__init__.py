@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from harness.cli import comparing, data, measuring, viewing
+from harness.cli import comparing, data, exporting, measuring, starting, viewing
 from harness.cli.options import EXIT_INPUT, EXIT_INTERRUPTED
 from harness.errors import HarnessError, printable
 
@@ -32,7 +32,7 @@ class Concord(click.Group):
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends a run as Ctrl-C does
         try:
             return super().invoke(ctx)
-        except HarnessError as error:
+        except (HarnessError, NotImplementedError) as error:  # the latter from files of `concord init` not filled yet
             click.echo(f"concord: {printable(str(error))}", err=True)
             sys.exit(EXIT_INPUT)
         except OSError as error:
@@ -57,5 +57,5 @@ def main() -> None:
     """
 
 
-for verb in (*measuring.VERBS, *viewing.VERBS, *comparing.VERBS, data.data):
+for verb in (*measuring.VERBS, *viewing.VERBS, *comparing.VERBS, *exporting.VERBS, data.data, starting.init):
     main.add_command(verb)

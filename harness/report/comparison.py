@@ -1,18 +1,16 @@
 """Two runs side by side, as harness/compare.py found them: for the terminal, as Markdown, as a page, as JSON."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from html import escape
 from typing import Any
 
 import pandas as pd
 from rich.table import Table
 
 from harness.compare import Comparison, Line
-from harness.errors import printable
 from harness.report import words
+from harness.report.markdown import plain as quoted
 from harness.report.terminal import console, plain
 from harness.report.words import digits, name
 
@@ -112,24 +110,18 @@ def show(found: Comparison) -> None:
 
 def markdown(found: Comparison) -> str:
     """The same for a pull request's comment (GitHub's Markdown)."""
-    parts = [f"## {_quoted(title(found))}", _quoted(summed(found))]
+    parts = [f"## {quoted(title(found))}", quoted(summed(found))]
     for kind, texts in notes(found).items():
         if texts:
-            parts += [f"**{HEADS[kind]}**", "\n".join(f"- {_quoted(text)}" for text in texts)]
+            parts += [f"**{HEADS[kind]}**", "\n".join(f"- {quoted(text)}" for text in texts)]
     rows = table(found)
     lines = [
         [str(head) for head in rows],
         ["---"] * len(rows.columns),
-        *([_quoted(v) for v in row] for row in rows.to_numpy().tolist()),
+        *([quoted(v) for v in row] for row in rows.to_numpy().tolist()),
     ]
     parts += ["\n".join(f"| {' | '.join(line)} |" for line in lines), METHOD]
     return "\n\n".join(parts) + "\n"
-
-
-def _quoted(text: str) -> str:
-    """Text that means itself in Markdown: no markup, no HTML, no column, nobody called by @."""
-    safe = re.sub(r"([\\`*_~\[\]|#])", r"\\\1", escape(printable(text), quote=False))
-    return safe.replace("@", "@\u200b")
 
 
 def title(found: Comparison) -> str:

@@ -1,0 +1,116 @@
+"""Runs in the forms that other tools read: JUnit XML for CI, Parquet for data frames, event files for TensorBoard."""
+
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+from xml.etree import ElementTree as ET
+
+from harness import report, stats
+from harness.errors import HarnessError
+from harness.records import Proof, Run, Trial
+from harness.report import tables
+
+NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML 1.0 has no way to say
+
+
+def need(package: str, extra: str) -> None:
+    """Refuse to go on without the package of an extra of Concord."""
+    if find_spec(package) is None:
+        raise HarnessError(f"{package} is not installed for {sys.executable}: pip install 'concord-bench[{extra}]'.")
+
+
+def junit(run: Run, file: Path) -> None:
+    """The proofs as JUnit XML: a suite a task, a case a backend, mode and level; what failed says how far off, and where."""
+    root = ET.Element("testsuites", name="concord")
+    tasks: dict[str, list[Proof]] = defaultdict(list)
+    for proof in run.proofs:
+        tasks[proof.task].append(proof)
+    for task, proofs in tasks.items():
+        verdicts = [proof.verdict for proof in proofs]
+        counts = {"failures": verdicts.count("failed"), "skipped": verdicts.count("skipped"), "errors": 0}
+        suite = element(root, "testsuite", name=task, tests=len(proofs), **counts)
+        for proof in proofs:
+            level = f"{proof.level} {proof.precision} against {proof.against}"
+            case = element(suite, "testcase", classname=f"{task}.{proof.backend} {proof.mode}", name=level)
+            if proof.verdict == "failed":
+                element(case, "failure", message=stats.located(proof)).text = NO_XML.sub("\ufffd", told(proof))
+            elif proof.verdict == "skipped":
+                element(case, "skipped", message=proof.reason or "no reason was recorded")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    ET.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
+
+
+def element(parent: ET.Element, tag: str, **attributes: object) -> ET.Element:
+    """A child with these attributes, whatever they hold."""
+    return ET.SubElement(parent, tag, {key: NO_XML.sub("\ufffd", str(value)) for key, value in attributes.items()})
+
+
+def told(proof: Proof) -> str:
+    """A proof with everything it measured, a line each."""
+    facts = {"worst": proof.worst, "tolerance": proof.tolerance, "where": proof.where, "reason": proof.reason}
+    return "\n".join(f"{key}: {value}" for key, value in facts.items() if value not in {None, ""})
+
+
+def parquet(run: Run, folder: Path) -> list[Path]:
+    """The tables of the CSV files as Parquet, with their types; the paths. Needs pyarrow."""
+    need("pyarrow", "parquet")
+    folder.mkdir(parents=True, exist_ok=True)
+    frames = report.frames(tables.find(run))
+    for name, frame in frames.items():
+        frame.to_parquet(folder / f"{name}.parquet", engine="pyarrow", index=False)
+    return [folder / f"{name}.parquet" for name in frames]
+
+
+def tensorboard(run: Run, folder: Path) -> list[Path]:
+    """Losses and epoch metrics as event files, a new folder a task, backend, mode and seed; the folders. Needs tensorboard."""
+    need("tensorboard", "tensorboard")
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    fits: dict[Path, Trial] = {}
+    for trial in run.trials:
+        if trial.phase == "fit" and trial.status == "ok":
+            fits.setdefault(folder / entry(trial), trial)
+    for place in fits:
+        if place.exists():
+            raise HarnessError(f"{place} exists: name another folder, or remove it.")
+    for place, trial in fits.items():
+        place.mkdir(parents=True)
+        when = moment(trial.at)
+        with (place / f"events.out.tfevents.{when:.0f}.concord").open("wb") as file:
+            writer = RecordWriter(file)
+            writer.write(Event(wall_time=when, file_version="brain.Event:2").SerializeToString())
+            for tag, step, value in scalars(trial):
+                summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
+                writer.write(Event(wall_time=when, step=step, summary=summary).SerializeToString())
+    return list(fits)
+
+
+def entry(trial: Trial) -> str:
+    """The name of a training's folder, which TensorBoard shows: no separator of paths is left in it."""
+    cell = trial.cell
+    return quote(f"{cell.task} {cell.backend} {cell.mode} seed {trial.seed}".replace(":", " "), safe=" =,")
+
+
+def moment(at: str) -> float:
+    """Seconds since 1970; 0 where the record holds no time."""
+    with suppress(ValueError):
+        return datetime.fromisoformat(at).timestamp()
+    return 0.0
+
+
+def scalars(trial: Trial) -> Iterator[tuple[str, int, float]]:
+    """Tag, step and value: the loss of every step, and every figure of an epoch at the epoch's number."""
+    for step, loss in enumerate(trial.losses):
+        yield "loss", step, loss
+    for number, epoch in enumerate(trial.epochs, start=1):
+        for name, value in epoch.items():
+            if name != "epoch":
+                yield f"epoch/{name}", number, value
