@@ -235,6 +235,7 @@ def _throughput(curves: Curves, styles: Looks, *, over: str) -> Drawn:
     axes.set_xticks(sorted({at for points in curves.values() for at, _ in points}))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
+    _plain(axes.yaxis, "{x:,.6g}")
     axes.figure.legend(loc="outside upper left", ncols=3)
     told = (f"{name(cell)} {digits(points[0][1])} to {digits(points[-1][1])}" for cell, points in curves.items())
     (first, *_, last) = sorted({at for points in curves.values() for at, _ in points})
