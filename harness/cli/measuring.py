@@ -9,7 +9,17 @@ import click
 
 from harness import catalog
 from harness.cli.choice import check_device, choose
-from harness.cli.options import EXIT_NOISY, EXIT_PROOF, Wanted, as_json_option, duration, options, out_option, progress
+from harness.cli.options import (
+    EXIT_NOISY,
+    EXIT_PROOF,
+    Wanted,
+    as_json_option,
+    duration,
+    options,
+    out_option,
+    progress,
+    wait_option,
+)
 from harness.cli.viewing import exit_code, finish, print_proofs
 from harness.errors import HarnessError
 
@@ -57,13 +67,21 @@ def verify(tasks: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
 @options("backends", "modes", "python", "data_dir", "seed", "device")
 @as_json_option
 @out_option
+@wait_option
 @click.option(
     "--max-time", callback=duration, metavar="TIME", help="Of the whole run: 90s, 10m, 2h. Default: the suite's."
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and how long it takes, and stop.")
 @click.option("--strict", is_flag=True, help="Exit code 1 if a rule of the fairness ledger is broken.")
 def run(
-    suite: str, wanted: Wanted, as_json: bool, out: Path | None, max_time: float | None, dry_run: bool, strict: bool
+    suite: str,
+    wanted: Wanted,
+    as_json: bool,
+    out: Path | None,
+    wait: bool,
+    max_time: float | None,
+    dry_run: bool,
+    strict: bool,
 ) -> None:
     """Run a suite: prove, train, time, report.
 
@@ -72,6 +90,7 @@ def run(
       concord run quick
       concord run smoke --backends torch,jax --out results/mine
     """
+    from harness.alone import alone
     from harness.plan import Entrant, Plan
 
     recipe = catalog.suite(suite)
@@ -85,7 +104,8 @@ def run(
         if dry_run:
             click.echo(plan.told())
             return
-        folder = carry_out(plan, out, as_json=as_json)
+        with alone(wait=wait, say=progress()):
+            folder = carry_out(plan, out, as_json=as_json)
     sys.exit(exit_code(folder, strict=strict))
 
 
@@ -98,12 +118,14 @@ def run(
 )
 @options("python", "seed", "data_dir")
 @out_option
-def selfcheck(wanted: Wanted, backend: str, slowdown: float, out: Path | None) -> None:
+@wait_option
+def selfcheck(wanted: Wanted, backend: str, slowdown: float, out: Path | None, wait: bool) -> None:
     """Run one backend against itself: equals must not be ranked, a planted delay must be found.
 
     Exit code 1 if an equal won, 4 if the machine is too noisy to find the delay.
     """
     from harness import records, selfcheck
+    from harness.alone import alone
     from harness.plan import Plan
 
     chosen, _, installed = choose(replace(wanted, backends=[backend] if backend else []))
@@ -112,7 +134,8 @@ def selfcheck(wanted: Wanted, backend: str, slowdown: float, out: Path | None) -
     with wanted.workplace() as place:
         subjects = wanted.subjects(suite, place)
         plan = Plan("selfcheck", suite, subjects, {name: (mode,)}, {}, installed, place, entrants)
-        folder = carry_out(plan, out, as_json=False)
+        with alone(wait=wait, say=progress()):
+            folder = carry_out(plan, out, as_json=False)
     finding = selfcheck.judge(plan, records.read(folder))
     click.echo(finding.told())
     sys.exit(EXIT_PROOF if finding.winners else 0 if finding.found else EXIT_NOISY)
