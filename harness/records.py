@@ -1,14 +1,17 @@
-"""What a run leaves behind: run.json, proofs.jsonl, trials.jsonl. Written the moment it exists, never rewritten.
+"""What a run leaves behind: run.json, proofs.jsonl, trials.jsonl. Written the moment it exists; records are never rewritten.
 
-Statistics, CSV and HTML are views of these three files. Schema history, newest first:
+Statistics, CSV and HTML are views of these three files. run.json is replaced as a run gets on, and says how far it is:
+``progress`` holds whether all is ``proven``, which generations are ``complete``, which were cut short and are set ``aside``
+(their trials stay on disk, and no view counts them), with which ones the harness was started (``starts``), and the seconds
+that were ``used_s``. Schema history, newest first:
 2  what a sample met (``noise``), repeated rounds (``attempt``), controls, canaries, warm-ups, seeds and threads.
 1  first version.
 """
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +19,7 @@ from typing import Any, Literal
 from harness.errors import HarnessError
 
 SCHEMA = 2
+BEGUN = {"proven": False, "complete": [], "aside": [], "starts": [0], "used_s": 0.0}  # the progress of a new run
 Status = Literal["ok", "failed", "timeout", "skipped"]
 Verdict = Literal["proven", "failed", "skipped"]
 
@@ -101,9 +105,16 @@ class Run:
     """A run directory, read back."""
 
     path: Path
-    manifest: Mapping[str, Any]  # run.json: schema, created, command, suite, environment, data, weights
-    trials: tuple[Trial, ...]
+    manifest: Mapping[str, Any]  # run.json: schema, created, command, plan, suite, environment, data, weights, progress
+    trials: tuple[Trial, ...]  # all that count: those of a generation that is set aside are left on disk
     proofs: tuple[Proof, ...]
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """How far it came; of a run that does not say, as if it had been started once."""
+        told = self.manifest.get("progress")
+        found = told if isinstance(told, dict) else {}
+        return {name: found[name] if isinstance(found.get(name), type(v)) else v for name, v in BEGUN.items()}
 
 
 def append(path: Path, record: Trial | Proof) -> None:
@@ -132,9 +143,39 @@ class Journal:
             append(self.folder / "proofs.jsonl", record)
             self.proofs.append(record)
 
+    def once(self, record: Trial | Proof) -> None:
+        """Add one record unless its like is there: an interrupted run may have come so far."""
+        known = [same(other) for other in (self.trials if isinstance(record, Trial) else self.proofs)]
+        if same(record) not in known:
+            self.keep(record)
+
     def run(self, manifest: Mapping[str, Any]) -> Run:
         """The run so far."""
         return Run(self.folder, manifest, tuple(self.trials), tuple(self.proofs))
+
+
+def same(record: Trial | Proof) -> tuple[Hashable, ...]:
+    """What two records have in common that say the same thing."""
+    if isinstance(record, Trial):
+        return (record.cell, record.phase, record.generation, record.seed)
+    return (record.task, record.backend, record.mode, record.precision, record.level, record.against)
+
+
+def in_generation(trial: Trial) -> bool:
+    """Whether a trial was taken in a generation: trainings, and what was never begun, are no part of one."""
+    return trial.phase != "fit" and trial.status != "skipped"
+
+
+def mend(path: Path) -> None:
+    """Move a torn last line to ``path``.torn, so that the next record begins a line of its own."""
+    text = path.read_bytes() if path.is_file() else b""
+    end = text.rfind(b"\n") + 1
+    if end < len(text):
+        with path.with_name(f"{path.name}.torn").open("ab") as torn:
+            torn.write(text[end:] + b"\n")
+            torn.flush()
+            os.fsync(torn.fileno())
+        os.truncate(path, end)
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -158,9 +199,10 @@ def read(folder: Path) -> Run:
         raise HarnessError(
             f"{manifest_path} has schema {found!r}, this Concord reads {SCHEMA}: use the one that wrote it."
         )
-    trials = tuple(trial(row) for row in lines(folder / "trials.jsonl"))
     proofs = tuple(Proof(**row) for row in lines(folder / "proofs.jsonl"))
-    return Run(folder, manifest, trials, proofs)
+    run = Run(folder, manifest, tuple(trial(row) for row in lines(folder / "trials.jsonl")), proofs)
+    aside = run.progress["aside"]
+    return replace(run, trials=tuple(t for t in run.trials if not (in_generation(t) and t.generation in aside)))
 
 
 def trial(row: dict[str, Any]) -> Trial:

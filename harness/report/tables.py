@@ -176,8 +176,9 @@ def _single(run: Run) -> Iterator[tuple[Cell, Row]]:
         for name, value in trial.values.items() if trial.status == "ok" and trial.phase in PHASES else ():
             phase = "memory" if name.endswith("_bytes") else trial.phase
             key = (trial.seed, 0) if trial.phase == "fit" else (trial.generation, trial.round)
-            if name.endswith("_first_call_s"):  # the first process of a run finds its compile cache empty
-                name = f"{name.removesuffix('_s')}_{'warm' if trial.generation else 'cold'}_s"  # noqa: PLW2901
+            if name.endswith("_first_call_s"):  # the first process after a start finds its compile cache empty
+                cache = "cold" if trial.generation in run.progress["starts"] else "warm"
+                name = f"{name.removesuffix('_s')}_{cache}_s"  # noqa: PLW2901
             figures[trial.cell, phase, name].setdefault(key, float(value))
     for (cell, phase, name), found in figures.items():
         yield cell, Row(phase, *_unit(name), stats.absolute(found))
