@@ -6,16 +6,18 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from harness import data, records
 from harness.cli import options
-from tests.test_run import build, command, of, text
+from tests.test_run import build, command, of, text, workers
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends signals")
 
@@ -66,6 +68,20 @@ def test_two_runs_never_time_at_once(house: Path, tmp_path: Path) -> None:
             waiting.communicate(timeout=120)
     assert waiting.returncode == 0
     assert (third / "report.html").is_file()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process die with its parent")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP], ids=lambda number: number.name)
+def test_no_worker_survives_the_harness(house: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """Not the one that computes, nor those that are stopped, where the harness had no time for anything."""
+    out = tmp_path / "out"
+    with begun(house, out) as process:
+        wait_for(out / "trials.jsonl", '"phase": "predict"')
+        alive = workers(psutil.Process(process.pid))
+        process.send_signal(number)
+        process.wait(30)
+    assert len(alive) == 4  # two, the twin, the canary
+    assert psutil.wait_procs(alive, timeout=5)[1] == []
 
 
 # --- interrupted and gone on with
