@@ -90,6 +90,7 @@ def describe(plan: Plan) -> dict[str, Any]:
     """The manifest: what is run, with what, where."""
     return {
         "created": records.now(),
+        "concord": environment.version("concord-bench"),
         "finished": None,
         "command": shlex.join(["concord", *sys.argv[1:]]),
         "seed": plan.workplace.seed,

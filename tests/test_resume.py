@@ -84,6 +84,51 @@ def test_no_worker_survives_the_harness(house: Path, tmp_path: Path, number: sig
     assert psutil.wait_procs(alive, timeout=5)[1] == []
 
 
+# --- a disk that is full
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets a limit of another process")
+def test_a_disk_that_fills_up(house: Path, tmp_path: Path) -> None:
+    """In the middle of a line: one sentence names the file, what was written before is whole, and the run can go on."""
+    out = tmp_path / "out"
+    with begun(house, out) as process:
+        wait_for(out / "trials.jsonl", '"phase": "predict"')
+        process.send_signal(signal.SIGSTOP)
+        before = complete_lines(out)
+        full = len(text(out / "trials.jsonl")) + 100  # no file of this process may grow beyond
+        psutil.Process(process.pid).rlimit(psutil.RLIMIT_FSIZE, (full, full))
+        process.send_signal(signal.SIGCONT)
+        told = process.communicate(timeout=60)[1]
+    assert process.returncode == options.EXIT_INPUT, told
+    assert "Traceback" not in told
+    assert told.splitlines()[-1].startswith(
+        f"concord: cannot write {out / 'trials.jsonl'} (File too large): free space"
+    )
+    assert (out / "trials.jsonl").stat().st_size == full
+    assert complete_lines(out) == before
+    resumed(house, out)
+    whole(out)
+
+
+@pytest.mark.parametrize("view", ["report.html", "trials.csv"])
+def test_a_view_that_does_not_fit(house: Path, interrupted: Path, tmp_path: Path, view: str) -> None:
+    """The old view stays as it was, nothing half made lies about, and one sentence tells."""
+    out = shutil.copytree(interrupted, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    limit = len(before[view]) - 1000
+    code = (
+        f"import resource as r; r.setrlimit(r.RLIMIT_FSIZE, ({limit}, {limit})); from harness.cli import main; main()"
+    )
+    typed = [sys.executable, "-c", code, "report", str(out)]
+    done = subprocess.run(typed, cwd=house, text=True, capture_output=True, timeout=120, check=False)
+    assert done.returncode == options.EXIT_INPUT
+    assert "Traceback" not in done.stderr
+    assert "(File too large): free space" in done.stderr.splitlines()[-1]
+    after = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert after.keys() == before.keys()
+    assert after[view] == before[view]
+
+
 # --- interrupted and gone on with
 
 

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -221,10 +222,13 @@ def measure(plan: "Plan", folder: Path, say: "Say", earlier: "Run | None", *, as
     say(f"plan    {plan.told()}")
     try:
         run.run(plan, folder, say, earlier)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"go on with: concord run --resume {shlex.quote(str(folder))}") from None
-    finally:
-        finish(folder, as_json=as_json)
+    except BaseException as end:
+        with suppress(HarnessError):  # what ended the run is what must be told
+            finish(folder, as_json=as_json)
+        if isinstance(end, KeyboardInterrupt):
+            raise KeyboardInterrupt(f"go on with: concord run --resume {shlex.quote(str(folder))}") from None
+        raise
+    finish(folder, as_json=as_json)
 
 
 VERBS = (verify, run, selfcheck, doctor)

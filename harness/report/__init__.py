@@ -1,5 +1,7 @@
 """Views of a run: tables, CSV files, plots, one HTML page. Built from its records alone, as often as wanted."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -11,12 +13,18 @@ def build(run_dir: Path) -> Path:
     run = records.read(run_dir)
     found = tables.find(run)
     frames = {"summary": found.summary, "pairs": tables.pairs(found)}
-    frames |= {"trials": tables.trials(run), "losses": tables.losses(run)}
-    frames |= {"trust": tables.trust(found), "fairness": tables.fairness(found)}
+    frames |= {"losses": tables.losses(run), "trust": tables.trust(found), "fairness": tables.fairness(found)}
     frames |= {"quality": learning.reached(found), "equality": learning.equality(found)}
-    texts = {f"{name}.csv": frame.to_csv(index=False, lineterminator="\n") for name, frame in frames.items()}
-    for name, text in {**texts, "report.html": html.render(found)}.items():
-        draft = run_dir / f"{name}.part"  # whoever reads sees the old file or the new one, whole
-        draft.write_text(text, encoding="utf-8", newline="")
-        draft.replace(run_dir / name)
+    views: dict[str, Iterable[str]] = {
+        f"{name}.csv": [frame.to_csv(index=False, lineterminator="\n")] for name, frame in frames.items()
+    }
+    for name, lines in {**views, "trials.csv": tables.trials(run), "report.html": [html.render(found)]}.items():
+        draft = run_dir / f"{name}.{os.getpid()}.part"  # whoever reads sees the old file or the new one, whole
+        try:
+            with records.writing(run_dir / name):
+                with draft.open("w", encoding="utf-8", newline="") as file:
+                    file.writelines(lines)
+                draft.replace(run_dir / name)
+        finally:
+            draft.unlink(missing_ok=True)
     return run_dir / "report.html"

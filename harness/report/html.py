@@ -27,7 +27,9 @@ def render(findings: Findings) -> str:
         "words": words,
         "marks": {mark: s for s, mark in words.MARKS.items()},
     }
-    proofs = pd.DataFrame(list(findings.run.proofs), columns=list(Proof.__dataclass_fields__)).drop(columns="schema")
+    proofs = pd.DataFrame(list(findings.run.proofs), columns=list(Proof.__dataclass_fields__)).drop(
+        columns=["schema", "unknown"]
+    )
     frames = {"figures": findings.summary, "pairs": tables.pairs(findings), "proofs": proofs}
     frames |= {"reached": learning.reached(findings), "equality": learning.equality(findings)}
     tasks = [_task(findings, task, f"task{number}", frames) for number, task in enumerate(findings.tasks, start=1)]
