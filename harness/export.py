@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
+
+import pandas as pd
 
 from harness import report, stats
 from harness.errors import HarnessError
@@ -61,7 +64,9 @@ def parquet(run: Run, folder: Path) -> list[Path]:
     """The tables of the CSV files as Parquet, with their types; the paths. Needs pyarrow."""
     need("pyarrow", "parquet")
     folder.mkdir(parents=True, exist_ok=True)
-    frames = report.frames(tables.find(run))
+    found = tables.find(run)
+    trials = pd.read_csv(StringIO("".join(tables.trials(run)))).convert_dtypes()
+    frames = {**report.frames(found), "trials": trials}
     for name, frame in frames.items():
         frame.to_parquet(folder / f"{name}.parquet", engine="pyarrow", index=False)
     return [folder / f"{name}.parquet" for name in frames]

@@ -1,5 +1,6 @@
 """Training to the end: epochs, early stopping, figures on held-out data. Runs inside a worker."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -53,6 +54,9 @@ def fit(
             if max_steps and len(result.losses) + len(handles) >= max_steps:
                 break
         losses = [float(session.fetch(handle)) for handle in handles]
+        for step, loss in enumerate(losses, start=len(result.losses)):
+            if not math.isfinite(loss):  # what follows is no training, and figures of it would look like some
+                raise FloatingPointError(f"the loss is {loss} at step {step}")
         figures = {"epoch": float(epoch + 1), "train_s": watch.seconds(), "train_loss": float(np.mean(losses))}
         result.losses += losses
         split = "val" if spec.train.monitor else "test"

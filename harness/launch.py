@@ -1,5 +1,6 @@
 """Starts, asks, pauses, times out and buries workers. One process, one backend, one private pipe, one log."""
 
+import os
 import queue
 import signal
 import subprocess
@@ -85,11 +86,10 @@ class Worker:
 
     def listen(self) -> None:
         """Hand every message of the worker on; None when it has closed the pipe."""
-        try:
+        with suppress(Exception):  # what is broken may send anything, and is not listened to any longer
             while True:
                 self.replies.put(channel.receive(self.incoming))
-        except (EOFError, OSError, ValueError):
-            self.replies.put(None)
+        self.replies.put(None)
 
     def ask(
         self,
@@ -130,8 +130,10 @@ class Worker:
         return WorkerError("failed", f"the worker died ({cause})", self.tail())
 
     def tail(self) -> str:
-        """The last lines of the log."""
-        return self.log.read_bytes()[-LOG_TAIL:].decode("utf-8", "replace")
+        """The last lines of the log, however much a framework has written."""
+        with self.log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_TAIL))
+            return log.read(LOG_TAIL).decode("utf-8", "replace")
 
     def pause(self) -> None:
         """Stop the process: thread pools that spin while idle would disturb the one that is timed."""

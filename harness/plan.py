@@ -1,8 +1,9 @@
 """What a run is going to do, settled before its first worker starts: subjects, entrants, budget, and how it is told."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from harness import catalog, data, proof, weights
 from harness.data import Dataset
@@ -64,6 +65,7 @@ class Plan:
     installed: Mapping[str, Installed]
     workplace: Workplace
     entrants: tuple[Entrant, ...]  # what is timed
+    data_dir: Path | None = None
 
     @property
     def threads(self) -> list[int]:
@@ -98,6 +100,16 @@ class Plan:
     def pairs(self) -> list[tuple[str, str]]:
         """Every backend with each of its modes."""
         return [(backend, mode) for backend, modes in self.chosen.items() for mode in modes]
+
+    def written(self) -> dict[str, Any]:
+        """What the manifest must hold, beside suite, seed and device, for this plan to be made again: see harness/resume.py."""
+        return {
+            "chosen": dict(self.chosen),
+            "skipped": dict(self.skipped),
+            "entrants": [asdict(entrant) for entrant in self.entrants],
+            "python": dict(self.workplace.interpreters),
+            "data_dir": None if self.data_dir is None else str(self.data_dir.absolute()),
+        }
 
     def seconds(self) -> float:
         """A first estimate: proof, training and the least number of generations; one process more is the control."""

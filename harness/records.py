@@ -1,23 +1,30 @@
-"""What a run leaves behind: run.json, proofs.jsonl, trials.jsonl. Written the moment it exists, never rewritten.
+"""What a run leaves behind: run.json, proofs.jsonl, trials.jsonl. Written the moment it exists; records are never rewritten.
 
-Statistics, CSV and HTML are views of these three files. Schema history, newest first:
+Statistics, CSV and HTML are views of these three files. run.json is replaced as a run gets on, and says how far it is:
+``progress`` holds whether all is ``proven``, which generations are ``complete``, which were cut short and are set ``aside``
+(their trials stay on disk, and no view counts them), with which ones the harness was started (``starts``), and the seconds
+that were ``used_s``. Schema history, newest first:
 2  what a sample met (``noise``), repeated rounds (``attempt``), controls, canaries, warm-ups, seeds and threads.
 1  first version.
 """
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from harness.errors import HarnessError
 
 SCHEMA = 2
+BEGUN = {"proven": False, "complete": [], "aside": [], "starts": [0], "used_s": 0.0}  # the progress of a new run
 Status = Literal["ok", "failed", "timeout", "skipped"]
 Verdict = Literal["proven", "failed", "skipped"]
+Record = TypeVar("Record")
 
 
 def now() -> str:
@@ -76,6 +83,7 @@ class Trial:
     log: str = ""  # the last lines of the worker's log, where something went wrong
     at: str = field(default_factory=now)
     schema: int = SCHEMA
+    unknown: Mapping[str, Any] = field(default_factory=dict)  # what a later Concord wrote beside
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,7 @@ class Proof:
     verdict: Verdict
     reason: str = ""
     schema: int = SCHEMA
+    unknown: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,15 +110,40 @@ class Run:
     """A run directory, read back."""
 
     path: Path
-    manifest: Mapping[str, Any]  # run.json: schema, created, command, suite, environment, data, weights
-    trials: tuple[Trial, ...]
+    manifest: Mapping[str, Any]  # run.json: schema, created, command, plan, suite, environment, data, weights, progress
+    trials: tuple[Trial, ...]  # all that count: those of a generation that is set aside are left on disk
     proofs: tuple[Proof, ...]
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """How far it came; of a run that does not say, as if it had been started once."""
+        told = self.manifest.get("progress")
+        found = told if isinstance(told, dict) else {}
+        return {name: found[name] if isinstance(found.get(name), type(v)) else v for name, v in BEGUN.items()}
+
+
+def row(record: Trial | Proof) -> dict[str, Any]:
+    """A record as a JSON object."""
+    found = asdict(record)
+    return found | found.pop("unknown")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Whatever the disk refuses becomes one sentence."""
+    try:
+        yield
+    except OSError as error:
+        fact = f"cannot write {path} ({error.strerror or error})"
+        raise HarnessError(
+            f"{fact}: free space; what was recorded before is whole, see `concord run --resume`."
+        ) from None
 
 
 def append(path: Path, record: Trial | Proof) -> None:
     """Add one record as one line, on disk when this returns."""
-    line = json.dumps(asdict(record), allow_nan=True)  # ASCII: a log may hold what UTF-8 cannot
-    with path.open("a", encoding="ascii") as file:
+    line = json.dumps(row(record), allow_nan=True)  # ASCII: a log may hold what UTF-8 cannot
+    with writing(path), path.open("a", encoding="ascii") as file:
         file.write(line + "\n")
         file.flush()
         os.fsync(file.fileno())
@@ -132,19 +166,50 @@ class Journal:
             append(self.folder / "proofs.jsonl", record)
             self.proofs.append(record)
 
+    def once(self, record: Trial | Proof) -> None:
+        """Add one record unless its like is there: an interrupted run may have come so far."""
+        known = [same(other) for other in (self.trials if isinstance(record, Trial) else self.proofs)]
+        if same(record) not in known:
+            self.keep(record)
+
     def run(self, manifest: Mapping[str, Any]) -> Run:
         """The run so far."""
         return Run(self.folder, manifest, tuple(self.trials), tuple(self.proofs))
 
 
+def same(record: Trial | Proof) -> tuple[Hashable, ...]:
+    """What two records have in common that say the same thing."""
+    if isinstance(record, Trial):
+        return (record.cell, record.phase, record.generation, record.seed)
+    return (record.task, record.backend, record.mode, record.precision, record.level, record.against)
+
+
+def in_generation(trial: Trial) -> bool:
+    """Whether a trial was taken in a generation: trainings, and what was never begun, are no part of one."""
+    return trial.phase != "fit" and trial.status != "skipped"
+
+
+def mend(path: Path) -> None:
+    """Move a torn last line to ``path``.torn, so that the next record begins a line of its own."""
+    text = path.read_bytes() if path.is_file() else b""
+    end = text.rfind(b"\n") + 1
+    if end < len(text):
+        with writing(path), path.with_name(f"{path.name}.torn").open("ab") as torn:
+            torn.write(text[end:] + b"\n")
+            torn.flush()
+            os.fsync(torn.fileno())
+        os.truncate(path, end)
+
+
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Replace run.json in one step: data on disk before the name."""
     draft = folder / "run.json.part"
-    with draft.open("w", encoding="ascii") as file:
-        json.dump({"schema": SCHEMA, **manifest}, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(folder / "run.json")
+    with writing(folder / "run.json"):
+        with draft.open("w", encoding="ascii") as file:
+            json.dump({"schema": SCHEMA, **manifest}, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(folder / "run.json")
 
 
 def read(folder: Path) -> Run:
@@ -152,40 +217,63 @@ def read(folder: Path) -> Run:
     manifest_path = folder / "run.json"
     if not manifest_path.is_file():
         raise HarnessError(f"{folder} holds no run.json: name a folder that `concord run` made.")
-    manifest = parse(manifest_path.read_text(encoding="utf-8"), manifest_path)
-    if manifest.get("schema") != SCHEMA:
-        found = manifest.get("schema")
-        raise HarnessError(
-            f"{manifest_path} has schema {found!r}, this Concord reads {SCHEMA}: use the one that wrote it."
-        )
-    trials = tuple(trial(row) for row in lines(folder / "trials.jsonl"))
-    proofs = tuple(Proof(**row) for row in lines(folder / "proofs.jsonl"))
-    return Run(folder, manifest, trials, proofs)
+    manifest = parse(manifest_path.read_bytes(), manifest_path)
+    if (found := manifest.get("schema")) != SCHEMA:
+        writer = f"the one that wrote it (version: {manifest.get('concord', 'not known')})"
+        raise HarnessError(f"{manifest_path} has schema {found!r}, this Concord reads {SCHEMA}: use {writer}.")
+    proofs = tuple(each(folder / "proofs.jsonl", proof))
+    run = Run(folder, manifest, tuple(each(folder / "trials.jsonl", trial)), proofs)
+    aside = run.progress["aside"]
+    return replace(run, trials=tuple(t for t in run.trials if not (in_generation(t) and t.generation in aside)))
 
 
-def trial(row: dict[str, Any]) -> Trial:
-    """A trial from its JSON object."""
-    sequences = {name: tuple(row[name]) for name in ("times_ns", "losses", "epochs")}
-    return Trial(**{**row, **sequences, "cell": Cell(**row["cell"])})
+def each(path: Path, made: Callable[[dict[str, Any]], Record]) -> Iterator[Record]:
+    """The records of a file, or the sentence that says which line is none."""
+    for number, found in enumerate(lines(path), start=1):
+        try:
+            yield made(found)
+        except (KeyError, TypeError) as error:
+            raise HarnessError(f"{path} line {number} is no record ({error}): restore it or remove the run.") from None
+
+
+def trial(found: dict[str, Any]) -> Trial:
+    """A trial from its JSON object. A cell has no unknown fields: what differs in one would be taken for the same."""
+    sequences = {name: tuple(found[name]) for name in ("times_ns", "losses", "epochs")}
+    return Trial(**known(Trial, {**found, **sequences, "cell": cell(**found["cell"])}))
+
+
+cell = lru_cache(maxsize=None)(Cell)  # one object for all trials of a cell: a run has hundreds of thousands
+
+
+def proof(found: dict[str, Any]) -> Proof:
+    """A proof from its JSON object."""
+    return Proof(**known(Proof, found))
+
+
+def known(kind: type[Trial | Proof], found: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a record, with those that it does not have under ``unknown``: they are kept, and break nothing."""
+    own = kind.__dataclass_fields__
+    unknown = {name: value for name, value in found.items() if name not in own}
+    return {**{name: value for name, value in found.items() if name in own}, "unknown": unknown}
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSON-lines file, in order; none if the file does not exist."""
     if not path.is_file():
         return
-    text = path.read_text(encoding="utf-8")
-    *whole, _torn = text.split("\n")
-    for number, line in enumerate(whole, start=1):
-        yield parse(line, f"{path} line {number}")
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.endswith(b"\n"):  # or it is torn
+                yield parse(line, f"{path} line {number}")
 
 
-def parse(text: str, where: object) -> dict[str, Any]:
+def parse(text: bytes, where: object) -> dict[str, Any]:
     """A JSON object, or the sentence that says where there is none."""
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise HarnessError(f"{where} is not JSON ({error.msg}): restore it or remove the run.") from None
-    if "\\ud" in text or "\\uD" in text:  # it may be half a character, which no view could write
+    except (ValueError, RecursionError) as error:  # not JSON, not even text, or brackets without end
+        raise HarnessError(f"{where} is not JSON ({error}): restore it or remove the run.") from None
+    if b"\\ud" in text or b"\\uD" in text:  # it may be half a character, which no view could write
         value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     if not isinstance(value, dict):
         raise HarnessError(f"{where} is not a JSON object: restore it or remove the run.")

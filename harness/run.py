@@ -3,6 +3,9 @@
 import shlex
 import sys
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import as_completed
+from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from harness import catalog, environment, launch, proof, records, roofline, sani
 from harness.launch import WorkerError
 from harness.measure import Stopwatch, cpu_seconds
 from harness.plan import Plan, Subject, clock
-from harness.records import Journal, Proof, Trial
+from harness.records import Journal, Proof, Run, Trial
 from harness.suite import Suite
 from harness.timing import Generation, Timing
 from harness.verify import Say
@@ -19,30 +22,61 @@ from harness.verify import Say
 NARROW = 0.03  # half-width of a log-ratio's interval at which no generation is added
 
 
-def run(plan: Plan, folder: Path, say: Say) -> None:
-    """Carry the plan out; ``folder`` is new and empty. Views are made by the caller, from what is on disk."""
-    watch, manifest, journal = Stopwatch(), describe(plan), Journal(folder)
-    records.write_manifest(folder, manifest)
+def run(plan: Plan, folder: Path, say: Say, earlier: Run | None = None) -> None:
+    """Carry the plan out in a new and empty folder, or go on with an ``earlier`` run of it there, its records mended.
+
+    Views are made by the caller, from what is on disk.
+    """
+    state = State(folder, dict(earlier.manifest) if earlier else describe(plan))
+    journal = Journal(folder, *((list(earlier.trials), list(earlier.proofs)) if earlier else ()))
+    state.save()
     for backend, reason in plan.skipped.items():
         skip(plan, journal, backend, reason)
-    prepare(plan, journal, watch, say)
-    timing, begun, number = Timing(plan, journal, say), watch.seconds(), 0
-    while wanted(plan, number, journal.run(manifest)):
+    prepare(plan, journal, state, say)
+    timing, begun, complete = Timing(plan, journal, say), state.used(), state.progress["complete"]
+    first = len(complete)
+    while wanted(plan, len(complete), journal.run(state.manifest)):
+        number = state.next_generation()
         for threads in plan.threads:
             Generation(timing, number, threads).measure()
-        number += 1
-        used, each = watch.seconds(), (watch.seconds() - begun) / number
-        least = plan.suite.generations - number
+        complete.append(number)
+        state.save()
+        used = state.used()
+        each, least = (used - begun) / (len(complete) - first), plan.suite.generations - len(complete)
         say(
-            f"time    {number} generations in {clock(used)}"
+            f"time    {len(complete)} generations in {clock(used)}"
             + (f", about {clock(least * each)} to go" if least > 0 else "")
         )
         if 0 < plan.suite.budget_s < used + each and (plan.suite.hard or least <= 0):
             break
-    records.write_manifest(folder, {**manifest, "finished": records.now(), "harness_cpu_s": cpu_seconds()})
+    state.save(finished=records.now())
 
 
-def wanted(plan: Plan, done: int, so_far: records.Run) -> bool:
+class State:
+    """How far a run is, kept in its manifest: what a later `--resume` goes by."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        """Time and CPU time count on from those of an earlier start."""
+        self.folder, self.manifest, self.watch = folder, manifest, Stopwatch()
+        self.progress = manifest["progress"]
+        self.earlier_s, self.earlier_cpu_s = self.progress["used_s"], manifest["harness_cpu_s"]
+
+    def used(self) -> float:
+        """Seconds of the whole run so far."""
+        return self.earlier_s + self.watch.seconds()
+
+    def next_generation(self) -> int:
+        """The number of the generation that is due: one that was cut short has used its own up."""
+        return len(self.progress["complete"]) + len(self.progress["aside"])
+
+    def save(self, *, finished: str | None = None) -> None:
+        """Write the manifest as it is now."""
+        self.progress["used_s"] = self.used()
+        self.manifest |= {"finished": finished, "harness_cpu_s": self.earlier_cpu_s + cpu_seconds()}
+        records.write_manifest(self.folder, self.manifest)
+
+
+def wanted(plan: Plan, done: int, so_far: Run) -> bool:
     """Whether one more generation is due: the least number is not reached, or an interval is still wide.
 
     Only the width is looked at. Stopping when a difference is significant would find one in 7.5 % of runs without any.
@@ -56,9 +90,11 @@ def describe(plan: Plan) -> dict[str, Any]:
     """The manifest: what is run, with what, where."""
     return {
         "created": records.now(),
+        "concord": environment.version("concord-bench"),
         "finished": None,
         "command": shlex.join(["concord", *sys.argv[1:]]),
         "seed": plan.workplace.seed,
+        "plan": plan.written(),
         "suite": {"name": plan.name, **asdict(plan.suite)},
         "environment": {
             "machine": environment.machine(),
@@ -72,6 +108,8 @@ def describe(plan: Plan) -> dict[str, Any]:
         },
         "weights": {s.task: weights.digest(s.weights) for s in plan.subjects},
         "code": verify.code_digest(catalog.ROOT),
+        "progress": deepcopy(records.BEGUN),
+        "harness_cpu_s": 0.0,
     }
 
 
@@ -105,21 +143,36 @@ def skip(plan: Plan, journal: Journal, backend: str, reason: str) -> None:
     for s in plan.subjects:
         cell = plan.cell(s, backend, catalog.backend(backend).MODES[0])
         row = proof.missing(s.task, backend, cell.mode, verdict="skipped", reason=reason)
-        journal.keep(row)
-        journal.keep(Trial(cell=cell, phase="train", status="skipped", reason=reason))
+        journal.once(row)
+        journal.once(Trial(cell=cell, phase="train", status="skipped", reason=reason))
 
 
-def prepare(plan: Plan, journal: Journal, watch: Stopwatch, say: Say) -> None:
-    """Prove every task; train every cell with every seed, for its quality: in processes of their own, one a CPU, not timed."""
+def prepare(plan: Plan, journal: Journal, state: State, say: Say) -> None:
+    """Prove every task; train every cell with every seed, for its quality: in processes of their own, one a CPU, not timed.
+
+    What an earlier start of the run has done is not done again.
+    """
     exhibits = [verify.exhibit(s.spec, s.dataset.arrays, plan.workplace.seed) for s in plan.tasks().values()]
     trained = [s for s in plan.subjects if s.job.train]
-    fits = [(s, *pair, seed) for s in trained for seed in range(plan.suite.seeds) for pair in plan.pairs()]
+    done = {(t.cell, t.seed) for t in journal.trials if t.phase == "fit"}
+    fits = [
+        (s, backend, mode, seed)
+        for s in trained
+        for seed in range(plan.suite.seeds)
+        for backend, mode in plan.pairs()
+        if (plan.cell(s, backend, mode), plan.workplace.seed + seed) not in done
+    ]
     with plan.workplace.pool() as pool:
-        traces = verify.begin(pool, exhibits, plan.chosen, plan.workplace, say)
-        trainings = [pool.submit(fit, plan, *what, watch, say) for what in fits]
-        keep_proofs(plan, journal, verify.conclude(traces, exhibits, plan.chosen), say)
-        for training in trainings:
+        proven = state.progress["proven"]
+        traces = [] if proven else verify.begin(pool, exhibits, plan.chosen, plan.workplace, say)
+        trainings = [pool.submit(fit, plan, *what, state.used, say) for what in fits]
+        if not proven:
+            keep_proofs(plan, journal, verify.conclude(traces, exhibits, plan.chosen), say)
+            state.progress["proven"] = True
+            state.save()
+        for training in as_completed(trainings):
             journal.keep(training.result())
+            state.save()
 
 
 def keep_proofs(plan: Plan, journal: Journal, rows: list[Proof], say: Say) -> None:
@@ -127,7 +180,7 @@ def keep_proofs(plan: Plan, journal: Journal, rows: list[Proof], say: Say) -> No
     for row in rows:
         names = [e.name for e in plan.entrants if (e.backend, e.mode) == (row.backend, row.mode)] or [row.mode]
         for name in names:  # copies are the same code
-            journal.keep(replace(row, mode=name))
+            journal.once(replace(row, mode=name))
         if row.verdict == "failed":
             say(f"proof   {row.task}  {row.backend} {row.mode}: FAILED at {row.level}: {row.where or row.reason}")
 
@@ -139,12 +192,12 @@ def training_s(suite: Suite) -> float | None:
     return suite.budget_s or None
 
 
-def fit(plan: Plan, subject: Subject, backend: str, mode: str, seed: int, watch: Stopwatch, say: Say) -> Trial:
+def fit(plan: Plan, subject: Subject, backend: str, mode: str, seed: int, used: Callable[[], float], say: Say) -> Trial:
     """One training as a record, whatever becomes of it; ``seed`` counts from the run's own."""
     cell, place, train_spec = plan.cell(subject, backend, mode), plan.workplace, subject.spec.train
     trial = Trial(cell=cell, phase="fit", status="ok", seed=place.seed + seed)
     allowed_s = training_s(plan.suite)
-    left = None if allowed_s is None else allowed_s - watch.seconds()
+    left = None if allowed_s is None else allowed_s - used()
     if left is not None and left <= 0:
         return replace(trial, status="skipped", reason=f"the time for training, {clock(allowed_s or 0)}, was used up")
     initial = subject.weights if not seed else weights.initial(subject.spec, trial.seed)

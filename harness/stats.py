@@ -29,6 +29,7 @@ ALPHA = 0.05  # over all pairs of one contest together
 CONTENDED = 0.3  # share of the rounds beyond which nothing is ranked
 OVERDRAWN = 1.1  # CPU time over wall time, a thread: more is another budget than the others'
 DRAWS, SEED = 10_000, 20_260
+FEWEST_DRAWS, LOOKS = 1_000, 4_000_000  # of large samples fewer draws are made: as many looks at a value in all
 
 Key = tuple[int, int]  # generation, round
 Blocks = Mapping[Key, np.ndarray]  # seconds a step (or a call) of each block
@@ -153,53 +154,48 @@ def counted(trials: Sequence[Trial]) -> tuple[list[Trial], Mapping[Group, bool]]
 
 def samples(times: Blocks) -> dict[Key, float]:
     """Seconds a step of each round: the median over its blocks."""
-    return {key: float(np.median(values)) for key, values in times.items()}
+    return {key: float(np.median(values) if len(values) > 1 else values[0]) for key, values in times.items()}
 
 
-@lru_cache(maxsize=64)
-def resamples(rounds: tuple[int, ...]) -> np.ndarray:
-    """How often each sample is drawn, shape (DRAWS, sum(rounds)): generations first, then rounds within each drawn one.
+@lru_cache(maxsize=8)
+def resamples(rounds: tuple[int, ...], times: int = DRAWS) -> np.ndarray:
+    """How often each sample is drawn, shape (times, sum(rounds)): generations first, then rounds within each drawn one.
 
     ``rounds`` holds the number of rounds of each generation.
     """
     size, most = np.array(rounds), max(rounds)
     start, total = np.cumsum(size) - size, int(np.sum(size))
-    words = draws.bits(SEED, "bootstrap", count=DRAWS * len(size) * (1 + most))
+    words = draws.bits(SEED, "bootstrap", count=times * len(size) * (1 + most))
     uniform = (words >> np.uint64(11)) * 2.0**-53
-    generations, within = np.split(uniform, [DRAWS * len(size)])
-    drawn = (generations.reshape(DRAWS, -1, 1) * len(size)).astype(int)  # (DRAWS, generation, 1)
-    picked = start[drawn] + (within.reshape(DRAWS, -1, most) * size[drawn]).astype(int)
-    picked += np.arange(DRAWS)[:, None, None] * total
-    counts = np.bincount(picked[np.arange(most) < size[drawn]], minlength=DRAWS * total)
-    return counts.reshape(DRAWS, total).astype(float)
+    generations, within = np.split(uniform, [times * len(size)])
+    drawn = (generations.reshape(times, -1, 1) * len(size)).astype(int)  # (times, generation, 1)
+    picked = start[drawn] + (within.reshape(times, -1, most) * size[drawn]).astype(int)
+    picked += np.arange(times)[:, None, None] * total
+    counts = np.bincount(picked[np.arange(most) < size[drawn]], minlength=times * total)
+    return counts.reshape(times, total).astype(np.int32)
 
 
 def quantile(times: Blocks, share: float) -> Estimate:
     """A quantile over all blocks, with the percentile interval of the hierarchical bootstrap."""
     keys = sorted(times)
-    pool = np.sort(np.concatenate([times[key] for key in keys]))
-    value = float(np.quantile(pool, share))
+    values = np.concatenate([times[key] for key in keys])
+    order = np.argsort(values)
+    pool, value = values[order], float(np.quantile(values, share))
     if len(keys) == 1:
         return Estimate(value, None, None, len(pool))
-    below = np.array([np.searchsorted(np.sort(times[key]), pool, side="right") for key in keys], float)
-    counts = resamples(tuple(Counter(generation for generation, _ in keys).values()))
-    wanted = share * (counts @ below[:, -1])
-    lower, upper = (_reaching(counts, below, need) for need in (np.ceil(wanted), np.floor(wanted) + 1))
-    low, high = np.quantile((pool[lower] + pool[upper]) / 2, [0.025, 0.975])
+    owner = np.repeat(np.arange(len(keys)), [len(times[key]) for key in keys])[order]
+    count = min(DRAWS, max(FEWEST_DRAWS, LOOKS // len(pool)))
+    counts, found = resamples(tuple(Counter(generation for generation, _ in keys).values()), count), []
+    for part in np.array_split(counts, math.ceil(count * len(pool) / LOOKS)):  # so that memory stays small
+        below = np.cumsum(np.take(part, owner, axis=1), dtype=np.int32)  # the values up to each place, draw after draw
+        ends = below[len(pool) - 1 :: len(pool)]
+        begins = np.concatenate([[0], ends[:-1]])
+        wanted, rows = share * (ends - begins), np.arange(len(part)) * len(pool)
+        needs = (np.ceil(wanted), np.floor(wanted) + 1)
+        lower, upper = (np.searchsorted(below, (begins + need).astype(np.int32)) - rows for need in needs)
+        found.append((pool[lower] + pool[upper]) / 2)
+    low, high = np.quantile(np.concatenate(found), [0.025, 0.975])
     return Estimate(value, float(low), float(high), len(pool))
-
-
-def _reaching(counts: np.ndarray, below: np.ndarray, need: np.ndarray) -> np.ndarray:
-    """For each draw the first place in the pool up to which it holds ``need`` values, by bisection.
-
-    ``counts`` (DRAWS, samples): how often each is drawn; ``below`` (samples, pool): how many of its values lie there.
-    """
-    low, high = np.zeros(len(need), int), np.full(len(need), below.shape[1] - 1)
-    while (low < high).any():
-        middle = (low + high) // 2
-        enough = np.einsum("ds,sd->d", counts, below[:, middle]) >= need
-        low, high = np.where(enough, low, middle + 1), np.where(enough, middle, high)
-    return low
 
 
 def absolute(figures: Samples) -> Estimate:
@@ -352,8 +348,9 @@ def contest(
 
 def controlled(members: Mapping[Cell, Blocks], twins: Sequence[Trial]) -> Ratio | None:
     """The A/A control: in each generation the second process of one backend over its first one."""
-    cells = {t.generation: t.cell for t in twins}
-    first = {key: v for g, cell in cells.items() for key, v in samples(members.get(cell, {})).items() if key[0] == g}
+    owner = {t.generation: t.cell for t in twins}
+    times = {cell: samples(members.get(cell, {})) for cell in {*owner.values()}}
+    first = {key: v for cell, own in times.items() for key, v in own.items() if owner.get(key[0]) == cell}
     return paired(first, samples(blocks(twins)))
 
 

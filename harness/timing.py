@@ -22,10 +22,15 @@ class Timing:
     """What all generations share: the records, the order of turns, the calibrated lengths of samples."""
 
     def __init__(self, plan: Plan, journal: Journal, say: Say) -> None:
-        """``steps`` holds the length of each cell's sample; the first generation fills it."""
+        """``steps`` holds the length of each cell's sample: as in the records, or else the first generation fills it."""
         self.plan, self.journal, self.say = plan, journal, say
         self.order = random.Random(plan.workplace.seed)  # noqa: S311 - the order of turns is no secret
-        self.steps: dict[tuple[Cell, Phase], int] = {}
+        modes = {entrant.name: entrant.mode for entrant in plan.entrants}
+        self.steps: dict[tuple[Cell, str], int] = {
+            (replace(t.cell, mode=modes[t.cell.mode]), t.phase): t.steps * len(t.times_ns)
+            for t in journal.trials
+            if t.phase in noise.TIMED and t.status == "ok"
+        }
 
 
 class Generation:

@@ -7,6 +7,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"  # before NumPy is imported: the same sums on every machine, and a core left for the workers
 
 import importlib.util
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -87,6 +88,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"mutations caught: {len(caught)} of {len(caught) + len(survived)}")
     for name in survived:
         terminalreporter.write_line(f"  not caught: {name}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A temporary folder of the tests' own: a run that measures on this machine neither refuses them nor is refused."""
+    os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("temporary"))
+    tempfile.tempdir = None
 
 
 @pytest.fixture(scope="module", params=[parameter(name) for name in catalog.backends()])

@@ -80,12 +80,14 @@ def test_parquet_reads_back_as_the_frames_of_the_csv_files(folder: Path, run: Ru
     code, out, err = concord("export", folder, "--parquet", folder / "tables")
     assert (code, err) == (0, "")
     wanted = report.frames(tables.find(run))
-    assert out.splitlines() == [str(folder / "tables" / f"{name}.parquet") for name in wanted]
+    assert out.splitlines() == [str(folder / "tables" / f"{name}.parquet") for name in [*wanted, "trials"]]
     for name, frame in wanted.items():
         found = pd.read_parquet(folder / "tables" / f"{name}.parquet")
         pd.testing.assert_frame_equal(found, frame, check_dtype=False)
     assert len(wanted["losses"]) == 4
-    assert pd.read_parquet(folder / "tables" / "trials.parquet").block.dtype == "Int64"
+    trials = pd.read_parquet(folder / "tables" / "trials.parquet")
+    assert trials.block.dtype == "Int64"
+    assert len(trials) == "".join(tables.trials(run)).count("\n") - 1
 
 
 def events(folder: Path) -> list[tuple[str, int, float, float]]:

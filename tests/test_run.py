@@ -551,7 +551,7 @@ def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path, number: signal.Sig
         told, progress = process.communicate(timeout=60)
     assert process.returncode == options.EXIT_INTERRUPTED, progress
     assert "Traceback" not in progress
-    assert "interrupted" in progress
+    assert f"concord run --resume {out}" in progress.splitlines()[-1]
     assert len(alive) == 4  # two, the twin, the canary
     assert [worker for worker in alive if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE] == []
     found = records.read(out)

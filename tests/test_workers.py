@@ -3,11 +3,13 @@
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +19,7 @@ import numpy as np
 import psutil
 import pytest
 
-from harness import catalog, environment, launch
+from harness import catalog, channel, environment, launch
 from harness.launch import Worker, WorkerError
 from harness.verify import Exhibit
 
@@ -171,6 +173,62 @@ def test_exit_during_a_request(start: Start, root: Root, exhibit: Callable[[str]
     assert gone(worker.process.pid)
 
 
+def test_a_crash_during_a_request(start: Start, root: Root, exhibit: Callable[[str], Exhibit]) -> None:
+    """A fault in a framework's C: the signal is told, with what was printed before."""
+    crash = "print('last words', flush=True); os.kill(os.getpid(), signal.SIGSEGV)"
+    with pytest.raises(WorkerError, match=r"the worker died \(signal SIGSEGV\)") as caught:
+        trace(start(root=root(in_method("predict", crash))), exhibit)
+    assert (caught.value.status, caught.value.log) == ("failed", "last words\n")
+
+
+def framed(header: bytes) -> bytes:
+    """The beginning of a message."""
+    return channel.MAGIC + struct.pack("<Q", len(header)) + header
+
+
+HALF = """
+from harness import channel
+def half(pipe, message, arrays=None):
+    pipe.write({sent!r})
+    pipe.flush()
+    {then}
+channel.send = half
+"""
+
+
+@pytest.mark.parametrize(
+    ("sent", "then", "told"),
+    [
+        (channel.MAGIC + struct.pack("<Q", 900) + b'{"message": {"imp', "os._exit(3)", "exit code 3"),
+        (channel.MAGIC[:3], "os._exit(3)", "exit code 3"),
+        (framed(b"[]"), "", "closed its pipe"),
+        (framed(b'{"message": {}, "arrays": [["a", "zz", [1]]]}'), "", "closed its pipe"),
+    ],
+    ids=["in the header", "in the first word", "no header", "no such dtype"],
+)
+def test_half_a_message(start: Start, root: Root, sent: bytes, then: str, told: str) -> None:
+    """Gone in the middle of it, or sending what is none: told at once, not when the time is up, and none is left."""
+    with pytest.raises(WorkerError, match=told):
+        start(root=root(HALF.format(sent=sent, then=then or "pass")))
+    assert workers_alive() == []
+
+
+LIMITED = """
+import resource
+used = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmSize"))
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))
+"""
+
+
+@LINUX
+def test_memory_that_runs_out(start: Start, root: Root, exhibit: Callable[[str], Exhibit]) -> None:
+    """Against a limit of the process's own: an answer with what was asked for; the system's OOM killer sends SIGKILL."""
+    greedy = in_method("predict", "return np.ones(2**28)")
+    worker = start(root=root(LIMITED + textwrap.dedent(greedy)))
+    with pytest.raises(WorkerError, match=r"MemoryError: Unable to allocate 2.00 GiB"):
+        trace(worker, exhibit)
+
+
 @pytest.mark.parametrize("line", ["os.kill(os.getpid(), signal.SIGSTOP)", SLEEP], ids=["stopped", "asleep"])
 def test_a_hang_ends_with_the_time_allowed(
     start: Start, root: Root, exhibit: Callable[[str], Exhibit], line: str
@@ -276,20 +334,43 @@ def test_the_log_s_end_is_kept(start: Start, root: Root) -> None:
     assert worker.tail().endswith("the end\n")
 
 
+def test_a_log_of_gigabytes(start: Start, root: Root) -> None:
+    """Its end is read, and nothing else of it: here it has a hole, so that no disk is filled."""
+    worker = start(root=root("os.ftruncate(2, 2**32); print('the end', flush=True)"))
+    assert worker.log.stat().st_size > 2**32
+    tracemalloc.start()
+    try:
+        assert worker.tail().endswith("the end\n")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+FIT = {"op": "fit", "task": "risk_mlp", "mode": "reference", "precision": "float32", "seed": 0, "epochs": 3}
+DIVERGING = """
+step = Session.train_step
+def diverge(self, batch):
+    loss = step(self, batch)
+    return loss * np.float32("nan") if self.step == 3 else loss
+Session.train_step = diverge
+"""
+
+
+def test_a_loss_that_is_no_number(
+    start: Start, root: Root, small_data: Callable[[str], Path], exhibit: Callable[[str], Exhibit]
+) -> None:
+    """A training that diverges has failed, at a step that is named; its figures would look like those of one that learned."""
+    weights = launch.weights_message(exhibit("risk_mlp").weights)
+    message = {**FIT, "data": str(small_data("risk_mlp")), "max_steps": 0, "seconds": None}
+    with pytest.raises(WorkerError, match="the loss is nan at step 2"):
+        start(root=root(DIVERGING)).ask(message, weights)
+
+
 def test_events_come_before_the_answer(
     start: Start, small_data: Callable[[str], Path], exhibit: Callable[[str], Exhibit]
 ) -> None:
     """One an epoch, with its figures; the time allowed counts from one message to the next."""
-    message = {
-        "op": "fit",
-        "task": "risk_mlp",
-        "mode": "reference",
-        "precision": "float32",
-        "seed": 0,
-        "epochs": 3,
-        "max_steps": 0,
-        "seconds": 3600.0,
-    }
+    message = {**FIT, "max_steps": 0, "seconds": 3600.0}
     events: list[dict[str, Any]] = []
     weights = launch.weights_message(exhibit("risk_mlp").weights)
     reply, _ = start().ask({**message, "data": str(small_data("risk_mlp"))}, weights, on_event=events.append)

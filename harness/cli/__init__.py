@@ -39,8 +39,9 @@ class Concord(click.Group):
             where = f" ({error.filename})" if error.filename else ""
             click.echo(f"concord: {error.strerror or error}{where}: free the place or choose another.", err=True)
             sys.exit(EXIT_INPUT)
-        except KeyboardInterrupt:
-            click.echo("concord: interrupted; what was measured so far is kept.", err=True)
+        except KeyboardInterrupt as interrupt:
+            hint = "".join(f" {words}" for words in interrupt.args)
+            click.echo(f"concord: interrupted; what was measured so far is kept.{hint}", err=True)
             sys.exit(EXIT_INTERRUPTED)
 
 

@@ -1,20 +1,36 @@
 """The verbs that start workers: verify, run, selfcheck, doctor."""
 
+import shlex
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from harness import catalog
 from harness.cli.choice import check_device, choose
-from harness.cli.options import EXIT_NOISY, EXIT_PROOF, Wanted, as_json_option, duration, options, out_option, progress
+from harness.cli.options import (
+    EXIT_NOISY,
+    EXIT_PROOF,
+    PATH,
+    Wanted,
+    as_json_option,
+    duration,
+    options,
+    out_option,
+    progress,
+    wait_option,
+)
 from harness.cli.viewing import exit_code, finish, print_proofs
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.plan import Plan
+    from harness.records import Run
+    from harness.verify import Say
 
 RESULTS = Path("results")
 
@@ -57,13 +73,25 @@ def verify(tasks: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
 @options("backends", "modes", "python", "data_dir", "seed", "device")
 @as_json_option
 @out_option
+@wait_option
 @click.option(
     "--max-time", callback=duration, metavar="TIME", help="Of the whole run: 90s, 10m, 2h. Default: the suite's."
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and how long it takes, and stop.")
 @click.option("--strict", is_flag=True, help="Exit code 1 if a rule of the fairness ledger is broken.")
+@click.option(
+    "--resume", type=PATH, metavar="RUN", help="Go on with a run of yours that was interrupted: all is as it was begun."
+)
 def run(
-    suite: str, wanted: Wanted, as_json: bool, out: Path | None, max_time: float | None, dry_run: bool, strict: bool
+    suite: str,
+    wanted: Wanted,
+    as_json: bool,
+    out: Path | None,
+    wait: bool,
+    max_time: float | None,
+    dry_run: bool,
+    strict: bool,
+    resume: Path | None,
 ) -> None:
     """Run a suite: prove, train, time, report.
 
@@ -71,9 +99,14 @@ def run(
     Examples:
       concord run quick
       concord run smoke --backends torch,jax --out results/mine
+      concord run --resume results/mine
     """
     from harness.plan import Entrant, Plan
 
+    if resume:
+        refuse_all_but("resume", "as_json", "wait", "strict")
+        go_on(resume, wait=wait, as_json=as_json)
+        sys.exit(exit_code(resume, strict=strict))
     recipe = catalog.suite(suite)
     recipe = replace(recipe, budget_s=max_time, hard=True) if max_time else recipe
     everything = recipe.modes == "all" and not wanted.modes
@@ -81,11 +114,12 @@ def run(
     with wanted.workplace() as place:
         check_device(place, chosen)
         entrants = tuple(Entrant(name, mode) for name, own in chosen.items() for mode in own)
-        plan = Plan(suite, recipe, wanted.subjects(recipe, place), chosen, skipped, installed, place, entrants)
+        subjects = wanted.subjects(recipe, place)
+        plan = Plan(suite, recipe, subjects, chosen, skipped, installed, place, entrants, wanted.data_dir)
         if dry_run:
             click.echo(plan.told())
             return
-        folder = carry_out(plan, out, as_json=as_json)
+        folder = carry_out(plan, out, wait=wait, as_json=as_json)
     sys.exit(exit_code(folder, strict=strict))
 
 
@@ -98,7 +132,8 @@ def run(
 )
 @options("python", "seed", "data_dir")
 @out_option
-def selfcheck(wanted: Wanted, backend: str, slowdown: float, out: Path | None) -> None:
+@wait_option
+def selfcheck(wanted: Wanted, backend: str, slowdown: float, out: Path | None, wait: bool) -> None:
     """Run one backend against itself: equals must not be ranked, a planted delay must be found.
 
     Exit code 1 if an equal won, 4 if the machine is too noisy to find the delay.
@@ -111,8 +146,8 @@ def selfcheck(wanted: Wanted, backend: str, slowdown: float, out: Path | None) -
     suite, entrants = selfcheck.SUITE, selfcheck.entrants(name, mode, slowdown)
     with wanted.workplace() as place:
         subjects = wanted.subjects(suite, place)
-        plan = Plan("selfcheck", suite, subjects, {name: (mode,)}, {}, installed, place, entrants)
-        folder = carry_out(plan, out, as_json=False)
+        plan = Plan("selfcheck", suite, subjects, {name: (mode,)}, {}, installed, place, entrants, wanted.data_dir)
+        folder = carry_out(plan, out, wait=wait, as_json=False)
     finding = selfcheck.judge(plan, records.read(folder))
     click.echo(finding.told())
     sys.exit(EXIT_PROOF if finding.winners else 0 if finding.found else EXIT_NOISY)
@@ -145,17 +180,55 @@ def new_folder(out: Path | None, suite: str) -> Path:
     return folder
 
 
-def carry_out(plan: "Plan", out: Path | None, *, as_json: bool) -> Path:
-    """Run a plan in a new folder and show it, as far as it came."""
+def refuse_all_but(*allowed: str) -> None:
+    """A usage error for any other option of this verb that was given: a run is gone on with as it was begun."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        typed = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if typed and option.name not in allowed:
+            raise click.UsageError(f"--resume takes everything from the run: leave out {option.opts[0]}.")
+
+
+def carry_out(plan: "Plan", out: Path | None, *, wait: bool, as_json: bool) -> Path:
+    """Run a plan in a new folder, once nobody else measures."""
+    from harness.alone import alone
+
+    say = progress()
+    with alone(wait=wait, say=say):
+        folder = new_folder(out, plan.name)
+        measure(plan, folder, say, None, as_json=as_json)
+    return folder
+
+
+def go_on(folder: Path, *, wait: bool, as_json: bool) -> None:
+    """Finish an interrupted run, once nobody else measures: it may be that very run that still does."""
+    from harness import resume
+    from harness.alone import alone
+
+    say = progress()
+    with alone(wait=wait, say=say):
+        earlier = resume.unfinished(folder)
+        seed, device = earlier.manifest["seed"], earlier.manifest["environment"]["device"]
+        with Wanted(python=earlier.manifest["plan"]["python"], seed=seed, device=device).workplace() as place:
+            plan = resume.plan(earlier.manifest, place)
+            check_device(place, dict(plan.chosen))
+            measure(plan, folder, say, resume.ready(earlier, plan), as_json=as_json)
+
+
+def measure(plan: "Plan", folder: Path, say: "Say", earlier: "Run | None", *, as_json: bool) -> None:
+    """Carry a plan out and show what came of it, as far as it came; of an interrupted one, how to go on."""
     from harness import run
 
-    folder, say = new_folder(out, plan.name), progress()
     say(f"plan    {plan.told()}")
     try:
-        run.run(plan, folder, say)
-    finally:
-        finish(folder, as_json=as_json)
-    return folder
+        run.run(plan, folder, say, earlier)
+    except BaseException as end:
+        with suppress(HarnessError):  # what ended the run is what must be told
+            finish(folder, as_json=as_json)
+        if isinstance(end, KeyboardInterrupt):
+            raise KeyboardInterrupt(f"go on with: concord run --resume {shlex.quote(str(folder))}") from None
+        raise
+    finish(folder, as_json=as_json)
 
 
 VERBS = (verify, run, selfcheck, doctor)

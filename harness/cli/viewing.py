@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,9 @@ if TYPE_CHECKING:
 def print_proofs(rows: "list[Proof]", *, as_json: bool) -> None:
     """Every row as JSON, or a table of what is decisive with the first failure of each backend spelt out."""
     if as_json:
-        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
+        from harness import records
+
+        click.echo(json.dumps([records.row(row) for row in rows], indent=1))
         return
     from harness.report import terminal
 

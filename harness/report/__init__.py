@@ -1,5 +1,7 @@
 """Views of a run: tables, CSV files, plots, an HTML page, a Markdown file. Built from its records alone, as often as wanted."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +12,12 @@ if TYPE_CHECKING:
 
 
 def frames(found: "Findings") -> "dict[str, pd.DataFrame]":
-    """The tables of a run by the name of their file."""
+    """The tables of a run by the name of their file; trials.csv is written line by line."""
     from harness.report import learning, tables
 
     return {
         "summary": found.summary,
         "pairs": tables.pairs(found),
-        "trials": tables.trials(found.run),
         "losses": tables.losses(found.run),
         "trust": tables.trust(found),
         "fairness": tables.fairness(found),
@@ -30,10 +31,23 @@ def build(run_dir: Path) -> Path:
     from harness import records
     from harness.report import html, markdown, tables
 
-    found = tables.find(records.read(run_dir))
-    texts = {f"{name}.csv": frame.to_csv(index=False, lineterminator="\n") for name, frame in frames(found).items()}
-    for name, text in {**texts, "report.html": html.render(found), "report.md": markdown.render(found)}.items():
-        draft = run_dir / f"{name}.part"  # whoever reads sees the old file or the new one, whole
-        draft.write_text(text, encoding="utf-8", newline="")
-        draft.replace(run_dir / name)
+    run = records.read(run_dir)
+    found = tables.find(run)
+    views: dict[str, Iterable[str]] = {
+        f"{name}.csv": [frame.to_csv(index=False, lineterminator="\n")] for name, frame in frames(found).items()
+    }
+    views |= {
+        "trials.csv": tables.trials(run),
+        "report.html": [html.render(found)],
+        "report.md": [markdown.render(found)],
+    }
+    for name, lines in views.items():
+        draft = run_dir / f"{name}.{os.getpid()}.part"  # whoever reads sees the old file or the new one, whole
+        try:
+            with records.writing(run_dir / name):
+                with draft.open("w", encoding="utf-8", newline="") as file:
+                    file.writelines(lines)
+                draft.replace(run_dir / name)
+        finally:
+            draft.unlink(missing_ok=True)
     return run_dir / "report.html"

@@ -19,7 +19,8 @@ HEADS = {"train": "Train step", "predict": "Predict batch", "latency": "Latency"
 
 def render(findings: Findings) -> str:
     """The whole page as text; equal findings give equal text."""
-    proofs = pd.DataFrame(list(findings.run.proofs), columns=list(Proof.__dataclass_fields__)).drop(columns="schema")
+    proofs = pd.DataFrame(list(findings.run.proofs), columns=list(Proof.__dataclass_fields__))
+    proofs = proofs.drop(columns=["schema", "unknown"])
     frames = {"figures": findings.summary, "pairs": tables.pairs(findings), "proofs": proofs}
     frames |= {"reached": learning.reached(findings), "equality": learning.equality(findings)}
     tasks = [_task(findings, task, f"task{number}", frames) for number, task in enumerate(findings.tasks, start=1)]

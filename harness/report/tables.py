@@ -1,8 +1,10 @@
 """The figures of a run as rows: what the CSV files, the page and the terminal all show."""
 
+import csv
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from io import StringIO
 from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -177,8 +179,9 @@ def _single(run: Run) -> Iterator[tuple[Cell, Row]]:
         for name, value in trial.values.items() if trial.status == "ok" and trial.phase in PHASES else ():
             phase = "memory" if name.endswith("_bytes") else trial.phase
             key = (trial.seed, 0) if trial.phase == "fit" else (trial.generation, trial.round)
-            if name.endswith("_first_call_s"):  # the first process of a run finds its compile cache empty
-                name = f"{name.removesuffix('_s')}_{'warm' if trial.generation else 'cold'}_s"  # noqa: PLW2901
+            if name.endswith("_first_call_s"):  # the first process after a start finds its compile cache empty
+                cache = "cold" if trial.generation in run.progress["starts"] else "warm"
+                name = f"{name.removesuffix('_s')}_{cache}_s"  # noqa: PLW2901
             figures[trial.cell, phase, name].setdefault(key, float(value))
     for (cell, phase, name), found in figures.items():
         yield cell, Row(phase, *_unit(name), stats.absolute(found))
@@ -294,22 +297,33 @@ def fairness(findings: Findings) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=FAIRNESS)
 
 
-def trials(run: Run) -> pd.DataFrame:
-    """trials.csv: one row a block, figure or epoch (``block`` counts them); a failure has one row."""
+def trials(run: Run) -> Iterator[str]:
+    """The lines of trials.csv, trial by trial: one a block, figure or epoch (``block`` counts them); a failure has one.
+
+    As text: a long run has millions of lines, which no data frame should hold.
+    """
     head = attrgetter(*(f"cell.{name}" for name in Cell.__dataclass_fields__), *TRIAL)
-    rows = [(*head(trial), *part) for trial in run.trials for part in _parts(trial)]
-    frame = pd.DataFrame(rows, columns=[*Cell.__dataclass_fields__, *TRIAL, "block", "metric", "unit", "value"])
-    return frame.astype({"block": "Int64"})
+    yield _line([*Cell.__dataclass_fields__, *TRIAL, "block", "metric", "unit", "value"])
+    for trial in run.trials:
+        own = _line(head(trial)).removesuffix("\n")
+        yield "".join([f"{own},{number},block_time,s,{time / 1e9}\n" for number, time in enumerate(trial.times_ns)])
+        yield "".join([f"{own},{_line(part)}" for part in _parts(trial)])
+
+
+def _line(fields: Iterable[object]) -> str:
+    """One line of a CSV file."""
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerow(fields)
+    return text.getvalue()
 
 
 def _parts(trial: Trial) -> Sequence[tuple[int | None, str | None, str | None, float | None]]:
-    """Number, metric, unit and value of each block, figure and epoch of one trial; one empty part where there is none."""
+    """Number, metric, unit and value of each figure and epoch of a trial; one empty part where there is nothing at all."""
     found: list[tuple[int | None, str | None, str | None, float | None]]
-    found = [(number, "block_time", "s", time / 1e9) for number, time in enumerate(trial.times_ns)]
-    found += [(None, *_unit(name), value) for name, value in trial.values.items()]
+    found = [(None, *_unit(name), value) for name, value in trial.values.items()]
     for number, epoch in enumerate(trial.epochs):
         found += [(number, *_unit(f"epoch_{name}"), value) for name, value in epoch.items()]
-    return found or [(None, None, None, None)]
+    return found if found or trial.times_ns else [(None, None, None, None)]
 
 
 def losses(run: Run) -> pd.DataFrame:

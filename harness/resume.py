@@ -1,0 +1,85 @@
+"""Going on with a run that was interrupted or killed: its plan made again from run.json, and its records made ready.
+
+What is complete is kept. The generation that was cut short is measured again under a new number, and the old one set aside:
+half of a set of fresh processes is no unit of inference, and must not count beside its second attempt.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness import records, workplace
+from harness.errors import HarnessError
+from harness.plan import Entrant, Plan, subject
+from harness.records import Run
+from harness.run import describe
+from harness.suite import Job, Suite
+from harness.workplace import Workplace
+
+UNCHANGED = (
+    "code",
+    "data",
+    "weights",
+    "environment",
+)  # of the manifest: or the two halves would be of different things
+
+
+def unfinished(folder: Path) -> Run:
+    """The interrupted run in a folder; HarnessError where there is none to go on with."""
+    run = records.read(folder)
+    if run.manifest.get("finished"):
+        raise HarnessError(f"{folder} is finished, there is nothing to go on with: `concord report` makes its views.")
+    if "plan" not in run.manifest:
+        raise HarnessError(f"{folder} was made by a Concord that kept no plan: begin a new run.")
+    return run
+
+
+def plan(manifest: Mapping[str, Any], place: Workplace) -> Plan:
+    """The plan that a manifest holds, on the data and interpreters of now."""
+    told, suite = manifest["plan"], dict(manifest["suite"])
+    name, jobs = suite.pop("name"), [Job(**{**job, "phases": tuple(job["phases"])}) for job in suite.pop("jobs")]
+    chosen = {backend: tuple(modes) for backend, modes in told["chosen"].items()}
+    data_dir = told["data_dir"] and Path(told["data_dir"])
+    return Plan(
+        name,
+        Suite(jobs=tuple(jobs), **suite),
+        tuple(subject(job, data_dir=data_dir, scratch=place.scratch, seed=place.seed) for job in jobs),
+        chosen,
+        told["skipped"],
+        {backend: workplace.probe(backend, place.interpreters.get(backend, sys.executable)) for backend in chosen},
+        place,
+        tuple(Entrant(**entrant) for entrant in told["entrants"]),
+        data_dir,
+    )
+
+
+def ready(earlier: Run, again: Plan) -> Run:
+    """The run as it can be gone on with: torn lines moved away, a generation that was cut short set aside.
+
+    HarnessError, and nothing is touched, where code, data, versions or the machine are no longer what they were.
+    """
+    folder, now = earlier.path, json.loads(json.dumps(describe(again)))
+    before, after = ({k: v for part in UNCHANGED for k, v in flat(m[part], part)} for m in (earlier.manifest, now))
+    if changed := sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)):
+        raise HarnessError(f"{folder} was begun with another {', '.join(changed)}: restore it, or begin a new run.")
+    for name in ("trials.jsonl", "proofs.jsonl"):
+        records.mend(folder / name)
+    progress = earlier.progress
+    cut = len(progress["complete"]) + len(progress["aside"])
+    if any(records.in_generation(trial) and trial.generation == cut for trial in earlier.trials):
+        progress["aside"] = [*progress["aside"], cut]
+    starts = [*progress["starts"], len(progress["complete"]) + len(progress["aside"])]
+    progress["starts"] = list(dict.fromkeys(starts))
+    records.write_manifest(folder, {**earlier.manifest, "progress": progress})
+    return records.read(folder)
+
+
+def flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """The leaves of a JSON value by their dotted names; not where data lie, since their digest says what they are."""
+    if isinstance(value, dict):
+        for key in value.keys() - {"where"}:
+            yield from flat(value[key], f"{name}.{key}")
+    else:
+        yield name, value

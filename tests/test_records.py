@@ -1,0 +1,78 @@
+"""Records as they are read back: what a later Concord wrote beside is kept, and what is no record is told."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from harness import records
+from harness.errors import HarnessError
+from harness.records import Cell, Proof, Trial
+
+CELL = Cell("task", "left", "plain", "cpu", "float32", "data", 8)
+TRIAL = Trial(cell=CELL, phase="train", status="ok", times_ns=(7, 8), steps=2)
+PROOF = Proof("task", "left", "plain", "float64", "loss", "numpy", 0.0, 1e-12, "", "proven")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run with one trial and one proof."""
+    records.write_manifest(tmp_path, {})
+    records.append(tmp_path / "trials.jsonl", TRIAL)
+    records.append(tmp_path / "proofs.jsonl", PROOF)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("name", "record"), [("trials", TRIAL), ("proofs", PROOF)])
+def test_unknown_fields_survive(run: Path, name: str, record: Trial | Proof) -> None:
+    """Read, and written again as they came; the rest of the record is as ever."""
+    path = run / f"{name}.jsonl"
+    row = {**records.row(record), "colour": {"of": ["the", "case"]}}
+    path.write_text(json.dumps(row) + "\n")
+    (found,) = getattr(records.read(run), name)
+    assert {**asdict(found), "unknown": {}} == asdict(record)
+    assert json.dumps(records.row(found)) == json.dumps(row)
+    assert "unknown" not in records.row(found)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b'{"phase": "train"', "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[1]", "is not a JSON object"),
+        (b'{"phase": "train"}', "is no record"),
+        (json.dumps({**records.row(TRIAL), "cell": {**asdict(CELL), "nodes": 2}}).encode(), "is no record"),
+        (json.dumps({**records.row(TRIAL), "cell": 5}).encode(), "is no record"),
+    ],
+    ids=["cut", "no text", "deep", "list", "empty", "another kind of cell", "no cell"],
+)
+def test_a_line_that_is_no_record(run: Path, line: bytes, words: str) -> None:
+    """Its file and number, in one sentence; a cell with more in it is another measurement, and never taken for ours."""
+    with (run / "trials.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    with pytest.raises(HarnessError, match=f"trials.jsonl line 2 {words}"):
+        records.read(run)
+
+
+@pytest.mark.parametrize("schema", [1, 99, None])
+def test_another_schema_names_who_can_read_it(run: Path, schema: int | None) -> None:
+    """Older or newer: the version of Concord that wrote it."""
+    (run / "run.json").write_text(json.dumps({"schema": schema, "concord": "7.8.9"}))
+    with pytest.raises(HarnessError, match=rf"schema {schema}, .* reads {records.SCHEMA}: .* \(version: 7.8.9\)"):
+        records.read(run)
+
+
+def test_a_torn_line_is_moved_away_once(run: Path) -> None:
+    """What was whole stays byte by byte, the next record has a line of its own, and nothing is thrown away."""
+    path, torn = run / "trials.jsonl", run / "trials.jsonl.torn"
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:-9])
+    for _ in range(2):
+        records.mend(path)
+        assert path.read_bytes() == whole
+        assert torn.read_bytes() == whole[:-9] + b"\n"
+    records.append(path, TRIAL)
+    assert records.read(run).trials == (TRIAL, TRIAL)

@@ -1,0 +1,277 @@
+"""Runs of the real command that are refused, interrupted or killed: what is on disk stays whole and is gone on with."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from harness import data, records
+from harness.cli import options
+from tests.test_run import build, command, of, text, workers
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends signals")
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two stand-ins and the tiny suite: two generations of two rounds."""
+    root = build(tmp_path_factory.mktemp("resume") / "house", {"left": "", "right": ""}, rounds=2)
+    tiny = root / "suites" / "tiny.py"
+    tiny.write_text(tiny.read_text("utf-8").replace("generations=1", "generations=2"), encoding="utf-8")
+    return root
+
+
+def begun(house: Path, out: Path, *arguments: str | Path) -> subprocess.Popen[str]:
+    """A run of the tiny suite, begun."""
+    return command(house, "run", "tiny", "--out", out, "--data-dir", data.SAMPLES, *arguments)
+
+
+def wait_for(path: Path, words: str) -> None:
+    """Until a file holds some words."""
+    end = time.monotonic() + 60
+    while words not in text(path):
+        assert time.monotonic() < end, f"{words} never came"
+        time.sleep(0.02)
+
+
+# --- two at once
+
+
+def test_two_runs_never_time_at_once(house: Path, tmp_path: Path) -> None:
+    """The second names the first and leaves no folder, or waits for it; a run that is killed leaves no lock behind."""
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    with begun(house, first) as holder:
+        wait_for(first / "run.json", "created")
+        holder.send_signal(signal.SIGSTOP)  # as slow as a run can be
+        with begun(house, second) as refused:
+            told = refused.communicate(timeout=60)[1]
+        assert refused.returncode == options.EXIT_INPUT
+        assert f"process {holder.pid}, is measuring on this machine" in told.splitlines()[-1]
+        assert "--wait" in told.splitlines()[-1]
+        assert not second.exists()
+        with begun(house, third, "--wait") as waiting:
+            line = waiting.stderr.readline()
+            assert f"process {holder.pid}" in line
+            time.sleep(1.0)
+            assert not third.exists()
+            holder.kill()
+            waiting.communicate(timeout=120)
+    assert waiting.returncode == 0
+    assert (third / "report.html").is_file()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process die with its parent")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP], ids=lambda number: number.name)
+def test_no_worker_survives_the_harness(house: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """Not the one that computes, nor those that are stopped, where the harness had no time for anything."""
+    out = tmp_path / "out"
+    with begun(house, out) as process:
+        wait_for(out / "trials.jsonl", '"phase": "predict"')
+        alive = workers(psutil.Process(process.pid))
+        process.send_signal(number)
+        process.wait(30)
+    assert len(alive) == 4  # two, the twin, the canary
+    assert psutil.wait_procs(alive, timeout=5)[1] == []
+
+
+# --- a disk that is full
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets a limit of another process")
+def test_a_disk_that_fills_up(house: Path, tmp_path: Path) -> None:
+    """In the middle of a line: one sentence names the file, what was written before is whole, and the run can go on."""
+    out = tmp_path / "out"
+    with begun(house, out) as process:
+        wait_for(out / "trials.jsonl", '"phase": "predict"')
+        process.send_signal(signal.SIGSTOP)
+        before = complete_lines(out)
+        full = len(text(out / "trials.jsonl")) + 100  # no file of this process may grow beyond
+        psutil.Process(process.pid).rlimit(psutil.RLIMIT_FSIZE, (full, full))
+        process.send_signal(signal.SIGCONT)
+        told = process.communicate(timeout=60)[1]
+    assert process.returncode == options.EXIT_INPUT, told
+    assert "Traceback" not in told
+    assert told.splitlines()[-1].startswith(
+        f"concord: cannot write {out / 'trials.jsonl'} (File too large): free space"
+    )
+    assert (out / "trials.jsonl").stat().st_size == full
+    assert complete_lines(out) == before
+    resumed(house, out)
+    whole(out)
+
+
+@pytest.mark.parametrize("view", ["report.html", "trials.csv"])
+def test_a_view_that_does_not_fit(house: Path, interrupted: Path, tmp_path: Path, view: str) -> None:
+    """The old view stays as it was, nothing half made lies about, and one sentence tells."""
+    out = shutil.copytree(interrupted, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    limit = len(before[view]) - 1000
+    code = (
+        f"import resource as r; r.setrlimit(r.RLIMIT_FSIZE, ({limit}, {limit})); from harness.cli import main; main()"
+    )
+    typed = [sys.executable, "-c", code, "report", str(out)]
+    done = subprocess.run(typed, cwd=house, text=True, capture_output=True, timeout=120, check=False)
+    assert done.returncode == options.EXIT_INPUT
+    assert "Traceback" not in done.stderr
+    assert "(File too large): free space" in done.stderr.splitlines()[-1]
+    after = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert after.keys() == before.keys()
+    assert after[view] == before[view]
+
+
+# --- interrupted and gone on with
+
+
+def whole(out: Path) -> None:
+    """The run is finished: every cell proven and trained once, two complete generations of every turn, views of them."""
+    found = records.read(out)
+    assert found.manifest["finished"]
+    aside, complete = found.progress["aside"], found.progress["complete"]
+    assert len(complete) == 2
+    assert sorted(aside + complete) == list(range(len(aside + complete)))
+    levels = Counter(map(records.same, found.proofs))
+    assert set(levels.values()) == {1}
+    assert {row.verdict for row in found.proofs} == {"proven"}
+    assert {trial.status for trial in found.trials} == {"ok"}
+    for name in ("left", "right"):
+        assert len(of(found, backend=name, phase="fit")) == 1
+        assert [t.generation for t in of(found, backend=name, phase="first_call")] == complete
+        for phase in ("train", "predict", "latency"):
+            turns = [(t.generation, t.round) for t in of(found, backend=name, phase=phase)]
+            assert turns == [(generation, round_) for generation in complete for round_ in range(2)]
+    summary = pd.read_csv(out / "summary.csv")
+    cold = summary[(summary["backend"] == "left") & (summary["metric"] == "train_first_call_cold")]["n"].sum()
+    assert cold == len({*complete} & {*found.progress["starts"]})
+    assert (out / "report.html").is_file()
+
+
+def complete_lines(out: Path) -> list[str]:
+    """Every record that is on disk whole."""
+    return [line for name in ("proofs.jsonl", "trials.jsonl") for line in text(out / name).split("\n")[:-1]]
+
+
+def resumed(house: Path, out: Path) -> str:
+    """The run, gone on with to its end; what it said. No record that was whole is lost or changed."""
+    before = complete_lines(out)
+    with command(house, "run", "--resume", out) as process:
+        told = process.communicate(timeout=120)[1]
+    assert process.returncode == 0, told
+    after = complete_lines(out)
+    assert not Counter(before) - Counter(after)
+    return told
+
+
+@pytest.fixture(scope="module")
+def interrupted(house: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that Ctrl-C ended in its second generation: exit code 130, views, and the words with which to go on."""
+    out = tmp_path_factory.mktemp("interrupted") / "run"
+    with begun(house, out) as process:
+        wait_for(out / "trials.jsonl", '"generation": 1')
+        process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=60)[1]
+    assert process.returncode == options.EXIT_INTERRUPTED, told
+    assert told.splitlines()[-1].endswith(f"go on with: concord run --resume {out}")
+    assert (out / "report.html").is_file()
+    return out
+
+
+def test_an_interrupted_run_is_finished(house: Path, interrupted: Path, tmp_path: Path) -> None:
+    """Neither proof nor training is repeated; half of a generation is set aside, and so is a line that is half there."""
+    out = shutil.copytree(interrupted, tmp_path / "run")
+    trials = out / "trials.jsonl"
+    half = text(trials).splitlines()[-1][:-20]
+    with trials.open("a") as file:
+        file.write(half)
+    told = resumed(house, out)
+    assert "proof " not in told
+    assert "train " not in told
+    whole(out)
+    progress = records.read(out).progress
+    assert (progress["complete"], progress["aside"], progress["starts"]) == ([0, 2], [1], [0, 2])
+    assert text(out / "trials.jsonl.torn") == half + "\n"
+    assert "1" not in {str(generation) for generation in pd.read_csv(out / "trials.csv")["generation"]}
+    assert "cut short, and that were measured again: 1." in text(out / "report.html")
+    lengths = {(t.cell.backend, t.steps) for t in of(records.read(out), phase="train")}
+    assert len(lengths) == 2, "samples of one cell have one length, before and after"
+    with command(house, "run", "--resume", out) as process:
+        assert "is finished" in process.communicate(timeout=60)[1]
+    assert process.returncode == options.EXIT_INPUT
+
+
+@pytest.mark.parametrize(
+    "where",
+    [("code",), ("data", "german_credit", "digest"), ("environment", "workers", "left", "versions", "numpy")],
+    ids=lambda where: where[0],
+)
+def test_what_has_changed_is_refused(house: Path, interrupted: Path, tmp_path: Path, where: tuple[str, ...]) -> None:
+    """Two halves of different things are no run: one sentence names what differs, and nothing is touched."""
+    out = shutil.copytree(interrupted, tmp_path / "run")
+    manifest = json.loads(text(out / "run.json"))
+    *path, last = where
+    inner = manifest
+    for name in path:
+        inner = inner[name]
+    inner[last] = "another"
+    (out / "run.json").write_text(json.dumps(manifest))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with command(house, "run", "--resume", out) as process:
+        told = process.communicate(timeout=60)[1]
+    assert process.returncode == options.EXIT_INPUT
+    assert f"was begun with another {'.'.join(where)}: " in told.splitlines()[-1]
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+@pytest.mark.parametrize("more", [("--seed", "3"), ("full",), ("--out", "elsewhere")], ids=" ".join)
+def test_a_run_is_gone_on_with_as_it_was_begun(house: Path, interrupted: Path, more: tuple[str, ...]) -> None:
+    """Another option beside --resume would be ignored, so it is refused."""
+    with command(house, "run", "--resume", interrupted, *more) as process:
+        told = process.communicate(timeout=60)[1]
+    assert process.returncode == options.EXIT_INPUT
+    assert "--resume takes everything from the run" in told
+
+
+def killed(process: subprocess.Popen[str], out: Path, records_more: int, delay_s: float) -> int:
+    """SIGKILL after so many records more and a moment, unless it has ended before; its exit code."""
+    wanted = len(complete_lines(out)) + records_more
+    with process:
+        while len(complete_lines(out)) < wanted and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(delay_s)
+        process.kill()
+        told = process.communicate()[1]
+    assert process.returncode in {0, -signal.SIGKILL}, told
+    return process.returncode
+
+
+def test_a_run_is_killed_again_and_again(house: Path, tmp_path: Path) -> None:
+    """SIGKILL at random moments, each time the rest of the run goes on: nothing whole is lost, nothing is there twice."""
+    kills, luck = int(os.environ.get("CONCORD_KILLS", "5")), random.Random(os.environ.get("CONCORD_LUCK", "1"))
+    done, out, kept = 0, tmp_path / "0", Counter[str]()
+    while done < kills:
+        going_on = (out / "run.json").is_file()
+        process = command(house, "run", "--resume", out) if going_on else begun(house, out)
+        code = killed(process, out, luck.randrange(30), luck.uniform(0, 0.5))
+        done += code != 0
+        now = Counter(complete_lines(out))
+        assert not kept - now
+        kept = now
+        finished = (out / "run.json").is_file() and records.read(out).manifest["finished"]
+        if finished:
+            with command(house, "report", out) as process:  # it may have been killed as it made its views
+                assert process.wait(60) == 0
+            whole(out)
+        if finished or not (out / "run.json").is_file():
+            out, kept = tmp_path / f"after {done}", Counter[str]()
+    if (out / "run.json").is_file():
+        resumed(house, out)
+        whole(out)
