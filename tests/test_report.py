@@ -728,7 +728,7 @@ def test_importing_the_report_is_cheap():
 
 def test_printing_a_run_its_proofs_and_the_catalogue(run, capsys):
     """Plain text without a terminal: the same figures as on the page."""
-    terminal.print_run(run)
+    terminal.print_run(tables.find(run))
     shown = capsys.readouterr().out
     assert re.search(r"risk_mlp +│ jax jit +│ ✓ proven +│ +1 │ +0\.\d+ ms", shown)
     assert "✗ failed" in shown

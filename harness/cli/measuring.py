@@ -225,7 +225,7 @@ def measure(plan: "Plan", folder: Path, say: "Say", earlier: "Run | None", *, as
     except BaseException as end:
         with suppress(HarnessError):  # what ended the run is what must be told
             finish(folder, as_json=as_json)
-        if isinstance(end, KeyboardInterrupt):
+        if isinstance(end, KeyboardInterrupt) and (folder / "run.json").is_file():
             raise KeyboardInterrupt(f"go on with: concord run --resume {shlex.quote(str(folder))}") from None
         raise
     finish(folder, as_json=as_json)

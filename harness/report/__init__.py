@@ -3,15 +3,26 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.report.tables import Findings
 
 
 def build(run_dir: Path) -> Path:
+    """Make all views of a run anew from its records; the page's path."""
+    from harness import records
+    from harness.report import tables
+
+    return write(tables.find(records.read(run_dir)))
+
+
+def write(found: "Findings") -> Path:
     """Write the CSV files (UTF-8, one header row, full precision) and report.html into the run's folder; the page's path."""
     from harness import records
     from harness.report import html, learning, tables
 
-    run = records.read(run_dir)
-    found = tables.find(run)
+    run, run_dir = found.run, found.run.path
     frames = {"summary": found.summary, "pairs": tables.pairs(found)}
     frames |= {"losses": tables.losses(run), "trust": tables.trust(found), "fairness": tables.fairness(found)}
     frames |= {"quality": learning.reached(found), "equality": learning.equality(found)}

@@ -249,11 +249,12 @@ def pairs(findings: Findings) -> pd.DataFrame:
 
 def trust(findings: Findings) -> pd.DataFrame:
     """trust.csv: one row a contest. Control: an identical second process over the first; shares of rounds; times over medians."""
-    rows = []
+    rows, of = [], defaultdict(list)
+    for trial in findings.run.trials:
+        of[noise.group(trial)[:4]].append(trial)
     for contest in findings.contests:
         terms, control = next(iter(contest.blocks)), contest.control
-        held = (terms.task, terms.batch, terms.threads, contest.phase)
-        trials = [t for t in findings.run.trials if noise.group(t)[:4] == held]
+        trials = of[terms.task, terms.batch, terms.threads, contest.phase]
         songs = np.array([sum(t.values.values()) for t in trials if t.phase == "canary" and t.status == "ok"])
         low, middle, high = np.quantile(songs, (0.05, 0.5, 0.95)) if len(songs) else (np.nan,) * 3
         repeated = {noise.group(t) for t in trials if t.attempt}

@@ -22,10 +22,10 @@ def table(run: Run) -> Table:
     return _table(find(run))
 
 
-def print_run(run: Run) -> None:
+def print_run(findings: Findings) -> None:
     """The table and the sentences of a run, on stdout."""
-    findings, out = find(run), _console()
-    for text in ledger.differences(run):
+    out = _console()
+    for text in ledger.differences(findings.run):
         out.print(Text(f"NOT FAIR: {text}", "bold red"))
     out.print(_table(findings))
     for task in findings.tasks:
