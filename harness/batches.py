@@ -22,15 +22,11 @@ def steps_per_epoch(arrays: Mapping[str, np.ndarray], batch: int) -> int:
     """Whole training batches; the rest of an epoch's order is dropped, since a smaller batch would compile anew."""
     steps = len(arrays["x_train"]) // batch
     if not steps:
-        raise HarnessError(
-            f"batch {batch} is larger than the {len(arrays['x_train'])} training examples: choose a smaller one."
-        )
+        raise HarnessError(f"batch {batch} is larger than the {len(arrays['x_train'])} training examples: choose a smaller one.")
     return steps
 
 
-def training(
-    spec: TaskSpec, arrays: Mapping[str, np.ndarray], *, batch: int, seed: int, epoch: int
-) -> Iterator[HostBatch]:
+def training(spec: TaskSpec, arrays: Mapping[str, np.ndarray], *, batch: int, seed: int, epoch: int) -> Iterator[HostBatch]:
     """The batches of one epoch, in the order of its own stream."""
     x, y = arrays["x_train"], arrays["y_train"]
     order = draws.permutation(seed, "order", epoch, count=len(x))

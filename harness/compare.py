@@ -84,9 +84,7 @@ class Comparison:
         gates, warnings = self.unproven() if unproven else [], [*self.warnings]
         if slower is not None:
             fired = [line for line in self.lines if line.slower(slower)]
-            gates += [
-                f"{told(line.cell, line.phase)}: {_size(line.ratio)}, all of it beyond {1 + slower:g}" for line in fired
-            ]
+            gates += [f"{told(line.cell, line.phase)}: {_size(line.ratio)}, all of it beyond {1 + slower:g}" for line in fired]
             if blind := sum((line.ratio.high or math.inf) > 1 + slower for line in self.lines) - len(fired):
                 seen = f"{blind} of {len(self.lines)} lines neither show nor exclude a slowdown beyond {1 + slower:g}"
                 warnings.append(f"{seen}: more generations would tell")
@@ -122,14 +120,10 @@ def compare(base: Run, new: Run, *, across: bool = False) -> Comparison:
         missing += [f"{told(*p)}: its proof failed in {name}, its times are void" for p in void]
         both = [p for p in both if p not in void]
     if not both:
-        raise HarnessError(
-            f"{base.path} and {new.path} have no valid time of one cell in common: compare runs of one suite."
-        )
+        raise HarnessError(f"{base.path} and {new.path} have no valid time of one cell in common: compare runs of one suite.")
     lines = list(_lines(both, timed, references(both, timed, proofs) if across else None))
     if not lines:
-        raise HarnessError(
-            f"{base.path} and {new.path} have no two proven cells of one contest in common: nothing to compare."
-        )
+        raise HarnessError(f"{base.path} and {new.path} have no two proven cells of one contest in common: nothing to compare.")
     warnings = [f"another machine: {text}" for text in other]
     if across:
         warnings.append("each time is in times of one entry of the same run: if that one changed, all others seem to")
@@ -235,9 +229,7 @@ def machine_differences(base: Run, new: Run) -> list[str]:
 def frameworks(run: Run) -> dict[str, str]:
     """The version of every package that the workers named; of one that several named, with the backend's name."""
     workers = _mapping(run, "environment", "workers")
-    found = [
-        (p, name, v) for name in workers for p, v in _mapping(run, "environment", "workers", name, "versions").items()
-    ]
+    found = [(p, name, v) for name in workers for p, v in _mapping(run, "environment", "workers", name, "versions").items()]
     often = Counter(package for package, *_ in found)
     return {p if often[p] == 1 else f"{p} of {name}": str(version) for p, name, version in found}
 

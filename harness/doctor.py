@@ -42,22 +42,16 @@ def examine(place: Workplace) -> Iterator[Finding]:
     yield quota()
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     plugged = battery is None or battery.power_plugged
-    yield Finding(
-        "power", "good" if plugged else "warning", "no battery or plugged in" if plugged else "on battery: slower"
-    )
+    yield Finding("power", "good" if plugged else "warning", "no battery or plugged in" if plugged else "on battery: slower")
     counted = ", ".join(sorted(noise.read())) or "nothing"
-    yield Finding(
-        "noise counters", "good" if "busy_s" in noise.read() else "not known", f"this system counts: {counted}"
-    )
+    yield Finding("noise counters", "good" if "busy_s" in noise.read() else "not known", f"this system counts: {counted}")
     yield probe(place)
 
 
 def load(cpus: int) -> Finding:
     """What else runs now."""
     busy = psutil.cpu_percent(interval=1.0) / 100 * cpus
-    return Finding(
-        "load", "good" if busy < noise.EXTERNAL else "warning", f"{busy:.2f} CPUs are busy with something else"
-    )
+    return Finding("load", "good" if busy < noise.EXTERNAL else "warning", f"{busy:.2f} CPUs are busy with something else")
 
 
 def setting(what: str, path: str, *, good: str) -> Finding:
@@ -66,9 +60,7 @@ def setting(what: str, path: str, *, good: str) -> Finding:
     if not file.is_file():
         return Finding(what, "not known", f"this system does not show it ({path})")
     value = file.read_text("ascii").strip()
-    return Finding(
-        what, "good" if value == good else "warning", value if value == good else f"{value}; steadier: {good}"
-    )
+    return Finding(what, "good" if value == good else "warning", value if value == good else f"{value}; steadier: {good}")
 
 
 def quota() -> Finding:

@@ -65,9 +65,7 @@ def fit(
         report(figures)
         if spec.train.monitor:
             score = figures[f"val_{spec.train.monitor}"]
-            best, best_weights, waited = (
-                (score, session.dump(), 0) if score > best else (best, best_weights, waited + 1)
-            )
+            best, best_weights, waited = (score, session.dump(), 0) if score > best else (best, best_weights, waited + 1)
         if (spec.train.monitor and waited >= spec.train.patience) or 0 < max_steps <= len(result.losses):
             break
     if spec.train.monitor:

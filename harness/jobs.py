@@ -131,9 +131,7 @@ class Worker:
         if {"train", "predict"} <= {*message["phases"]}:  # elsewhere it would be one more compilation
             facts |= session.facts(placed[0])
             if facts["device"] != self.device:
-                raise HarnessError(
-                    f"asked for the {self.device}, it computes on the {facts['device']}: see concord doctor."
-                )
+                raise HarnessError(f"asked for the {self.device}, it computes on the {facts['device']}: see concord doctor.")
         return {"values": values, "warmups": warmups, "facts": facts}, {}
 
     def sample(self, message: Message, _arrays: Arrays) -> tuple[Message, Arrays]:

@@ -100,9 +100,7 @@ def judge(run: Run) -> list[Line]:
         if trial.status == "ok" and trial.phase in {*TIMED, "first_call"}:
             entries[trial.cell.precision][f"{trial.cell.backend} {trial.cell.mode}"].append(trial)
     return [
-        Line(rule, {entry: rule.value(trials) for entry, trials in group.items()})
-        for group in entries.values()
-        for rule in RULES
+        Line(rule, {entry: rule.value(trials) for entry, trials in group.items()}) for group in entries.values() for rule in RULES
     ]
 
 

@@ -88,9 +88,7 @@ def gpu_energy() -> dict[str, float]:
     return found
 
 
-def between(
-    before: Mapping[str, float], after: Mapping[str, float], *, wall_s: float, cpu_s: float
-) -> dict[str, float]:
+def between(before: Mapping[str, float], after: Mapping[str, float], *, wall_s: float, cpu_s: float) -> dict[str, float]:
     """What a sample of ``wall_s`` seconds met: CPUs that others used, shares of time stolen from its own and waited, switches."""
     passed = {name: after[name] - before[name] for name in before.keys() & after.keys()}
     found: dict[str, float] = {}

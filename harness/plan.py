@@ -46,11 +46,7 @@ class Entrant:
     @property
     def name(self) -> str:
         """The mode as records call it."""
-        return (
-            self.mode
-            + (f" copy {self.copy}" if self.copy else "")
-            + (f" +{self.slowdown:.0%}" if self.slowdown else "")
-        )
+        return self.mode + (f" copy {self.copy}" if self.copy else "") + (f" +{self.slowdown:.0%}" if self.slowdown else "")
 
 
 @dataclass(frozen=True)
@@ -123,9 +119,7 @@ class Plan:
         """The plan in a sentence."""
         suite = self.suite
         tasks = ", ".join(f"{s.task} on {s.dataset.label}" for s in self.subjects)
-        turns = (
-            f"at least {suite.generations} generations of {suite.rounds} rounds" if suite.generations else "no timing"
-        )
+        turns = f"at least {suite.generations} generations of {suite.rounds} rounds" if suite.generations else "no timing"
         most = f", at most {clock(suite.budget_s)}" if suite.hard else ""
         return f"{len(self.entrants)} entrants; {tasks}: proof, training, {turns}; about {clock(self.seconds())}{most}"
 

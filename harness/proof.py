@@ -21,9 +21,7 @@ from harness.trace import STEPS, UPDATES, learning_rates
 LOSS_TOLERANCE = 1e-12  # float64, relative
 TENSOR_TOLERANCE = 1e-10  # float64, relative to the tensor's largest element
 FLOAT32_LOSS_TOLERANCE = 1e-6  # float32, relative, at step 0
-FLOAT32_TENSOR_TOLERANCE = (
-    1e-5  # at step 0; exact float32 stays below 1e-6 in all tasks, TF32 rounds at 5e-4, bfloat16 at 4e-3
-)
+FLOAT32_TENSOR_TOLERANCE = 1e-5  # at step 0; exact float32 stays below 1e-6 in all tasks, TF32 rounds at 5e-4, bfloat16 at 4e-3
 FLOAT32_FACTOR = 10.0  # float32 losses may lie this many times their own rounding error apart
 FLOAT32_FLOOR = 2.0**-22  # relative: two units in the last place of a float32, below which an error is luck
 UPDATE_TOLERANCE = (
@@ -80,11 +78,7 @@ def judge(spec: TaskSpec, task: str, reference: Subject, subjects: list[Subject]
 def round_trip(task: str, subject: Subject, weights: Arrays) -> Iterator[Proof]:
     """Weights that were loaded and dumped again must be the same bits."""
     for precision_, found in subject.traces.items():
-        wrong = [
-            name
-            for name, value in weights.items()
-            if not same_bits(found.get(f"weights/{name}"), value.astype(precision_))
-        ]
+        wrong = [name for name, value in weights.items() if not same_bits(found.get(f"weights/{name}"), value.astype(precision_))]
         yield row(
             task,
             subject,
@@ -221,9 +215,7 @@ def update(spec: TaskSpec, task: str, subject: Subject, reference: Subject, weig
         with np.errstate(invalid="ignore", over="ignore"):
             rule(spec.optimizer, p, g=g, state=states[t.name], row=table[step])
         found.append(Difference(distance(ours.get(f"made/{step}/{t.name}"), p), f"{t.name} after step {step}"))
-    told = row(
-        task, subject, "float32", "update", reference.backend, telling(found, UPDATE_TOLERANCE), UPDATE_TOLERANCE
-    )
+    told = row(task, subject, "float32", "update", reference.backend, telling(found, UPDATE_TOLERANCE), UPDATE_TOLERANCE)
     again = [distance(ours.get(f"given/0/{t.name}"), ours.get(f"grad/{t.name}")) for t in spec.model.parameters]
     if not 0 < max(again) < np.inf:
         return told
@@ -238,9 +230,7 @@ def held(spec: TaskSpec, task: str, subject: Subject, reference: Subject) -> Pro
     ours = subject.traces["float32"]
     places = {f"given/0/{t.name}": f"gradient of {t.name}" for t in spec.model.parameters}
     places |= {f"made/0/{t.name}": f"{t.name} after step 0" for t in spec.model.buffers}
-    found = [
-        Difference(coarse(ours.get(key)), f"{where}: what half precision could hold") for key, where in places.items()
-    ]
+    found = [Difference(coarse(ours.get(key)), f"{where}: what half precision could hold") for key, where in places.items()]
     return row(task, subject, "float32", "rounding", reference.backend, telling(found, COARSE), COARSE)
 
 
@@ -295,9 +285,7 @@ def float32_pair(task: str, subject: Subject, other: Subject) -> Proof:
     return row(task, subject, "float32", "steps", f"{other.backend} {other.mode}", difference, float(limit[step]))
 
 
-def row(
-    task: str, subject: Subject, precision_: str, level: str, against: str, found: Difference, tolerance: float
-) -> Proof:
+def row(task: str, subject: Subject, precision_: str, level: str, against: str, found: Difference, tolerance: float) -> Proof:
     """A proof record with its verdict; a difference that is no number is recorded as none."""
     finite = np.isfinite(found.value)
     return Proof(

@@ -81,15 +81,11 @@ class Engine(Protocol):
         """Bytes of the GPU's memory that this process used at most so far; None without a GPU."""
         ...
 
-    def open_session(
-        self, spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray
-    ) -> Session:
+    def open_session(self, spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray) -> Session:
         """Build the task's model and optimizer; ``table`` is ``spec.optimizer.table(lrs)``. Weights come by ``load``."""
         ...
 
-    def pipeline(
-        self, data: DataSpec, arrays: Arrays, *, seed: int, placed: list[Batch]
-    ) -> Callable[[], Iterator[Batch]]:
+    def pipeline(self, data: DataSpec, arrays: Arrays, *, seed: int, placed: list[Batch]) -> Callable[[], Iterator[Batch]]:
         """Build the framework's own way from ``x_train``, ``y_train`` in memory to its steps; each call is one epoch of batches.
 
         An epoch shuffles, augments, normalises and places, and drops the rest; what is built once is built here. Size, dtype,

@@ -135,9 +135,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         fact = f"cannot write {path} ({error.strerror or error})"
-        raise HarnessError(
-            f"{fact}: free space; what was recorded before is whole, see `concord run --resume`."
-        ) from None
+        raise HarnessError(f"{fact}: free space; what was recorded before is whole, see `concord run --resume`.") from None
 
 
 def append(path: Path, record: Trial | Proof) -> None:

@@ -19,9 +19,7 @@ DISTRIBUTIONS = ("{name}",)
 REFERENCE = False
 MODES = ("default", "stock")  # the first is the default
 '''
-LAYERS = (
-    '"""The layers of the models: exact ones and, where they differ, stock ones. See backends/torch/layers.py."""\n'
-)
+LAYERS = '"""The layers of the models: exact ones and, where they differ, stock ones. See backends/torch/layers.py."""\n'
 STUB = "raise NotImplementedError"
 MODEL = {"Model": "Say here which layers follow each other."}
 

@@ -35,9 +35,7 @@ class Finding:
     @property
     def found(self) -> bool:
         """Whether the slowed process was called slower than every other, in a run that was fit to say so."""
-        return (
-            bool(self.planted) and not self.refusal and all(verdict == "slower" for _, verdict in self.planted.values())
-        )
+        return bool(self.planted) and not self.refusal and all(verdict == "slower" for _, verdict in self.planted.values())
 
     def told(self) -> str:
         """What came out, in sentences."""

@@ -75,9 +75,7 @@ class ModelSpec:
     sizes: Mapping[str, int]
     dropout: tuple[tuple[int, ...], ...] = ()  # the shape, without the batch axis, of each dropout mask
     dropout_rate: float = 0.0
-    batch_norm_momentum: float = (
-        0.0  # share of the new batch in a running statistic: r = (1-momentum)*r + momentum*batch
-    )
+    batch_norm_momentum: float = 0.0  # share of the new batch in a running statistic: r = (1-momentum)*r + momentum*batch
     batch_norm_eps: float = 0.0
 
     def __post_init__(self) -> None:
@@ -168,9 +166,7 @@ class TrainSpec:
 
     batch: int
     epochs: int
-    milestones: tuple[
-        float, ...
-    ] = ()  # shares of all steps at which lr is divided by 10: the step itself has the new lr
+    milestones: tuple[float, ...] = ()  # shares of all steps at which lr is divided by 10: the step itself has the new lr
     monitor: Literal["", "auc"] = ""  # validation metric for early stopping; the best epoch's weights are kept
     patience: int = 0  # epochs without a better value before training stops
 
@@ -199,9 +195,7 @@ class TaskSpec:
     train: TrainSpec
     quality: Quality
     proof_batch: int = 32  # batch of the proof: small, since the float64 reference convolves by hand
-    proof_lr: float = (
-        1.0  # share of the lr that the proof's ten steps begin with; less where training itself is chaotic
-    )
+    proof_lr: float = 1.0  # share of the lr that the proof's ten steps begin with; less where training itself is chaotic
     params: Mapping[str, str] = field(default_factory=dict)
 
     @property

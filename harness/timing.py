@@ -157,9 +157,7 @@ class Generation:
 
     def sing(self, bird: Worker, subject: Subject, phase: Phase, common: dict[str, Any]) -> None:
         """Time the canary; without one a generation goes on, and its rounds are judged by the rest of what they met."""
-        cell = replace(
-            self.cell(subject, self.plan.entrants[0], phase), backend=bird.backend, mode="canary", device="cpu"
-        )
+        cell = replace(self.cell(subject, self.plan.entrants[0], phase), backend=bird.backend, mode="canary", device="cpu")
         trial = Trial(cell=cell, phase="canary", of=phase, status="ok", **common)
         try:
             reply, _ = bird.ask({"op": "canary"})
@@ -194,17 +192,13 @@ class Generation:
             )
         )
 
-    def sample_steps(
-        self, worker: Worker, subject: Subject, entrant: Entrant, phase: Phase, message: dict[str, Any]
-    ) -> int:
+    def sample_steps(self, worker: Worker, subject: Subject, entrant: Entrant, phase: Phase, message: dict[str, Any]) -> int:
         """How many steps last about ``sample_s``: measured once, then the same in every round, generation and copy."""
         key = (replace(self.cell(subject, entrant, phase), mode=entrant.mode), phase)
         if key not in self.timing.steps:
             steps, seconds, wanted_s = 1, 0.0, self.plan.suite.sample_s
             most = MAX_CALLS if phase == "latency" else MAX_STEPS
-            while (
-                seconds < wanted_s / 4 and steps < most
-            ):  # a few steps alone tell little: what one sync costs, is theirs
+            while seconds < wanted_s / 4 and steps < most:  # a few steps alone tell little: what one sync costs, is theirs
                 steps = min(most, steps * 4)
                 reply, _ = worker.ask({**message, "steps": steps})
                 seconds = sum(reply["times_ns"]) / 1e9

@@ -16,9 +16,7 @@ from harness.workplace import Workplace
 
 PRECISIONS = ("float64", "float32")
 Say = Callable[[str], None]
-Traces = dict[
-    tuple[str, str, str], dict[str, Arrays] | str
-]  # (task, backend, mode) -> by precision, or why there is none
+Traces = dict[tuple[str, str, str], dict[str, Arrays] | str]  # (task, backend, mode) -> by precision, or why there is none
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,7 @@ def exhibit(spec: TaskSpec, data: Mapping[str, np.ndarray], seed: int) -> Exhibi
     return Exhibit(catalog.key(spec), spec, weights.unsettled(spec, seed), trace.inputs(chosen), lrs)
 
 
-def verify(
-    exhibits: list[Exhibit], chosen: Mapping[str, tuple[str, ...]], workplace: Workplace, say: Say
-) -> list[Proof]:
+def verify(exhibits: list[Exhibit], chosen: Mapping[str, tuple[str, ...]], workplace: Workplace, say: Say) -> list[Proof]:
     """Prove every chosen backend and mode, by name, on every task; as many backends at once as there are CPUs."""
     with workplace.pool() as pool:
         return conclude(begin(pool, exhibits, chosen, workplace, say), exhibits, chosen)

@@ -67,21 +67,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def subjects(item: pytest.Item) -> set[str]:
     """The backends that a test is about, by its parameters."""
     params = getattr(getattr(item, "callspec", None), "params", {})
-    found = {params.get(key) for key in ("backend", "framework", "sound")} | {
-        getattr(params.get("mutation"), "backend", None)
-    }
+    found = {params.get(key) for key in ("backend", "framework", "sound")} | {getattr(params.get("mutation"), "backend", None)}
     return {name for name in found if name}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The score of the mutation suite, from the tests that recorded the property ``mutation``."""
     caught, survived = (
-        [
-            value
-            for report in terminalreporter.getreports(outcome)
-            for key, value in report.user_properties
-            if key == "mutation"
-        ]
+        [value for report in terminalreporter.getreports(outcome) for key, value in report.user_properties if key == "mutation"]
         for outcome in ("passed", "failed")
     )
     if caught or survived:
@@ -163,9 +156,7 @@ def exhibit() -> Callable[[str], Exhibit]:
 
 
 @pytest.fixture(scope="session")
-def witness(
-    exhibit: Callable[[str], Exhibit], cpu: int, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Any]:
+def witness(exhibit: Callable[[str], Exhibit], cpu: int, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
     """The reference's traces of a task, by precision, made once."""
 
     @cache

@@ -439,11 +439,7 @@ JAX = (
         13,
         "jax",
         RISK,
-        (
-            Edit(
-                "engine.py", "jnp.minimum(state.count, len(table) - 1)", "jnp.minimum(state.count + 1, len(table) - 1)"
-            ),
-        ),
+        (Edit("engine.py", "jnp.minimum(state.count, len(table) - 1)", "jnp.minimum(state.count + 1, len(table) - 1)"),),
         "tensors",
         "dense1/kernel after step 0",
     ),

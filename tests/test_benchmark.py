@@ -53,9 +53,7 @@ def opened(request: pytest.FixtureRequest, engine: Any, backend: str, task: str)
     table = spec.optimizer.table(spec.learning_rates(1000))
     session = engine.open_session(spec, mode=mode, precision="float32", device="cpu", table=table)
     session.load(weights.initial(spec, 0))
-    return Opened(
-        spec, mode, proven(spec, backend, mode, arrays) if measuring(request) else "", session, session.put(*host)
-    )
+    return Opened(spec, mode, proven(spec, backend, mode, arrays) if measuring(request) else "", session, session.put(*host))
 
 
 def measuring(request: pytest.FixtureRequest) -> bool:
@@ -71,9 +69,7 @@ def proven(spec: TaskSpec, backend: str, mode: str, arrays: Arrays) -> str:
     return stats.proven(rows, task=exhibit.task, backend=backend, mode=mode).state
 
 
-def measured(
-    benchmark: BenchmarkFixture, at: Opened, call: Callable[[Batch], Handle], *, backend: str, phase: str
-) -> Any:
+def measured(benchmark: BenchmarkFixture, at: Opened, call: Callable[[Batch], Handle], *, backend: str, phase: str) -> Any:
     """Synchronised calls, a few rounds of them; the last one's value."""
     benchmark.group = f"{catalog.key(at.spec)} {phase}"
     benchmark.extra_info.update(

@@ -42,10 +42,7 @@ json_values = st.recursive(
 )
 messages = st.dictionaries(st.text(), json_values, max_size=5)
 dtypes = (
-    arrays_of.boolean_dtypes()
-    | arrays_of.integer_dtypes()
-    | arrays_of.unsigned_integer_dtypes()
-    | arrays_of.floating_dtypes()
+    arrays_of.boolean_dtypes() | arrays_of.integer_dtypes() | arrays_of.unsigned_integer_dtypes() | arrays_of.floating_dtypes()
 )
 shapes = arrays_of.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
 tensors = st.dictionaries(st.text(), arrays_of.arrays(dtypes.filter(lambda d: d.itemsize <= 8), shapes), max_size=4)
@@ -132,9 +129,7 @@ def test_garbage_before_a_frame_is_skipped(sent: list[tuple[bytes, int, channel.
 
 def test_truncation_anywhere_is_the_end() -> None:
     """A worker that dies in the middle of a frame never leaves half a message."""
-    whole = frame(
-        {"op": "trace"}, {"a": np.arange(6.0).reshape(2, 3), "b": np.zeros(0), "c": np.float32(1).reshape(())}
-    )
+    whole = frame({"op": "trace"}, {"a": np.arange(6.0).reshape(2, 3), "b": np.zeros(0), "c": np.float32(1).reshape(())})
     for length in range(len(whole)):
         with pytest.raises(EOFError):
             channel.receive(io.BytesIO(whole[:length]))

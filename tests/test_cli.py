@@ -120,9 +120,7 @@ def refused(said: Said, *words: str) -> None:
         (["list", "--data-dir", "nowhere"], ["nowhere"]),
         (["verify", "risk_mlp", "-b", REFERENCE, "--data-dir", "nowhere"], ["nowhere"]),
     ],
-    ids=lambda value: (
-        " ".join(value) if "-" in value[0] or value[0] in ("verify", "run", "data", "report", "list") else ""
-    ),
+    ids=lambda value: " ".join(value) if "-" in value[0] or value[0] in ("verify", "run", "data", "report", "list") else "",
 )
 def test_bad_input_is_one_sentence(quick: Callable[..., Said], arguments: list[str], words: list[str]) -> None:
     """What is wrong, and the nearest thing that is right."""
@@ -158,9 +156,7 @@ def test_an_interpreter_that_is_none(quick: Callable[..., Said], tmp_path: Path)
         refused(said, f"--python {REFERENCE}={path}", "not a Python")
 
 
-def test_a_relative_interpreter_is_found_from_here(
-    quick: Callable[..., Said], tmp_path: Path, bare_python: Path
-) -> None:
+def test_a_relative_interpreter_is_found_from_here(quick: Callable[..., Said], tmp_path: Path, bare_python: Path) -> None:
     """A relative path counts from the folder where the command is typed."""
     (tmp_path / "here" / "python").symlink_to(bare_python)
     said = quick("verify", "risk_mlp", "--backends", FRAMEWORK, "--python", f"{FRAMEWORK}=./python")
@@ -276,9 +272,7 @@ def test_help_is_quick_and_light() -> None:
     spent = []
     for _ in range(3):
         before = os.times()
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, timeout=30
-        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, timeout=30)
         after = os.times()  # of the CPU: the wall's would be that of whoever else is at work
         spent.append(after.children_user + after.children_system - before.children_user - before.children_system)
     assert "Examples:" in done.stdout
@@ -314,9 +308,7 @@ def test_every_verb_has_help(quick: Callable[..., Said], verb: list[str]) -> Non
         assert "Usage:" in said.out
 
 
-@pytest.mark.parametrize(
-    ("shell", "told"), [("bash", "plain,export"), ("zsh", "plain\nexport\n"), ("fish", "plain,export\t")]
-)
+@pytest.mark.parametrize(("shell", "told"), [("bash", "plain,export"), ("zsh", "plain\nexport\n"), ("fish", "plain,export\t")])
 def test_the_shell_is_told_how_a_verb_goes_on(shell: str, told: str) -> None:
     """As the line of the README has it asked."""
     code = "from harness.cli import main; main(prog_name='concord')"

@@ -81,8 +81,7 @@ def slowed(folder: Path, source: Path, backend: str, factor: float) -> Path:
     """A copy of a run in which every time of one backend was multiplied."""
     run = records.read(source)
     trials = [
-        replace(t, times_ns=tuple(int(ns * factor) for ns in t.times_ns)) if t.cell.backend == backend else t
-        for t in run.trials
+        replace(t, times_ns=tuple(int(ns * factor) for ns in t.times_ns)) if t.cell.backend == backend else t for t in run.trials
     ]
     return save(folder, dict(run.manifest), trials, list(run.proofs))
 
@@ -269,8 +268,7 @@ def test_a_slower_canary_is_a_warning(tmp_path, base):
     run, folders = records.read(base), []
     for name, seconds in (("a", 0.010), ("b", 0.012)):
         songs = [
-            Trial(CELLS["jax"], "canary", "ok", g, of="train", values={"product_s": seconds, "copy_s": 0.007})
-            for g in range(8)
+            Trial(CELLS["jax"], "canary", "ok", g, of="train", values={"product_s": seconds, "copy_s": 0.007}) for g in range(8)
         ]
         folders.append(save(tmp_path / name, dict(run.manifest), [*run.trials, *songs], list(run.proofs)))
     (warning,) = held(*folders).warnings
@@ -289,8 +287,7 @@ def test_a_failed_proof_voids_its_times_and_fires_its_gate(tmp_path, base, conco
     """Also a fast one; what only shows its drift has nothing to prove."""
     run = records.read(base)
     proofs = [
-        replace(p, verdict="failed", where="conv1/kernel") if (p.backend, p.level) == ("torch", "loss") else p
-        for p in run.proofs
+        replace(p, verdict="failed", where="conv1/kernel") if (p.backend, p.level) == ("torch", "loss") else p for p in run.proofs
     ]
     stock = replace(CELLS["jax"], mode="stock")
     proofs.append(Proof("mnist_cnn", "jax", "stock", "float64", "drift", "numpy", 0.1, None, "", "skipped"))

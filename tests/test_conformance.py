@@ -66,9 +66,7 @@ def fit(worker: Worker, small_data: Files, exhibit: Exhibits) -> Callable[..., d
     return make
 
 
-def judged(
-    ex: Exhibit, backend: str, mode: str, *, found: dict[str, Arrays], witness: dict[str, Arrays]
-) -> list[Proof]:
+def judged(ex: Exhibit, backend: str, mode: str, *, found: dict[str, Arrays], witness: dict[str, Arrays]) -> list[Proof]:
     """All proofs of one mode against the reference."""
     reference = proof.Subject(catalog.reference(), "reference", witness)
     name = f"{backend}, another process" if backend == catalog.reference() else backend  # no one is his own witness
@@ -100,9 +98,7 @@ def test_the_default_mode_is_proven(backend: str, task: str, traces: Any, exhibi
 def test_two_trainings_with_one_seed_are_equal(task: str, fit: Any) -> None:
     """Every loss and every figure, to the last bit."""
     first, second = fit(task), fit(task, again=True)
-    untimed = [
-        [{k: v for k, v in epoch.items() if k != "train_s"} for epoch in reply["epochs"]] for reply in (first, second)
-    ]
+    untimed = [[{k: v for k, v in epoch.items() if k != "train_s"} for epoch in reply["epochs"]] for reply in (first, second)]
     assert untimed[0] == untimed[1]
     assert first["losses"] == second["losses"]
     assert first["final"] == second["final"]
@@ -112,9 +108,7 @@ def test_two_trainings_with_one_seed_are_equal(task: str, fit: Any) -> None:
 
 def test_evaluation_leaves_no_trace(tasks: list[str], fit: Any) -> None:
     """Evaluated twice without a step between, running statistics included, a model is worth the same to the last bit."""
-    for task in (
-        name for name in tasks if not catalog.task(name).train.monitor
-    ):  # which keeps other weights in the end
+    for task in (name for name in tasks if not catalog.task(name).train.monitor):  # which keeps other weights in the end
         last = fit(task)["epochs"][-1]
         assert {key: last[f"test_{key}"] for key in fit(task)["final"]} == fit(task)["final"]
 
@@ -186,9 +180,7 @@ def test_stock_drift_is_shown(worker: Worker, mode: str, task: str, *, exhibit: 
 
 
 @pytest.fixture(scope="module")
-def seen(
-    backend: str, tasks: list[str], cpu: int, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, dict[str, bool]]:
+def seen(backend: str, tasks: list[str], cpu: int, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bool]]:
     """What a fresh process sees of a backend's sessions, by task."""
     scratch = tmp_path_factory.mktemp("seen")
     env = environment.worker_environment(root=catalog.ROOT, cpus=[cpu], device="cpu", scratch=scratch, cache=scratch)
@@ -250,13 +242,7 @@ class Probe:
         found["loading resets parameters and buffers"] = np.array_equal(self.logits(), logits)
         found["loading resets the optimizer and its steps"] = alike(self.train(), trained)
         found |= self.handles(trained)
-        return (
-            found
-            | self.single(logits)
-            | self.copies(logits)
-            | self.compilations()
-            | self.steps_beyond_the_table(trained)
-        )
+        return found | self.single(logits) | self.copies(logits) | self.compilations() | self.steps_beyond_the_table(trained)
 
     def forms(self, fresh: Arrays, logits: np.ndarray) -> dict[str, bool]:
         """Shapes, dtypes and order of what comes back."""

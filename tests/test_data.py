@@ -202,9 +202,7 @@ def test_spelling_of_numbers_does_not_matter() -> None:
     assert all((plain[key] == odd[key]).all() for key in plain)
 
 
-def test_data_dir_comes_before_environment_and_samples(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_data_dir_comes_before_environment_and_samples(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--data-dir, then CONCORD_DATA, then what is shipped; a folder without the set is passed over."""
     other = Path(shutil.copytree(folder, tmp_path / "other"))
     monkeypatch.setenv("CONCORD_DATA", str(other))
@@ -441,9 +439,7 @@ def test_import_is_light() -> None:
     """Finding data loads neither a framework nor the downloader."""
     heavy = "{'torch', 'tensorflow', 'jax', 'pandas', 'requests', 'harness.download'}"
     code = f"import sys, harness.data; print(sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=data.SAMPLES.parents[1]
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=data.SAMPLES.parents[1])
     assert done.stdout.strip() == "[]"
 
 
@@ -465,9 +461,7 @@ def test_whole_sets(whole: dict[str, data.Dataset]) -> None:
 
 
 @needs_whole
-def test_make_gives_the_shipped_samples(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: dict[str, data.Dataset]
-) -> None:
+def test_make_gives_the_shipped_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: dict[str, data.Dataset]) -> None:
     """The samples in the repository are what the command makes of the whole sets, and images of those."""
     assert gzip.decompress(samples._gzipped(b"as small as can be, which takes a while")).startswith(b"as small")
     monkeypatch.setattr(samples, "_gzipped", lambda content, *_: gzip.compress(content, 1))

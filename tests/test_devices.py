@@ -36,7 +36,5 @@ def test_everything_is_where_the_session_is(tmp_path: Path) -> None:
     """Weights, batches, losses, logits and optimizer state are on the session's own device; none went by the default one."""
     env = environment.worker_environment(root=catalog.ROOT, cpus=[0], device="cpu", scratch=tmp_path, cache=tmp_path)
     env["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
-    done = subprocess.run(
-        [sys.executable, "-c", SEEN], env=env, capture_output=True, text=True, check=False, timeout=300
-    )
+    done = subprocess.run([sys.executable, "-c", SEEN], env=env, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]

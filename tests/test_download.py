@@ -295,9 +295,7 @@ def test_redirect_to_another_address(tmp_path: Path, mirrors: tuple[Mirror, Mirr
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl, which makes the certificate, is not installed")
-def test_redirect_from_https_to_http(
-    tmp_path: Path, mirrors: tuple[Mirror, Mirror], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_redirect_from_https_to_http(tmp_path: Path, mirrors: tuple[Mirror, Mirror], monkeypatch: pytest.MonkeyPatch) -> None:
     """With the settings users have: https is spoken, and a redirect to http is not followed."""
     secure, plain = mirrors
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
@@ -435,9 +433,7 @@ def test_fetch_of_an_archive(tmp_path: Path, mirrors: tuple[Mirror, Mirror], mon
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == CONTENTS
 
 
-def test_only_what_is_missing_is_fetched(
-    tmp_path: Path, mirrors: tuple[Mirror, Mirror], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_what_is_missing_is_fetched(tmp_path: Path, mirrors: tuple[Mirror, Mirror], monkeypatch: pytest.MonkeyPatch) -> None:
     """Of several files, those that are there and good are not downloaded again; one in the way is put aside."""
     monkeypatch.setattr(download, "official", lambda _: EDITION)
     (tmp_path / "german_credit").mkdir()

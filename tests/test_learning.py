@@ -16,16 +16,12 @@ GOAL = {"title": "MNIST CNN", "metric": "accuracy", "target": 0.98, "published":
 def training(backend, seed, *figures, cell=CELL):
     """A training with the test accuracy of each epoch, ten seconds each."""
     epochs = tuple({"epoch": n, "train_s": 10.0, "test_accuracy": value} for n, value in enumerate(figures, start=1))
-    return Trial(
-        replace(cell, backend=backend), "fit", "ok", seed=seed, values={"accuracy": figures[-1]}, epochs=epochs
-    )
+    return Trial(replace(cell, backend=backend), "fit", "ok", seed=seed, values={"accuracy": figures[-1]}, epochs=epochs)
 
 
 def findings(*trials, **goal):
     """A run of these trainings."""
-    return tables.find(
-        Run(Path("run"), {"schema": records.SCHEMA, "tasks": {"mnist_cnn": {**GOAL, **goal}}}, trials, ())
-    )
+    return tables.find(Run(Path("run"), {"schema": records.SCHEMA, "tasks": {"mnist_cnn": {**GOAL, **goal}}}, trials, ()))
 
 
 FITS = (
@@ -62,10 +58,7 @@ def test_a_sample_or_a_short_training_reproduces_nothing(short):
     fits = [training("torch", seed, 0.99 + seed / 1e5, cell=cell) for seed in range(5)]
     found = learning.reached(findings(*fits, **(short if isinstance(short, dict) else {})))
     assert found["published_is"].tolist() == ["not run"]
-    assert (
-        learning.reached(findings(*[training("torch", s, 0.99 + s / 1e5) for s in range(5)])).published_is[0]
-        == "exceeded"
-    )
+    assert learning.reached(findings(*[training("torch", s, 0.99 + s / 1e5) for s in range(5)])).published_is[0] == "exceeded"
 
 
 def test_pairs_are_equivalent_within_the_margin():

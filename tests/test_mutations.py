@@ -117,9 +117,7 @@ class Court:
             launch.Worker(case.backend, scratch=scratch, cpus=[cpu], root=root) as worker,
         ):
             return {
-                task: proof.Subject(
-                    case.backend, case.mode, {p: traced(worker, task, case.mode, p) for p in case.precisions}
-                )
+                task: proof.Subject(case.backend, case.mode, {p: traced(worker, task, case.mode, p) for p in case.precisions})
                 for task in case.tasks
             }
 

@@ -436,9 +436,7 @@ def test_unknown_mode_and_device_are_refused(option: str, value: str) -> None:
     spec = small("risk_mlp")
     options: dict[str, Any] = {"mode": "reference", "device": "cpu"}
     with pytest.raises(HarnessError, match=f"unknown {option} of numpy '{value}': .*{options[option]}"):
-        engine.open_session(
-            spec, **{**options, option: value}, precision="float64", table=spec.optimizer.table(np.ones(1))
-        )
+        engine.open_session(spec, **{**options, option: value}, precision="float64", table=spec.optimizer.table(np.ones(1)))
 
 
 def test_the_engine_describes_itself() -> None:

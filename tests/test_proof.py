@@ -48,9 +48,7 @@ SPEC = TaskSpec(
     train=TrainSpec(batch=4, epochs=1),
     quality=Quality("accuracy", target=0.5, margin=0.01),
 )
-WEIGHTS = {
-    t.name: np.linspace(-1, 1, math.prod(t.shape)).reshape(t.shape).astype(np.float32) for t in SPEC.model.tensors
-}
+WEIGHTS = {t.name: np.linspace(-1, 1, math.prod(t.shape)).reshape(t.shape).astype(np.float32) for t in SPEC.model.tensors}
 LEVELS = ("weights", "logits", "loss", "gradients", "tensors", "eval", "steps")
 Change = Callable[[dict[str, Arrays]], None]
 
@@ -65,9 +63,7 @@ def trace(precision: str) -> Arrays:
     made |= {f"grad/{t.name}": np.full(t.shape, 0.25) for t in SPEC.model.parameters}
     if precision == "float64":
         made |= {
-            f"step/{k}/{name}": np.linspace(1, 2 + k, math.prod(s)).reshape(s)
-            for k in range(STEPS)
-            for name, s in shapes.items()
+            f"step/{k}/{name}": np.linspace(1, 2 + k, math.prod(s)).reshape(s) for k in range(STEPS) for name, s in shapes.items()
         }
         made |= {f"after/{name}": made[f"step/{STEPS - 1}/{name}"] for name in shapes}
     else:
@@ -95,11 +91,7 @@ def judged(*subjects: Subject) -> list[Proof]:
 
 def failed(change: Change) -> dict[str, Proof]:
     """The failed rows of a backend with a change, by precision and level."""
-    return {
-        f"{row.precision} {row.level}": row
-        for row in judged(subject("torch", change=change))
-        if row.verdict == "failed"
-    }
+    return {f"{row.precision} {row.level}": row for row in judged(subject("torch", change=change)) if row.verdict == "failed"}
 
 
 def shifted(key: str, by: float, precision: str = "float64") -> Change:
@@ -131,14 +123,10 @@ def test_equal_traces_are_proven_on_every_level() -> None:
     assert {row.verdict for row in rows} == {"proven"}
     assert {row.worst for row in rows if row.level != "update"} == {0.0}
     for backend, against in (("torch", "numpy"), ("jax", "numpy"), ("torch", "jax jit")):
-        found = {
-            row.level for row in rows if (row.backend, row.against, row.precision) == (backend, against, "float64")
-        }
+        found = {row.level for row in rows if (row.backend, row.against, row.precision) == (backend, against, "float64")}
         assert found == set(LEVELS[1:])
     assert sorted(r.precision for r in rows if r.backend == "jax" and r.level == "weights") == ["float32", "float64"]
-    single = [
-        (row.backend, row.against, row.level) for row in rows if row.precision == "float32" and row.level != "weights"
-    ]
+    single = [(row.backend, row.against, row.level) for row in rows if row.precision == "float32" and row.level != "weights"]
     start = ("logits", "loss", "gradients", "update", "rounding")
     assert single == [
         *(("torch", "numpy", level) for level in start),
@@ -260,9 +248,7 @@ def test_what_is_missing_or_mis_shaped_fails(key: str, value: np.ndarray | None)
 @pytest.mark.parametrize("shape", [(STEPS, 4), (STEPS - 1,), ()], ids=str)
 def test_losses_of_another_shape_fail(shape: tuple[int, ...], precision: str) -> None:
     """A backend that forgets to reduce, or answers too little, has failed; the proof of the others goes on."""
-    rows = judged(
-        subject("torch", change=set_to("losses", np.ones(shape, precision), precision)), subject("jax", "jit")
-    )
+    rows = judged(subject("torch", change=set_to("losses", np.ones(shape, precision), precision)), subject("jax", "jit"))
     assert [row for row in rows if row.backend == "torch" and row.precision == precision and row.verdict == "failed"]
     assert {row.verdict for row in rows if row.backend == "jax"} == {"proven"}
 
@@ -343,9 +329,7 @@ def test_float32_may_not_differ_by_more_than_rounding_explains() -> None:
 
     def change(traces: dict[str, Arrays]) -> None:
         for precision in ("float64", "float32"):
-            traces[precision]["losses"] = traces[precision]["losses"].astype(np.float64) * (
-                1 + 1e-5 * (np.arange(STEPS) > 2)
-            )
+            traces[precision]["losses"] = traces[precision]["losses"].astype(np.float64) * (1 + 1e-5 * (np.arange(STEPS) > 2))
 
     row = pair(float32_losses(), change)
     assert (row.verdict, row.where) == ("failed", "loss at step 3")
@@ -430,9 +414,7 @@ def test_bfloat16_is_exact_in_float64_and_in_its_parameters() -> None:
         (shifted("step/4/norm/var", 1e-9), ("float64", "tensors")),
         (shifted("made/1/norm/gamma", 2.0**-9, "float32"), ("float32", "update")),
     ):
-        rows = judged(
-            subject("torch", "bf16", lambda traces, change=change: (rounded("logits", 0.004)(traces), change(traces)))
-        )
+        rows = judged(subject("torch", "bf16", lambda traces, change=change: (rounded("logits", 0.004)(traces), change(traces))))
         assert [(row.precision, row.level) for row in rows if row.verdict != "proven"] == [found]
 
 
@@ -509,9 +491,7 @@ def test_drift_of_what_is_no_number(value: np.ndarray) -> None:
 
 
 finite = st.floats(-1e6, 1e6, allow_subnormal=False).map(lambda x: x if abs(x) > 1e-6 else 1.0)
-pairs = array_shapes(max_dims=3, max_side=4).flatmap(
-    lambda shape: st.tuples(*[arrays(np.float64, shape, elements=finite)] * 2)
-)
+pairs = array_shapes(max_dims=3, max_side=4).flatmap(lambda shape: st.tuples(*[arrays(np.float64, shape, elements=finite)] * 2))
 
 
 @given(pairs)
@@ -546,9 +526,7 @@ def test_distance_from_zero_is_absolute() -> None:
 
 def test_a_reference_that_is_not_finite_proves_nothing() -> None:
     """Nothing is near a NaN, whoever computed it."""
-    sick = replace(
-        REFERENCE, traces={**REFERENCE.traces, "float64": {**trace("float64"), "logits": np.full((4, 3), np.nan)}}
-    )
+    sick = replace(REFERENCE, traces={**REFERENCE.traces, "float64": {**trace("float64"), "logits": np.full((4, 3), np.nan)}})
     rows = proof.judge(SPEC, "made_up", sick, [subject("torch")], WEIGHTS)
     assert [(row.precision, row.level) for row in rows if row.verdict == "failed"] == [
         ("float64", "logits"),

@@ -45,9 +45,7 @@ def test_equivalence_is_what_scipy_says(pairs, margin):
     a, b = np.array(pairs).reshape(-1, 2).T
     assume(len(pairs) > 2 and np.ptp(b - a) > 1e-9)
     found = equivalent(by_seed(a), by_seed(b), margin)
-    tests = [
-        scipy.stats.ttest_rel(b, a + side * margin, alternative=way) for side, way in ((1, "less"), (-1, "greater"))
-    ]
+    tests = [scipy.stats.ttest_rel(b, a + side * margin, alternative=way) for side, way in ((1, "less"), (-1, "greater"))]
     assert found.p == pytest.approx(max(test.pvalue for test in tests), abs=1e-9)
     interval = scipy.stats.ttest_rel(b, a).confidence_interval(0.9)
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=1e-9)
@@ -196,9 +194,7 @@ def test_kaplan_meier_is_scipy_s(times, random):
         return
     survival = scipy.stats.ecdf(scipy.stats.CensoredData(exact, right=bounds)).sf
     points = list(zip(survival.quantiles, survival.probabilities, strict=True))
-    half, beyond = (
-        min((q for q, p in points if q in exact and p < level), default=None) for level in (0.5 + 1e-9, 0.5 - 1e-9)
-    )
+    half, beyond = (min((q for q, p in points if q in exact and p < level), default=None) for level in (0.5 + 1e-9, 0.5 - 1e-9))
     assert found == (beyond and (half + beyond) / 2)
     random.shuffle(times)
     assert kaplan_meier(times) == found

@@ -103,9 +103,7 @@ def manifest(generations: int, rounds: int) -> dict[str, object]:
                 "jax": {"python": "3.11.7", "jax": "0.9.0", "flax": "0.12.1", "optax": "0.2.6"},
             },
         },
-        "data": {
-            n.split()[0]: {"label": n, "digest": "sha256:" + "ab12" * 16, "where": "shipped"} for n in DATA.values()
-        },
+        "data": {n.split()[0]: {"label": n, "digest": "sha256:" + "ab12" * 16, "where": "shipped"} for n in DATA.values()},
         "weights": dict.fromkeys(DATA, "sha256:" + "cd34" * 16),
         "tasks": dict(GOALS),
     }
@@ -135,9 +133,7 @@ def proofs(task: str, entry: str) -> list[Proof]:
         )
     )
     if backend == "torch":
-        found.append(
-            Proof(task, backend, mode, "float64", "gradients", "jax jit", 9e-14, 1e-10, "conv1/kernel", "proven")
-        )
+        found.append(Proof(task, backend, mode, "float64", "gradients", "jax jit", 9e-14, 1e-10, "conv1/kernel", "proven"))
     if task != "cifar_resnet:depth=20":
         return found
     broken = {"worst": 3.1e-3, "where": "stage2/0/conv1/kernel at step 0", "verdict": "failed"}
@@ -197,9 +193,7 @@ def fit(where: Cell, rng: np.random.Generator, wobble: np.ndarray) -> Trial:
     metric = GOALS[where.task]["metric"]
     kind = "val_auc" if metric == "auc" else "test_accuracy"
     reached = [0.9, 0.955, 0.97, 0.976, 0.979] if metric == "accuracy" else [0.7, 0.75, 0.77, 0.78, 0.781]
-    rows = tuple(
-        {"epoch": e + 1, "train_loss": losses[120 * e + 119], kind: v, "seconds": 1.5} for e, v in enumerate(reached)
-    )
+    rows = tuple({"epoch": e + 1, "train_loss": losses[120 * e + 119], kind: v, "seconds": 1.5} for e, v in enumerate(reached))
     more = {"log_loss": 0.51, "brier": 0.17, "f1": 0.55} if metric == "auc" else {}
     values = {metric: reached[-1] + float(wobble[5]), **more, "peak_bytes": 2.5e8}
     return Trial(where, "fit", "ok", values=values, losses=losses, epochs=rows, at=AT)
@@ -387,9 +381,7 @@ def test_a_suite_that_times_nothing_tells_proof_and_quality(tmp_path, run):
     text = report.build(tmp_path).read_text(encoding="utf-8")
     found = tables.find(records.read(tmp_path))
     told = words.sentence(found, "risk_mlp")
-    assert told.startswith(
-        "jax jit, tensorflow graph and torch eager proven equal to 8e-14; auc after training: jax jit 0.78"
-    )
+    assert told.startswith("jax jit, tensorflow graph and torch eager proven equal to 8e-14; auc after training: jax jit 0.78")
     assert told.endswith("no training step was timed.")
     assert re.search(r'class="hole">not timed</td>\s*<td class="num" data-label="auc">0\.78\d\d</td>', text)
     assert "Nothing was timed." in text
@@ -399,9 +391,7 @@ def test_a_suite_that_times_nothing_tells_proof_and_quality(tmp_path, run):
     report.build(tmp_path)
     assert len(files) == 13
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files  # same records, same bytes
-    assert re.search(
-        r"torch eager +│ ✓ proven +│ +│ +not timed │ +│ +│ +│ +auc 0\.78", printed(terminal.table(found.run))
-    )
+    assert re.search(r"torch eager +│ ✓ proven +│ +│ +not timed │ +│ +│ +│ +auc 0\.78", printed(terminal.table(found.run)))
 
 
 def test_an_empty_run_has_a_page_and_headed_files(tmp_path):
@@ -582,9 +572,7 @@ def test_a_backend_has_one_colour_everywhere_and_modes_differ_by_filling(finding
 def loss_curves(folder, curves):
     """The plot of the losses of these cells, from records."""
     records.write_manifest(folder, {})
-    write(
-        folder / "trials.jsonl", [Trial(where, "fit", "ok", losses=tuple(values)) for where, values in curves.items()]
-    )
+    write(folder / "trials.jsonl", [Trial(where, "fit", "ok", losses=tuple(values)) for where, values in curves.items()])
     found = tables.find(records.read(folder))
     return charts.plots(found, found.tasks[0], "x")["Loss curves"]
 
@@ -758,9 +746,7 @@ def test_the_markdown_has_the_sentences_tables_and_folded_proofs(built, findings
     )
     assert f"Made: {AT}; Example CPU @&#8203; 2.0 GHz" in text
     assert len(page_.every("s")) == 2
-    assert "- Failed: jax jit, gradients against numpy: stage2/0/conv1/kernel at step 0, 0.0031 > 1e-10" in unescape(
-        text
-    )
+    assert "- Failed: jax jit, gradients against numpy: stage2/0/conv1/kernel at step 0, 0.0031 > 1e-10" in unescape(text)
     assert "✗ 0.0031 of 1e-10" in text
     assert "- Missing: tensorflow xla: train timeout: no answer within 120 s: worker ended" in text
     assert "Rounds of training steps that were contended: mnist\\_cnn 0%" in text
@@ -827,9 +813,7 @@ def test_markdown_that_is_too_long_loses_whole_blocks(tmp_path, run):
 def test_half_a_character_in_a_record_breaks_no_view(tmp_path):
     """JSON may hold a lone surrogate, which UTF-8 cannot."""
     records.write_manifest(tmp_path, {"environment": {"workers": ["none"], "machine": "none"}})
-    records.append(
-        tmp_path / "trials.jsonl", Trial(cell("risk_mlp", "jax jit"), "train", "failed", reason="\udc80 \U0001f600")
-    )
+    records.append(tmp_path / "trials.jsonl", Trial(cell("risk_mlp", "jax jit"), "train", "failed", reason="\udc80 \U0001f600"))
     report.build(tmp_path)
     assert "train failed: ? \U0001f600" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
@@ -839,7 +823,7 @@ def test_half_a_character_in_a_record_breaks_no_view(tmp_path):
 
 def test_printing_a_run_its_proofs_and_the_catalogue(run, capsys):
     """Plain text without a terminal: the same figures as on the page."""
-    terminal.print_run(run)
+    terminal.print_run(tables.find(run))
     shown = capsys.readouterr().out
     assert re.search(r"risk_mlp +│ jax jit +│ ✓ proven +│ +1 │ +0\.\d+ ms", shown)
     assert "✗ failed" in shown

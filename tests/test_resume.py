@@ -101,9 +101,7 @@ def test_a_disk_that_fills_up(house: Path, tmp_path: Path) -> None:
         told = process.communicate(timeout=60)[1]
     assert process.returncode == options.EXIT_INPUT, told
     assert "Traceback" not in told
-    assert told.splitlines()[-1].startswith(
-        f"concord: cannot write {out / 'trials.jsonl'} (File too large): free space"
-    )
+    assert told.splitlines()[-1].startswith(f"concord: cannot write {out / 'trials.jsonl'} (File too large): free space")
     assert (out / "trials.jsonl").stat().st_size == full
     assert complete_lines(out) == before
     resumed(house, out)
@@ -116,9 +114,7 @@ def test_a_view_that_does_not_fit(house: Path, interrupted: Path, tmp_path: Path
     out = shutil.copytree(interrupted, tmp_path / "run")
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     limit = len(before[view]) - 1000
-    code = (
-        f"import resource as r; r.setrlimit(r.RLIMIT_FSIZE, ({limit}, {limit})); from harness.cli import main; main()"
-    )
+    code = f"import resource as r; r.setrlimit(r.RLIMIT_FSIZE, ({limit}, {limit})); from harness.cli import main; main()"
     typed = [sys.executable, "-c", code, "report", str(out)]
     done = subprocess.run(typed, cwd=house, text=True, capture_output=True, timeout=120, check=False)
     assert done.returncode == options.EXIT_INPUT

@@ -232,9 +232,7 @@ def test_trials_say_what_was_measured(sound: Run) -> None:
 def test_turns_rotate(sound: Run) -> None:
     """No backend is always first: the start moves by one from round to round and from generation to generation."""
     for phase in PHASES:
-        samples = [
-            t for t in sound.trials if phase in (t.phase, t.of) and t.phase in {phase, "control"} and not t.attempt
-        ]
+        samples = [t for t in sound.trials if phase in (t.phase, t.of) and t.phase in {phase, "control"} and not t.attempt]
         first = {(t.generation, t.round): (t.cell.backend, t.phase) for t in samples if t.position == 0}
         assert len(first) == 4
         assert first[0, 0] != first[0, 1]
@@ -302,9 +300,7 @@ def test_a_twin_controls_every_generation(sound: Run) -> None:
     """A second process of one backend, another one in each generation, in every round of training."""
     twins = of(sound, phase="control")
     assert Counter((t.cell.backend, t.of, t.generation, t.round) for t in twins) == {
-        (name, "train", generation, round_): 1
-        for generation, name in enumerate(("left", "right"))
-        for round_ in range(2)
+        (name, "train", generation, round_): 1 for generation, name in enumerate(("left", "right")) for round_ in range(2)
     }
 
 
@@ -324,9 +320,7 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "sound": "",
     }
     with at_home(build(home / "house", engines)):
-        plan = planned(
-            home / "scratch", ("dying", "raising", "broken", "wrong", "sound"), skipped=("absent",), phases=("train",)
-        )
+        plan = planned(home / "scratch", ("dying", "raising", "broken", "wrong", "sound"), skipped=("absent",), phases=("train",))
         return carried_out(plan, home / "run")
 
 
@@ -415,8 +409,7 @@ def test_killed_workers_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [(t.cell.backend, t.generation, t.phase) for t in lost] == [("left", 0, "train"), ("left", 1, "first_call")]
     assert {trial.reason for trial in lost} == {"the worker died (signal SIGKILL)"}
     rounds = {
-        name: Counter(t.generation for t in of(found, backend=name, phase="train", status="ok"))
-        for name in ("left", "right")
+        name: Counter(t.generation for t in of(found, backend=name, phase="train", status="ok")) for name in ("left", "right")
     }
     assert rounds == {"left": {0: 1, 2: 2}, "right": {0: 2, 1: 2, 2: 2}}
     assert viewing.exit_code(found.path) == options.EXIT_CELL

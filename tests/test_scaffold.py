@@ -52,10 +52,7 @@ def test_symmetry_finds_the_new_and_says_what_is_missing(house: Path) -> None:
     layers = "test_models_name_their_layers_as_the_spec_does"
     wanted = {f"{layers}[mxnet-{task}]" for task in catalog.tasks()} | {"test_layouts_are_invertible[mxnet]"}
     assert failed == wanted | {f"{layers}[{backend}-imdb_lstm]" for backend in [*catalog.backends(), "mxnet"]}
-    assert (
-        "NotImplementedError: suites/tasks/imdb_lstm.py: write make(), as suites/tasks/mnist_mlp.py does."
-        in done.stdout
-    )
+    assert "NotImplementedError: suites/tasks/imdb_lstm.py: write make(), as suites/tasks/mnist_mlp.py does." in done.stdout
     assert "['dense1', 'dense2']" in done.stdout
 
 
@@ -66,10 +63,7 @@ def test_the_proof_says_what_to_write_first(house: Path) -> None:
     door.write_text(re.sub(r'(IMPORT|DISTRIBUTIONS)( = \(?)"mxnet"', r'\1\2"numpy"', text), encoding="utf-8")
     done = typed(house, "-m", "harness", "verify", "mnist_mlp", "--backends", "mxnet", "--json")
     assert done.returncode == 1, done.stderr
-    assert (
-        "NotImplementedError: backends/mxnet/engine.py: write configure(), as backends/numpy/engine.py does."
-        in done.stdout
-    )
+    assert "NotImplementedError: backends/mxnet/engine.py: write configure(), as backends/numpy/engine.py does." in done.stdout
 
 
 def test_a_task_without_a_spec_is_told_in_a_sentence(house: Path) -> None:
@@ -92,9 +86,7 @@ def test_a_task_without_a_spec_is_told_in_a_sentence(house: Path) -> None:
         ("task", "", "take a Python identifier"),
     ],
 )
-def test_nothing_is_written_over_and_no_name_accepted_that_cannot_be_one(
-    house: Path, kind: str, name: str, words: str
-) -> None:
+def test_nothing_is_written_over_and_no_name_accepted_that_cannot_be_one(house: Path, kind: str, name: str, words: str) -> None:
     """One sentence, exit code 2, and every file as it was."""
     before = {path: path.read_bytes() for path in house.rglob("*.py")}
     done = typed(house, "-m", "harness", "init", kind, name)

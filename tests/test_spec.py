@@ -260,9 +260,7 @@ def test_the_table_serves_the_documented_rule() -> None:
     rule = OptimizerSpec("adam", lr=0.01, eps=1e-3)
     gradients = np.cos(np.arange(10.0)) * 10.0 ** -np.arange(10)
     m = v = p = q = 0.0
-    for t, (g, (_lr, step_size, root)) in enumerate(
-        zip(gradients, rule.table(np.full(10, rule.lr)), strict=True), start=1
-    ):
+    for t, (g, (_lr, step_size, root)) in enumerate(zip(gradients, rule.table(np.full(10, rule.lr)), strict=True), start=1):
         m, v = rule.beta1 * m + (1 - rule.beta1) * g, rule.beta2 * v + (1 - rule.beta2) * g * g
         p -= step_size * m / (math.sqrt(v) / root + rule.eps)
         q -= rule.lr * (m / (1 - rule.beta1**t)) / (math.sqrt(v / (1 - rule.beta2**t)) + rule.eps)
@@ -375,9 +373,7 @@ def naive_crop_flip(image: np.ndarray, shift: np.ndarray, *, flip: bool) -> np.n
     return made
 
 
-@given(
-    any_array(np.uint8, (2, 6, 5, 3)), any_array(np.int64, (2, 2), elements=st.integers(0, 8)), any_array(np.bool_, 2)
-)
+@given(any_array(np.uint8, (2, 6, 5, 3)), any_array(np.int64, (2, 2), elements=st.integers(0, 8)), any_array(np.bool_, 2))
 def test_crop_flip_equals_a_loop_over_pixels(x: np.ndarray, shift: np.ndarray, flip: np.ndarray) -> None:
     """For every shift and both directions; the dtype stays."""
     found = batches.crop_flip(x, shift, flip)
@@ -437,9 +433,7 @@ labels = st.lists(st.booleans(), min_size=4, max_size=40).filter(lambda y: 0 < s
 
 @settings(max_examples=40)
 @given(labels, st.data(), st.sampled_from([st.sampled_from([-1.0, 0.5, 2.0]), st.floats(-8, 8)]))
-def test_binary_figures_are_scikit_learn_s(
-    y: list[bool], data: st.DataObject, scores: st.SearchStrategy[float]
-) -> None:
+def test_binary_figures_are_scikit_learn_s(y: list[bool], data: st.DataObject, scores: st.SearchStrategy[float]) -> None:
     """AUC with and without ties, log-loss, Brier, accuracy, precision, recall, F1."""
     z = np.array(data.draw(st.lists(scores, min_size=len(y), max_size=len(y))))
     truth = np.array(y, np.int32)

@@ -162,9 +162,7 @@ def test_smallest_visible_difference():
 def test_the_named_effect_is_seen_four_times_out_of_five():
     """The median effect size that undecided runs name, planted in as many new ones, is found in about 80 %."""
     named = [found.detectable for found in simulate(300, offset=0.02) if stats.verdict(found) == "undecided"]
-    seen = [
-        stats.verdict(found) == "slower" for found in simulate(300, offset=0.02, effect=math.log1p(np.median(named)))
-    ]
+    seen = [stats.verdict(found) == "slower" for found in simulate(300, offset=0.02, effect=math.log1p(np.median(named)))]
     assert len(named) > 100
     assert np.mean(seen) == pytest.approx(0.8, abs=0.08)
 

@@ -80,14 +80,8 @@ def shared(some: list[str], others: list[str]) -> list[str]:
 
 def attributes(kind: ast.ClassDef) -> list[str]:
     """The attributes that ``__init__`` sets, in its order."""
-    stores = [
-        n
-        for n in ast.walk(functions(kind)["__init__"])
-        if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)
-    ]
-    found = [
-        n.attr for n in sorted(stores, key=lambda n: n.lineno) if isinstance(n.value, ast.Name) and n.value.id == "self"
-    ]
+    stores = [n for n in ast.walk(functions(kind)["__init__"]) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)]
+    found = [n.attr for n in sorted(stores, key=lambda n: n.lineno) if isinstance(n.value, ast.Name) and n.value.id == "self"]
     return list(dict.fromkeys(found))
 
 
@@ -262,9 +256,7 @@ def test_backends_never_import_each_other(backend: str) -> None:
             assert parts[0] != "harness" or parts[1] in seen, f"{path.name} imports {name}"
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "harness").rglob("*.py")) + sorted((ROOT / "backends").rglob("*.py")), ids=str
-)
+@pytest.mark.parametrize("path", sorted((ROOT / "harness").rglob("*.py")) + sorted((ROOT / "backends").rglob("*.py")), ids=str)
 def test_one_file_reads_the_clock(path: Path) -> None:
     """harness/measure.py, and no other."""
     module = parsed(path)

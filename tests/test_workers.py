@@ -109,9 +109,7 @@ def trace(worker: Worker, exhibit: Callable[[str], Exhibit], **options: Any) -> 
         "lrs": ex.lrs,
         "tensors": False,
     }
-    return worker.ask(
-        {**message, **options.pop("change", {})}, launch.weights_message(ex.weights) | ex.arrays, **options
-    )
+    return worker.ask({**message, **options.pop("change", {})}, launch.weights_message(ex.weights) | ex.arrays, **options)
 
 
 def test_a_worker_answers_and_is_gone(start: Start, exhibit: Callable[[str], Exhibit]) -> None:
@@ -230,9 +228,7 @@ def test_memory_that_runs_out(start: Start, root: Root, exhibit: Callable[[str],
 
 
 @pytest.mark.parametrize("line", ["os.kill(os.getpid(), signal.SIGSTOP)", SLEEP], ids=["stopped", "asleep"])
-def test_a_hang_ends_with_the_time_allowed(
-    start: Start, root: Root, exhibit: Callable[[str], Exhibit], line: str
-) -> None:
+def test_a_hang_ends_with_the_time_allowed(start: Start, root: Root, exhibit: Callable[[str], Exhibit], line: str) -> None:
     """A timeout of its own status; the process does not go on behind our back, and further requests fail at once."""
     worker = start(root=root(in_method("predict", line)))
     begin = time.monotonic()
@@ -467,9 +463,7 @@ def test_the_environment_is_the_same_for_every_framework(tmp_path: Path) -> None
     assert made["CONCORD_CPUS"] == "2,5"
     assert {made[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC")} == {"2"}
     assert (made["CUDA_VISIBLE_DEVICES"], made["JAX_PLATFORMS"]) == ("-1", "cpu")
-    assert all(
-        str(tmp_path) in made[name] for name in ("KERAS_HOME", "TORCHINDUCTOR_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR")
-    )
+    assert all(str(tmp_path) in made[name] for name in ("KERAS_HOME", "TORCHINDUCTOR_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR"))
     gpu = environment.worker_environment(root=ROOT, cpus=[0], device="gpu", scratch=tmp_path, cache=tmp_path)
     assert not {"CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS"} & set(gpu)
 

@@ -63,9 +63,7 @@ def equals(count: int = 40) -> str:
     """False winners among equals on a loaded machine."""
     found = [told for _, told in selfchecks(count, loaded=True)]
     wrong, refused = (sum(word in told for told in found) for word in ("FALSE WINNER", "contended"))
-    return (
-        f"a false winner in {wrong} of {count} selfchecks beside a neighbour; {refused} refused a ranking as contended"
-    )
+    return f"a false winner in {wrong} of {count} selfchecks beside a neighbour; {refused} refused a ranking as contended"
 
 
 def power(count: int = 40) -> str:
@@ -110,9 +108,7 @@ def repeat() -> str:
         for number in range(2):
             run("run", "quick", "--out", f"{folder}/{number}")
             found = stats.contests(records.read(Path(folder, str(number))))
-            told.append(
-                {(c.phase, a, b): verdict for c in found if not c.refusal for (a, b), verdict in c.verdicts.items()}
-            )
+            told.append({(c.phase, a, b): verdict for c in found if not c.refusal for (a, b), verdict in c.verdicts.items()})
     both = [{told[0][key], told[1][key]} for key in told[0].keys() & told[1].keys()]
     against = sum(len(pair - {"undecided"}) > 1 for pair in both)
     return f"{against // 2} of {len(both) // 2} verdicts of two runs of quick contradict each other"

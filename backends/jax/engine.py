@@ -87,9 +87,7 @@ def adam(spec: OptimizerSpec, table: Array) -> optax.GradientTransformation:
         mu = jax.tree.map(lambda m, g: spec.beta1 * m + (1 - spec.beta1) * g, state.mu, grads)
         nu = jax.tree.map(lambda v, g: spec.beta2 * v + (1 - spec.beta2) * g * g, state.nu, grads)
         decay = lr * spec.weight_decay
-        updates = jax.tree.map(
-            lambda m, v, p: -step_size * m / (jnp.sqrt(v) / root + spec.eps) - decay * p, mu, nu, params
-        )
+        updates = jax.tree.map(lambda m, v, p: -step_size * m / (jnp.sqrt(v) / root + spec.eps) - decay * p, mu, nu, params)
         return updates, optax.ScaleByAdamState(count=state.count + 1, mu=mu, nu=nu)
 
     return optax.GradientTransformation(init, update)

@@ -46,9 +46,7 @@ class BatchNorm(keras.layers.Layer):
             mean, var = tf.nn.moments(x, (0, 1, 2))
             n = tf.cast(tf.size(x) // x.shape[-1], x.dtype)
             self.moving_mean.assign((1 - self.momentum) * self.moving_mean + self.momentum * mean)
-            self.moving_variance.assign(
-                (1 - self.momentum) * self.moving_variance + self.momentum * (n / (n - 1)) * var
-            )
+            self.moving_variance.assign((1 - self.momentum) * self.moving_variance + self.momentum * (n / (n - 1)) * var)
         else:
             mean, var = self.moving_mean.value, self.moving_variance.value
         y = tf.nn.batch_normalization(x, mean, var, self.beta.value, self.gamma.value, self.eps)

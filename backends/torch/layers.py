@@ -32,9 +32,7 @@ class Layers(NamedTuple):
 
 
 EXACT = Layers(
-    batch_norm=lambda channels, spec: nn.BatchNorm2d(
-        channels, eps=spec.batch_norm_eps, momentum=spec.batch_norm_momentum
-    ),
+    batch_norm=lambda channels, spec: nn.BatchNorm2d(channels, eps=spec.batch_norm_eps, momentum=spec.batch_norm_momentum),
     dropout=lambda spec: MaskDropout(),
 )
 STOCK = Layers(

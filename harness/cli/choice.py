@@ -31,9 +31,7 @@ def choose(wanted: Wanted) -> tuple[dict[str, tuple[str, ...]], dict[str, str], 
         else:
             skipped[name] = found.advice(name)
     if not chosen:
-        raise HarnessError(
-            "no framework is installed: pip install 'concord-bench[all]', or name interpreters with --python."
-        )
+        raise HarnessError("no framework is installed: pip install 'concord-bench[all]', or name interpreters with --python.")
     able = {name: own for name, own in chosen.items() if own}
     if not able:
         raise HarnessError(f"none of {', '.join(chosen)} has the mode {', '.join(modes)}: see `concord list`.")

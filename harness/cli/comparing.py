@@ -47,9 +47,7 @@ def filters(_context: click.Context, _option: click.Parameter, values: tuple[str
 @click.option(
     "--fail-if-unproven", "unproven", is_flag=True, help="Exit code 1 if NEW has not proven a cell (stock modes aside)."
 )
-@click.option(
-    "--across-machines", "across", is_flag=True, help="Compare only ratios to the fastest proven entry in each run."
-)
+@click.option("--across-machines", "across", is_flag=True, help="Compare only ratios to the fastest proven entry in each run.")
 @as_json_option
 @click.option("--markdown", type=PATH, help="Write it for a pull request's comment, too.")
 @click.option("--html", type=PATH, help="Write it as a page, too.")
@@ -140,7 +138,7 @@ def show(run_folder: Path, only: dict[str, str], as_json: bool) -> None:
     elif "phase" in only:
         terminal.print_figures(found, cells, only["phase"])
     else:
-        terminal.print_found(found, cells)
+        terminal.print_run(found, cells)
 
 
 VERBS = (compare, history, show)

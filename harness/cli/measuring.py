@@ -55,9 +55,7 @@ def verify(tasks: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
     say = progress()
     for reason in skipped.values():
         say(f"skipped {reason}")
-    exhibits = [
-        job.exhibit(spec, data.find(spec.data.name, data_dir=wanted.data_dir).arrays, wanted.seed) for spec in specs
-    ]
+    exhibits = [job.exhibit(spec, data.find(spec.data.name, data_dir=wanted.data_dir).arrays, wanted.seed) for spec in specs]
     with wanted.workplace() as place:
         check_device(place, chosen)
         rows = job.verify(exhibits, chosen, place, say)
@@ -74,9 +72,7 @@ def verify(tasks: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
 @as_json_option
 @out_option
 @wait_option
-@click.option(
-    "--max-time", callback=duration, metavar="TIME", help="Of the whole run: 90s, 10m, 2h. Default: the suite's."
-)
+@click.option("--max-time", callback=duration, metavar="TIME", help="Of the whole run: 90s, 10m, 2h. Default: the suite's.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and how long it takes, and stop.")
 @click.option("--strict", is_flag=True, help="Exit code 1 if a rule of the fairness ledger is broken.")
 @click.option(
@@ -124,12 +120,8 @@ def run(
 
 
 @click.command()
-@click.option(
-    "--backend", "-b", default="", help="Which one runs against itself. Default: the first that is installed."
-)
-@click.option(
-    "--slowdown", type=click.FloatRange(0.01, 1), default=0.1, show_default=True, help="Planted in one process."
-)
+@click.option("--backend", "-b", default="", help="Which one runs against itself. Default: the first that is installed.")
+@click.option("--slowdown", type=click.FloatRange(0.01, 1), default=0.1, show_default=True, help="Planted in one process.")
 @options("python", "seed", "data_dir")
 @out_option
 @wait_option
@@ -225,7 +217,7 @@ def measure(plan: "Plan", folder: Path, say: "Say", earlier: "Run | None", *, as
     except BaseException as end:
         with suppress(HarnessError):  # what ended the run is what must be told
             finish(folder, as_json=as_json)
-        if isinstance(end, KeyboardInterrupt):
+        if isinstance(end, KeyboardInterrupt) and (folder / "run.json").is_file():
             raise KeyboardInterrupt(f"go on with: concord run --resume {shlex.quote(str(folder))}") from None
         raise
     finish(folder, as_json=as_json)

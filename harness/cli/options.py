@@ -87,9 +87,7 @@ SHARED: dict[str, tuple[list[str], dict[str, Any]]] = {
     "device": ([], {"type": click.Choice(["cpu", "gpu"]), "default": "cpu", "show_default": True}),
 }
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON document instead of tables.")
-wait_option = click.option(
-    "--wait", is_flag=True, help="Where another run is measuring on this machine, wait for its end."
-)
+wait_option = click.option("--wait", is_flag=True, help="Where another run is measuring on this machine, wait for its end.")
 out_option = click.option("--out", type=PATH, help="The run's folder. Default: results/TIME-SUITE.")
 
 

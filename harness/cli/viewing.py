@@ -32,12 +32,10 @@ def finish(folder: Path, *, as_json: bool) -> None:
     from harness import records, report
     from harness.report import tables, terminal
 
-    if not (folder / "run.json").is_file():
-        return
-    page = report.build(folder)
-    found = records.read(folder)
+    found = tables.find(records.read(folder))
+    page = report.write(found)
     if as_json:
-        click.echo(tables.summary(found).to_json(orient="records"))
+        click.echo(found.summary.to_json(orient="records"))
     else:
         terminal.print_run(found)
     click.echo(str(page), err=as_json)
@@ -58,9 +56,6 @@ def exit_code(folder: Path, *, strict: bool = False) -> int:
 @as_json_option
 def report(run_folder: Path, as_json: bool) -> None:
     """Make all views of a run anew from its records."""
-    from harness import records
-
-    records.read(run_folder)
     finish(run_folder, as_json=as_json)
 
 
@@ -79,8 +74,7 @@ def list_(wanted: Wanted, as_json: bool) -> None:
             for name in catalog.backends()
         },
         "data": {
-            name: {"found": label, "where": str(where or "")}
-            for name, (label, where) in data.locate_all(wanted.data_dir).items()
+            name: {"found": label, "where": str(where or "")} for name, (label, where) in data.locate_all(wanted.data_dir).items()
         },
     }
     if as_json:

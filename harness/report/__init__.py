@@ -27,12 +27,19 @@ def frames(found: "Findings") -> "dict[str, pd.DataFrame]":
 
 
 def build(run_dir: Path) -> Path:
-    """Write the CSV files (UTF-8, one header row, full precision), report.html and report.md beside them; the page's path."""
+    """Make all views of a run anew from its records; the page's path."""
+    from harness import records
+    from harness.report import tables
+
+    return write(tables.find(records.read(run_dir)))
+
+
+def write(found: "Findings") -> Path:
+    """Write the CSV files (UTF-8, one header row, full precision), report.html and report.md beside the records; the page's path."""
     from harness import records
     from harness.report import html, markdown, tables
 
-    run = records.read(run_dir)
-    found = tables.find(run)
+    run, run_dir = found.run, found.run.path
     views: dict[str, Iterable[str]] = {
         f"{name}.csv": [frame.to_csv(index=False, lineterminator="\n")] for name, frame in frames(found).items()
     }

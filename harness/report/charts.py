@@ -48,9 +48,7 @@ STYLE: dict[str, Any] = {
     "grid.linewidth": 0.5,
     "grid.alpha": 0.2,
     "legend.frameon": False,
-    **dict.fromkeys(
-        ("grid.color", "text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
-    ),
+    **dict.fromkeys(("grid.color", "text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
 }
 Looks = Mapping[Cell, Mapping[str, Any]]  # how a cell is drawn, in every plot: matplotlib's keywords
 Curves = Mapping[Cell, Sequence[tuple[float, float]]]

@@ -58,11 +58,7 @@ def _steps(run: Run) -> dict[Cell, Estimate]:
     """A training step of every cell on its task's main terms."""
     contests = (c for c in stats.contests(run) if c.phase == "train")
     times = {cell: stats.absolute(stats.samples(blocks)) for c in contests for cell, blocks in c.blocks.items()}
-    return {
-        c: t
-        for c, t in times.items()
-        if (c.batch, 1) == (compare.at(run, "tasks", c.task, "batch") or c.batch, c.threads)
-    }
+    return {c: t for c, t in times.items() if (c.batch, 1) == (compare.at(run, "tasks", c.task, "batch") or c.batch, c.threads)}
 
 
 def trends(points: Sequence[Point], task: str = "") -> Trends:

@@ -42,9 +42,7 @@ def render(findings: Findings) -> str:
 def template(file: str) -> Template:
     """A template of this folder with what all pages share; what is put into it is escaped."""
     loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader)
     environment.filters |= {"digits": digits, "span": words.span, "name": name, "text": _text}
     marks = {mark: state for state, mark in words.MARKS.items()}
     environment.globals |= {"stats": stats, "noise": noise, "words": words, "marks": marks}

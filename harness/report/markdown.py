@@ -19,9 +19,7 @@ PHASES = {"train": "train step", "predict": "predict batch"}
 CUT = "What is left out here for its length stands in report.html."
 MARKS = {ord(char): f"\\{char}" for char in "`*_[]~$"} | {ord("|"): "&#124;", ord("\\"): "&#92;"}
 UNSEEN = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")  # also what turns writing round
-LINKS = re.compile(
-    r"@|(?<!&)#(?=\d)|:(?=//)|www(?=\.)", re.IGNORECASE
-)  # mentions, issues, addresses: no escape stops them
+LINKS = re.compile(r"@|(?<!&)#(?=\d)|:(?=//)|www(?=\.)", re.IGNORECASE)  # mentions, issues, addresses: no escape stops them
 
 
 def plain(text: object, room: int = TEXT) -> str:
@@ -77,9 +75,7 @@ def _answer(findings: Findings, task: str) -> str:
         for cell in cells
     ]
     labels = {cell: name(cell) for cell in cells} | {cell: words.swept(cell) for cell in findings.sweep_of(task)}
-    notes = [
-        f"- Missing: {plain(f'{label}: {text}')}" for cell, label in labels.items() for text in findings.troubles[cell]
-    ]
+    notes = [f"- Missing: {plain(f'{label}: {text}')}" for cell, label in labels.items() for text in findings.troubles[cell]]
     notes += ["- Other batches and numbers of CPUs stand in report.html."] * (len(labels) > len(cells))
     table = _table(["backend", "proof", "rank", *columns, plain(metric)], rows) if rows else ""
     parts = (f"**{title}.** {plain(words.sentence(findings, task), 10 * TEXT)}", table, "\n".join(notes))
@@ -119,9 +115,7 @@ def _proof(findings: Findings, task: str) -> str:
         worst[(proof.level, proof.precision), f"{proof.backend} {proof.mode}"] = proof
     rows = [[plain(", ".join(level)), *(_worst(worst.get((level, entry))) for entry in entries)] for level in levels]
     wrong = [p for p in proofs if p.verdict == "failed"]
-    failed = [
-        f"- Failed: {plain(f'{p.backend} {p.mode}, {p.level} against {p.against}: {stats.located(p)}')}" for p in wrong
-    ]
+    failed = [f"- Failed: {plain(f'{p.backend} {p.mode}, {p.level} against {p.against}: {stats.located(p)}')}" for p in wrong]
     folded = (FOLD, _table(["level", *map(plain, entries)], rows), "\n".join(failed), "</details>")
     return f"**{plain(findings.goal(task)['title'])}: the proof.**\n\n" + "\n\n".join(filter(None, folded))
 

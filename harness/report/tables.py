@@ -140,9 +140,7 @@ def find(run: Run) -> Findings:
     for cell, row in sorted(every, key=lambda found: PHASES.index(found[1].phase)):
         rows[homes[cell]].append(row)
     bad = [
-        (homes[t.cell], f"{t.phase} {t.status}: {t.reason or '?'}")
-        for t in run.trials
-        if t.status != "ok" and t.cell in homes
+        (homes[t.cell], f"{t.phase} {t.status}: {t.reason or '?'}") for t in run.trials if t.status != "ok" and t.cell in homes
     ]
     troubles = {cell: [text for home, text in dict.fromkeys(bad) if home == cell] for cell in cells}
     return Findings(run, tasks, proofs, contests, rows, troubles)
@@ -189,9 +187,7 @@ def _single(run: Run) -> Iterator[tuple[Cell, Row]]:
 
 def _costs(run: Run) -> Iterator[tuple[Cell, Row]]:
     """CPU time of a step beside its wall time, and the shares of what the canary shows one CPU can compute and move."""
-    songs = pd.DataFrame(
-        [t.values for t in run.trials if t.phase == "canary"], columns=["product_s", "copy_s"]
-    ).median()
+    songs = pd.DataFrame([t.values for t in run.trials if t.phase == "canary"], columns=["product_s", "copy_s"]).median()
     ceilings = {"peak": Canary.flops / songs.product_s, "bandwidth": Canary.moved_bytes / songs.copy_s}
     steps: dict[tuple[Cell, str], dict[stats.Key, tuple[float, float, float]]] = defaultdict(dict)
     for t in run.trials:
@@ -201,9 +197,7 @@ def _costs(run: Run) -> Iterator[tuple[Cell, Row]]:
             steps[t.cell, t.phase].setdefault((t.generation, t.round), used)
     for (cell, phase), found in steps.items():
         yield cell, Row(phase, "cpu_time", "s", stats.absolute({key: cpu for key, (cpu, *_) in found.items()}))
-        if metered := {
-            key: joules for key, (*_, joules) in found.items() if joules > 0
-        }:  # a meter that stood still is none
+        if metered := {key: joules for key, (*_, joules) in found.items() if joules > 0}:  # a meter that stood still is none
             yield cell, Row(phase, "energy", "J", stats.absolute(metered))
         for name, work in _work((run.manifest.get("tasks") or {}).get(cell.task, {}), cell.batch, phase).items():
             if ceilings[name] > 0:  # not where no canary sang
@@ -274,11 +268,12 @@ def pairs(findings: Findings) -> pd.DataFrame:
 
 def trust(findings: Findings) -> pd.DataFrame:
     """trust.csv: one row a contest. Control: an identical second process over the first; shares of rounds; times over medians."""
-    rows = []
+    rows, of = [], defaultdict(list)
+    for trial in findings.run.trials:
+        of[noise.group(trial)[:4]].append(trial)
     for contest in findings.contests:
         terms, control = next(iter(contest.blocks)), contest.control
-        held = (terms.task, terms.batch, terms.threads, contest.phase)
-        trials = [t for t in findings.run.trials if noise.group(t)[:4] == held]
+        trials = of[terms.task, terms.batch, terms.threads, contest.phase]
         songs = np.array([sum(t.values.values()) for t in trials if t.phase == "canary" and t.status == "ok"])
         low, middle, high = np.quantile(songs, (0.05, 0.5, 0.95)) if len(songs) else (np.nan,) * 3
         repeated = {noise.group(t) for t in trials if t.attempt}

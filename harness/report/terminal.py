@@ -24,14 +24,9 @@ def table(run: Run) -> Table:
     return _table(findings, list(findings.rows))
 
 
-def print_run(run: Run) -> None:
-    """The table and the sentences of a run, on stdout."""
-    findings = find(run)
-    print_found(findings, list(findings.rows))
-
-
-def print_found(findings: Findings, cells: Sequence[Cell]) -> None:
-    """The table of some cells of a run, and what is said of their tasks as a whole."""
+def print_run(findings: Findings, only: Sequence[Cell] | None = None) -> None:
+    """The table of a run, or of some of its cells, and what is said of their tasks as a whole, on stdout."""
+    cells = list(findings.rows) if only is None else only
     out, named = console(), {cell.task for cell in cells}
     for text in ledger.differences(findings.run):
         out.print(plain(f"NOT FAIR: {text}", "bold red"))

@@ -27,9 +27,7 @@ def make() -> TaskSpec:
         title="MNIST CNN",
         model=ModelSpec(
             tensors=(
-                ParamSpec(
-                    "conv1/kernel", "h w i o", (3, 3, 1, channels), glorot_uniform(9, 9 * channels), positions=26 * 26
-                ),
+                ParamSpec("conv1/kernel", "h w i o", (3, 3, 1, channels), glorot_uniform(9, 9 * channels), positions=26 * 26),
                 ParamSpec("conv1/bias", "c", (channels,), ZEROS),
                 ParamSpec("dense1/kernel", "h w c o", (side, side, channels, hidden), glorot_uniform(flat, hidden)),
                 ParamSpec("dense1/bias", "c", (hidden,), ZEROS),
