@@ -35,7 +35,7 @@ def build(run_dir: Path) -> Path:
 
 
 def write(found: "Findings") -> Path:
-    """Write the CSV files (UTF-8, one header row, full precision), report.html and report.md beside the records; the page's path."""
+    """Write the CSV files (UTF-8, one header row, full precision), report.html and report.md; the page's path."""
     from harness import records
     from harness.report import html, markdown, tables
 
