@@ -14,7 +14,7 @@ from harness.workplace import Installed, Workplace
 
 # Measured in one run of quick on two cores, for the first estimate alone: seconds of CPU to prove and train an entrant on a
 # task, and to open a task in a fresh process; the time of a round over that of its samples, canaries and repeats included.
-PROVE_S, OPEN_S, OVERHEAD = 26.0, 3.5, 2.4
+PROVE_S, OPEN_S, OVERHEAD = 26.0, 3.5, 1.4
 
 
 @dataclass(frozen=True)
