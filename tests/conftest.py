@@ -7,6 +7,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"  # before NumPy is imported: the same sums on every machine, and a core left for the workers
 
 import importlib.util
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -24,6 +25,7 @@ from harness.verify import Exhibit
 
 SMALLER = {"cifar_resnet": "cifar_resnet:depth=8"}  # where the default takes minutes in float64 NumPy
 SEED = 0
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it, and so would what tests start
 
 settings.register_profile("concord", deadline=None, derandomize=True)  # a busy machine is no defect, nor is bad luck
 settings.load_profile("concord")

@@ -163,11 +163,12 @@ def turns(name: str, task: str, process: int) -> dict[str, list[float]]:
     batch = next(batches.training(spec, data.find(spec.data.name).arrays, batch=spec.train.batch, seed=0, epoch=0))
     table = spec.optimizer.table(np.full(1000, LR))
     device = {"mode": catalog.backend(name).MODES[0], "precision": "float32", "device": "cpu"}
+    loop = {"torch": torch_loop, "tensorflow": tensorflow_loop, "jax": jax_loop}[name]
+    first = loop(spec, batch) if process % 2 else None  # who is built first lies elsewhere in memory: that alternates too
     session = engine.open_session(spec, table=table, **device)
     session.load(weights.initial(spec, 0))
     placed = session.put(*batch)
-    bare = {"torch": torch_loop, "tensorflow": tensorflow_loop, "jax": jax_loop}[name](spec, batch)
-    sides = {"session": lambda: session.train_step(placed), "bare": bare}
+    sides = {"session": lambda: session.train_step(placed), "bare": first or loop(spec, batch)}
     steps = {side: calibrate(session, call) for side, call in sides.items()}
     times: dict[str, list[float]] = {side: [] for side in sides}
     for turn in range(TURNS):

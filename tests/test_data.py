@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 def powerless() -> Iterator[Path]:
     """A folder anybody can enter, while this process has no more rights than anybody."""
     euid = os.geteuid()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # the tests' own folder is closed to others
         Path(name).chmod(0o777)
         if euid == 0:
             os.seteuid(65534)
