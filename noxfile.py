@@ -17,7 +17,7 @@ nox.options.error_on_external_run = True
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 GROUPS = PROJECT["dependency-groups"]
-FRAMEWORKS = ["torch", "tensorflow", "jax"]
+FRAMEWORKS = [name for name in EXTRAS if Path("backends", name).is_dir()]
 WORKER = ["numpy", "einops"]  # all that a worker needs beside its framework
 BIN = "Scripts" if os.name == "nt" else "bin"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.stats import ttest_ind
 
 from harness import noise, stats
 from harness.errors import HarnessError
@@ -194,30 +194,16 @@ def welch(base: np.ndarray, new: np.ndarray, *, pairs: int = 1) -> Ratio:
     centre, sizes = float(new.mean() - base.mean()), (len(base), len(new))
     if min(sizes) == 1:
         return Ratio(math.exp(centre), None, None, sum(sizes), 1, pairs)
-    own = [float(values.var(ddof=1)) / len(values) for values in (base, new)]
-    spread, half = sum(own), 0.0
-    if spread:
-        freedom = spread**2 / sum(v**2 / (size - 1) for v, size in zip(own, sizes, strict=True))
-        half = float(stdtrit(freedom, 1 - stats.ALPHA / pairs / 2)) * math.sqrt(spread)
-    return Ratio(math.exp(centre), math.exp(centre - half), math.exp(centre + half), sum(sizes), min(sizes), pairs)
-
-
-def at(run: Run, *path: str) -> Any:
-    """A value of the manifest; None where it, or the way to it, is missing."""
-    found: Any = run.manifest
-    for part in path:
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
-
-
-def _mapping(run: Run, *path: str) -> Mapping[str, Any]:
-    found = at(run, *path)
-    return found if isinstance(found, Mapping) else {}
+    low = high = centre
+    if base.std() or new.std():
+        found = ttest_ind(new, base, equal_var=False).confidence_interval(1 - stats.ALPHA / pairs)
+        low, high = float(found.low), float(found.high)
+    return Ratio(math.exp(centre), math.exp(low), math.exp(high), sum(sizes), min(sizes), pairs)
 
 
 def machine_differences(base: Run, new: Run) -> list[str]:
     """In what the machines of two runs differ; not their names, nor the frequency of the moment."""
-    facts = [{name: at(run, "environment", *path) for name, path in MACHINE.items()} for run in (base, new)]
+    facts = [{name: run.at("environment", *path) for name, path in MACHINE.items()} for run in (base, new)]
     sizes = [f["memory"] for f in facts]
     if all(isinstance(size, int | float) for size in sizes) and abs(sizes[0] - sizes[1]) <= MEMORY * max(sizes):
         facts[1]["memory"] = sizes[0]
@@ -228,25 +214,22 @@ def machine_differences(base: Run, new: Run) -> list[str]:
 
 def frameworks(run: Run) -> dict[str, str]:
     """The version of every package that the workers named; of one that several named, with the backend's name."""
-    workers = _mapping(run, "environment", "workers")
-    found = [(p, name, v) for name in workers for p, v in _mapping(run, "environment", "workers", name, "versions").items()]
+    workers = run.part("environment", "workers")
+    found = [(p, name, v) for name in workers for p, v in run.part("environment", "workers", name, "versions").items()]
     often = Counter(package for package, *_ in found)
     return {p if often[p] == 1 else f"{p} of {name}": str(version) for p, name, version in found}
 
 
 def versions(run: Run) -> dict[str, Any]:
     """The version of everything that the manifest names: frameworks, interpreters, the harness's packages, the system."""
-    packages = _mapping(run, "environment", "machine", "packages")
+    packages = run.part("environment", "machine", "packages")
     return {
         **frameworks(run),
-        **{
-            f"python of {name}": at(run, "environment", "workers", name, "python")
-            for name in _mapping(run, "environment", "workers")
-        },
-        "python of the harness": at(run, "environment", "machine", "python"),
+        **{f"python of {name}": run.at("environment", "workers", name, "python") for name in run.part("environment", "workers")},
+        "python of the harness": run.at("environment", "machine", "python"),
         **{f"{name} of the harness": version for name, version in packages.items()},
-        "system": at(run, "environment", "machine", "system"),
-        "Concord's code": at(run, "code"),
+        "system": run.at("environment", "machine", "system"),
+        "Concord's code": run.at("code"),
     }
 
 
@@ -254,11 +237,11 @@ def differences(base: Run, new: Run) -> list[str]:
     """What both name and is not the same, beside the machine: versions, schema, seed, initial weights, the bytes of data."""
     found = []
     for run in (base, new):
-        facts: dict[str, Any] = {"schema": at(run, "schema"), "seed": at(run, "seed"), **versions(run)}
-        facts |= {f"weights of {task}": digest for task, digest in _mapping(run, "weights").items()}
-        for name in _mapping(run, "data"):
-            facts[f"data of {name}"] = at(run, "data", name, "label")
-            facts[f"digest of {name}"] = at(run, "data", name, "digest")
+        facts: dict[str, Any] = {"schema": run.at("schema"), "seed": run.at("seed"), **versions(run)}
+        facts |= {f"weights of {task}": digest for task, digest in run.part("weights").items()}
+        for name in run.part("data"):
+            facts[f"data of {name}"] = run.at("data", name, "label")
+            facts[f"digest of {name}"] = run.at("data", name, "digest")
         found.append(facts)
     both = found[0].keys() & found[1].keys()
     return _differing(*({name: value for name, value in facts.items() if name in both} for facts in found))

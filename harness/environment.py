@@ -25,7 +25,7 @@ def settle_allocator() -> None:
 
     glibc gives memory back to the system beyond a threshold that grows with what was freed, 32 MiB at most (mallopt(3): the mmap
     threshold is dynamic). A process in which nothing large was freed yet hands PyTorch's activations back and fetches them again
-    at every step, or does not, by the luck of its heap: 18 or 35 ms for one and the same step of the MNIST CNN.
+    at every step, or does not, by the luck of its heap: 21 or 33 ms for one and the same step of the MNIST CNN.
     """
     bytearray(2**25 - 2**13)  # freed at once; with its header just below the maximum
 

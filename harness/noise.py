@@ -4,7 +4,6 @@
 afterwards, against each cell's own baseline: an idle JAX worker alone changes context a thousand times in a thousand steps.
 """
 
-import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -63,17 +62,16 @@ def read() -> dict[str, float]:
 
 
 def energy() -> dict[str, float]:
-    """The meter of each processor package in joules, where it may be read, beside what it can count to before it starts again."""
+    """The meter of each processor package and GPU of this machine in joules, where it may be read."""
     found: dict[str, float] = {}
     for package in sorted(RAPL.glob("intel-rapl:?")):
         with suppress(OSError, ValueError):  # since 2020 most systems show it to root alone
             found[f"{package.name}_j"] = int((package / "energy_uj").read_text("ascii")) / 1e6
-            found[f"{package.name}_range_j"] = int((package / "max_energy_range_uj").read_text("ascii")) / 1e6
     return found | gpu_energy()
 
 
 def gpu_energy() -> dict[str, float]:
-    """The meter of each GPU that this process may use, in joules since the driver was loaded; none without NVIDIA's library."""
+    """Joules of each GPU since its driver was loaded, if NVIDIA's library is there and the worker was not told to use none."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") == "-1" or not find_spec("pynvml"):
         return {}
     import pynvml
@@ -84,7 +82,6 @@ def gpu_energy() -> dict[str, float]:
         for number in range(pynvml.nvmlDeviceGetCount()):
             handle = pynvml.nvmlDeviceGetHandleByIndex(number)
             found[f"gpu{number}_j"] = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3  # of mJ
-            found[f"gpu{number}_range_j"] = math.inf
     return found
 
 
@@ -97,8 +94,9 @@ def between(before: Mapping[str, float], after: Mapping[str, float], *, wall_s: 
         found["steal"] = passed["steal_s"] / wall_s
     if "pressure_s" in passed:
         found["pressure"] = passed["pressure_s"] / wall_s
-    if used := [passed[name] % after[f"{name[:-2]}_range_j"] for name in passed if f"{name[:-2]}_range_j" in after]:
-        found["energy_j"] = sum(used)
+    meters = [used for name, used in passed.items() if name.endswith("_j")]
+    if meters and min(meters) >= 0:  # or one started again at 0, as they do after minutes or hours
+        found["energy_j"] = sum(meters)
     return found | {name: passed[name] for name in ("switches", "page_faults", "throttled_s") if name in passed}
 
 

@@ -27,10 +27,8 @@ FLOAT32_FLOOR = 2.0**-22  # relative: two units in the last place of a float32, 
 UPDATE_TOLERANCE = (
     2.0**-22
 )  # float32, relative to the tensor's largest element: sound updates round to 7e-8, a bfloat16 state to 1e-6
-COARSE, FEW = (
-    0.5,
-    8,
-)  # the share of values that half precision could hold (by chance 1e-4), and how many it takes to tell
+COARSE = 0.5  # the share of values that half precision could hold; by chance it is 1e-4
+FEW = 8  # values; so many it takes to tell
 LOW = "bf16"  # the mode that computes in bfloat16, whose numbers round by 2^-8
 # Measured on three backends, five models, three to eight seeds. Logits: at most 1.3e-2 off, 5e-2 and more in float8. Gradients of
 # the last kernel: at most 9.9e-3. Losses: 2e-3 at step 0, 1e-2 in ten steps.
@@ -258,15 +256,8 @@ def bfloat16(task: str, subject: Subject, reference: Subject) -> Iterator[Proof]
     nearer = Difference(LOW_LEAST / max(float(off), 2.0**-52), "logits too exact for bfloat16")
     yield row(task, subject, "bfloat16", "rounding", reference.backend, nearer, 1.0)
     ours = losses(subject, "float32")
-    yield row(
-        task,
-        subject,
-        "float32",
-        "loss",
-        reference.backend,
-        Difference(coarse(ours), "losses: what half precision could hold"),
-        COARSE,
-    )
+    share = Difference(coarse(ours), "losses: what half precision could hold")
+    yield row(task, subject, "float32", "loss", reference.backend, share, COARSE)
     differences = apart(ours, losses(reference, "float64"))
     far = [Difference(float(value), f"loss at step {k}") for k, value in enumerate(differences)]
     yield row(task, subject, "bfloat16", "steps", reference.backend, telling(far, LOW_TOLERANCE), LOW_TOLERANCE)

@@ -59,7 +59,7 @@ class Session(Protocol):
         """What shows after one more step.
 
         ``device`` (cpu, gpu) and ``dtype`` of the logits; ``autograd``, whether a tape recorded them; ``in_place``, whether
-        the step took no new memory for the parameters.
+        the step took no new memory for the parameters, None where that cannot be seen.
         """
         ...
 

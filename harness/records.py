@@ -114,11 +114,22 @@ class Run:
     trials: tuple[Trial, ...]  # all that count: those of a generation that is set aside are left on disk
     proofs: tuple[Proof, ...]
 
+    def at(self, *path: str) -> Any:
+        """A value of the manifest; None where it, or the way to it, is missing."""
+        found: Any = self.manifest
+        for part in path:
+            found = found.get(part) if isinstance(found, Mapping) else None
+        return found
+
+    def part(self, *path: str) -> Mapping[str, Any]:
+        """A mapping of the manifest; empty where there is none."""
+        found = self.at(*path)
+        return found if isinstance(found, Mapping) else {}
+
     @property
     def progress(self) -> dict[str, Any]:
         """How far it came; of a run that does not say, as if it had been started once."""
-        told = self.manifest.get("progress")
-        found = told if isinstance(told, dict) else {}
+        found = self.part("progress")
         return {name: found[name] if isinstance(found.get(name), type(v)) else v for name, v in BEGUN.items()}
 
 

@@ -18,12 +18,8 @@ from harness.run import describe
 from harness.suite import Job, Suite
 from harness.workplace import Workplace
 
-UNCHANGED = (
-    "code",
-    "data",
-    "weights",
-    "environment",
-)  # of the manifest: or the two halves would be of different things
+# Of the manifest: or the two halves would be of different things.
+UNCHANGED = ("code", "data", "weights", "environment")
 
 
 def unfinished(folder: Path) -> Run:

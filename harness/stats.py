@@ -106,8 +106,12 @@ class Contest:
     ranks: Mapping[Cell, str]
     refusal: str  # why nothing is ranked
     control: Ratio | None  # second processes over first ones of the same backends: 1, but for noise
-    contended: float  # share of the rounds
-    disturbed: frozenset[Key]  # which they are
+    rounds: Mapping[Key, bool]  # whether each was contended
+
+    @property
+    def contended(self) -> float:
+        """See ``contended_share``."""
+        return contended_share(self.rounds)
 
     @property
     def floor(self) -> float:
@@ -235,6 +239,11 @@ def noise_floor(control: Ratio | None) -> float:
     return math.expm1(control.half) if control and control.half else 0.0
 
 
+def contended_share(rounds: Mapping[Key, bool]) -> float:
+    """How many of the rounds were contended, as a share."""
+    return sum(rounds.values()) / max(len(rounds), 1)
+
+
 def verdict(ratio: Ratio, *, floor: float = 0.0) -> Verdict:
     """What the ratio of B to A says about B; ``floor`` is the noise floor, as a share."""
     if ratio.low is None or ratio.high is None or ratio.generations < GENERATIONS:
@@ -318,9 +327,7 @@ def contests(run: Run) -> tuple[Contest, ...]:
     return tuple(held)
 
 
-def contest(
-    phase: str, trials: Sequence[Trial], proofs: Mapping[Cell, Proven], rounds: Mapping[Key, bool] | None = None
-) -> Contest:
+def contest(phase: str, trials: Sequence[Trial], proofs: Mapping[Cell, Proven], rounds: Mapping[Key, bool]) -> Contest:
     """Compare all that did not fail their proof; choose the best and the ranks among the proven alone.
 
     ``rounds`` says which were contended.
@@ -337,13 +344,11 @@ def contest(
     ratios = {(a, b): r for a, b in permutations(times, 2) if (r := paired(times[a], times[b], pairs=pairs))}
     lead = {b: sum(math.log(ratios[a, b].value) for a in able if (a, b) in ratios) for b in able}
     control = controlled(members, [t for t in trials if t.phase == "control"])
-    disturbed = frozenset(key for key, bad in (rounds or {}).items() if bad)
-    contended = len(disturbed) / len(rounds) if rounds else 0.0
     verdicts = {pair: verdict(ratio, floor=noise_floor(control)) for pair, ratio in ratios.items()}
-    refusal = _refusal(able, ratios) or _disturbed(own, trials, control, contended, able)
+    refusal = _refusal(able, ratios) or _disturbed(own, trials, control, rounds, able)
     places = {} if refusal else ranks(able, verdicts)
     best = min(able, key=lead.__getitem__, default=None)
-    return Contest(phase, members, ratios, verdicts, able, best, places, refusal, control, contended, disturbed)
+    return Contest(phase, members, ratios, verdicts, able, best, places, refusal, control, rounds)
 
 
 def controlled(members: Mapping[Cell, Blocks], twins: Sequence[Trial]) -> Ratio | None:
@@ -367,7 +372,7 @@ def _disturbed(
     own: Mapping[Cell, Sequence[Trial]],
     trials: Sequence[Trial],
     control: Ratio | None,
-    contended: float,
+    rounds: Mapping[Key, bool],
     able: Sequence[Cell],
 ) -> str:
     """Why times that are there carry no verdict: no steady state, too much contention, unequal threads, a biased control."""
@@ -378,8 +383,8 @@ def _disturbed(
         used = float(np.median([t.cpu_ns / sum(t.times_ns) for t in own[cell]])) / cell.threads
         if used > OVERDRAWN:
             return f"{cell.backend} {cell.mode} used {used:.2f} CPUs for each of its threads: another budget than the others'"
-    if contended > CONTENDED:
-        return f"{contended:.0%} of the rounds were contended"
+    if contended_share(rounds) > CONTENDED:
+        return f"{contended_share(rounds):.0%} of the rounds were contended"
     if control and control.low is not None and control.high is not None and not control.low <= 1 <= control.high:
         return "the A/A control excludes 1: two processes of one backend differ"
     return ""

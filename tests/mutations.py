@@ -31,6 +31,17 @@ class Mutation(NamedTuple):
     mode: str = ""  # the backend's first
 
 
+def rounded(parameters: str) -> Edit:
+    """PyTorch's gradients of these parameters in bfloat16, where the session computes in float32."""
+    old = "        return value.detach()\n"
+    loop = f"        for p in {parameters}:\n"
+    return Edit(
+        "engine.py",
+        old,
+        f"{loop}            p.grad = p.grad if self.dtype == torch.float64 else p.grad.bfloat16().float()\n{old}",
+    )
+
+
 LOGITS, LOSS = "logits at step 0", "loss at step 0"
 
 TORCH = (
@@ -196,15 +207,7 @@ TORCH = (
         21,
         "torch",
         MNIST,
-        (
-            Edit(
-                "engine.py",
-                "        return value.detach()\n",
-                "        for p in self.model.parameters():\n"
-                "            p.grad = p.grad if self.dtype == torch.float64 else p.grad.bfloat16().float()\n"
-                "        return value.detach()\n",
-            ),
-        ),
+        (rounded("self.model.parameters()"),),
         "gradients",
         "dense2/kernel at step 0",
         precision="float32",
@@ -214,15 +217,7 @@ TORCH = (
         21,
         "torch",
         MNIST,
-        (
-            Edit(
-                "engine.py",
-                "        return value.detach()\n",
-                "        first = self.tensor('conv1/kernel')\n"
-                "        first.grad = first.grad if self.dtype == torch.float64 else first.grad.bfloat16().float()\n"
-                "        return value.detach()\n",
-            ),
-        ),
+        (rounded("[self.tensor('conv1/kernel')]"),),
         "rounding",
         "gradient of conv1/kernel: what half precision could hold",
         precision="float32",

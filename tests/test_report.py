@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
-from rich.console import Console
 
 from harness import records, report
 from harness.records import Cell, Proof, Trial
@@ -216,7 +215,7 @@ def holes(task: str) -> list[Trial]:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example run with its report."""
     folder = example_run(tmp_path_factory.mktemp("runs") / "example")
-    assert report.build(folder) == folder / "report.html"
+    assert report.write(tables.find(records.read(folder))) == folder / "report.html"
     return folder
 
 
@@ -282,12 +281,10 @@ class Page(HTMLParser):
         return [attrs for name, attrs in self.tags if name == tag]
 
 
-def printed(thing):
-    """What a rich object looks like."""
-    console = Console(width=160, highlight=False)
-    with console.capture() as capture:
-        console.print(thing)
-    return capture.get()
+def printed(found, capsys):
+    """What the command line shows of a run."""
+    terminal.print_run(tables.find(found))
+    return capsys.readouterr().out
 
 
 # Tables
@@ -333,7 +330,7 @@ def test_latency_of_single_calls_stands_with_its_training(findings):
 
 def test_too_few_calls_have_no_p99(tmp_path):
     """One generation of two rounds: 80 calls."""
-    found = tables.summary(records.read(example_run(tmp_path, generations=1, rounds=2, tasks=["risk_mlp"])))
+    found = tables.find(records.read(example_run(tmp_path, generations=1, rounds=2, tasks=["risk_mlp"]))).summary
     assert set(found[found.phase == "latency"].metric) == {"latency_p50", "latency_p90"}
 
 
@@ -373,12 +370,12 @@ def test_a_task_that_has_only_proofs_is_told(tmp_path):
     assert "initial weights" in page.render(found)
 
 
-def test_a_suite_that_times_nothing_tells_proof_and_quality(tmp_path, run):
+def test_a_suite_that_times_nothing_tells_proof_and_quality(tmp_path, run, capsys):
     """The accuracy suite has no generations: no times, no ranks, but what was reached."""
     records.write_manifest(tmp_path, {**run.manifest, "tasks": {"risk_mlp": GOALS["risk_mlp"]}})
     write(tmp_path / "proofs.jsonl", [proof for proof in run.proofs if proof.task == "risk_mlp"])
     write(tmp_path / "trials.jsonl", [t for t in run.trials if (t.phase, t.cell.task) == ("fit", "risk_mlp")])
-    text = report.build(tmp_path).read_text(encoding="utf-8")
+    text = report.write(tables.find(records.read(tmp_path))).read_text(encoding="utf-8")
     found = tables.find(records.read(tmp_path))
     told = words.sentence(found, "risk_mlp")
     assert told.startswith("jax jit, tensorflow graph and torch eager proven equal to 8e-14; auc after training: jax jit 0.78")
@@ -388,16 +385,16 @@ def test_a_suite_that_times_nothing_tells_proof_and_quality(tmp_path, run):
     assert "Quality over epochs" in text
     assert "every sample" not in text
     files = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    report.build(tmp_path)
+    report.write(tables.find(records.read(tmp_path)))
     assert len(files) == 13
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files  # same records, same bytes
-    assert re.search(r"torch eager +│ ✓ proven +│ +│ +not timed │ +│ +│ +│ +auc 0\.78", printed(terminal.table(found.run)))
+    assert re.search(r"torch eager +│ ✓ proven +│ +│ +not timed │ +│ +│ +│ +auc 0\.78", printed(found.run, capsys))
 
 
 def test_an_empty_run_has_a_page_and_headed_files(tmp_path):
     """A manifest without anything else."""
     records.write_manifest(tmp_path, {"finished": None})
-    assert "did not finish" in report.build(tmp_path).read_text(encoding="utf-8")
+    assert "did not finish" in report.write(tables.find(records.read(tmp_path))).read_text(encoding="utf-8")
     assert pd.read_csv(tmp_path / "losses.csv").columns.tolist()[:5] == ["task", "backend", "mode", "step", "loss"]
     assert len(pd.read_csv(tmp_path / "summary.csv")) == 0
 
@@ -695,15 +692,15 @@ def evil_run(folder):
     return folder
 
 
-def test_hostile_records_stay_text(tmp_path):
+def test_hostile_records_stay_text(tmp_path, capsys):
     """Names, paths, reasons, versions: nothing of them becomes markup, nothing is evaluated."""
-    text = report.build(evil_run(tmp_path / "run")).read_text(encoding="utf-8")
+    text = report.write(tables.find(records.read(evil_run(tmp_path / "run")))).read_text(encoding="utf-8")
     found = Page(text)
     assert found.open == []
     assert not found.every("script")
     assert "&lt;script&gt;" in text
     assert "{{ 7*7 }}" in text
-    assert "[b]" in printed(terminal.table(records.read(tmp_path / "run")))
+    assert "[b]" in printed(records.read(tmp_path / "run"), capsys)
     assert not [attrs for _, attrs in found.tags if any(name.startswith("on") for name in attrs)]
 
 
@@ -814,7 +811,7 @@ def test_half_a_character_in_a_record_breaks_no_view(tmp_path):
     """JSON may hold a lone surrogate, which UTF-8 cannot."""
     records.write_manifest(tmp_path, {"environment": {"workers": ["none"], "machine": "none"}})
     records.append(tmp_path / "trials.jsonl", Trial(cell("risk_mlp", "jax jit"), "train", "failed", reason="\udc80 \U0001f600"))
-    report.build(tmp_path)
+    report.write(tables.find(records.read(tmp_path)))
     assert "train failed: ? \U0001f600" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
@@ -823,8 +820,7 @@ def test_half_a_character_in_a_record_breaks_no_view(tmp_path):
 
 def test_printing_a_run_its_proofs_and_the_catalogue(run, capsys):
     """Plain text without a terminal: the same figures as on the page."""
-    terminal.print_run(tables.find(run))
-    shown = capsys.readouterr().out
+    shown = printed(run, capsys)
     assert re.search(r"risk_mlp +│ jax jit +│ ✓ proven +│ +1 │ +0\.\d+ ms", shown)
     assert "✗ failed" in shown
     assert "void: 2" in shown

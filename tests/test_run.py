@@ -147,7 +147,7 @@ def carried_out(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _t
     folder.mkdir()
     run.run(plan, folder, say)
     assert workers() == []
-    report.build(folder)
+    report.write(tables.find(records.read(folder)))
     return records.read(folder)
 
 

@@ -1,5 +1,6 @@
 """The verbs that start workers: verify, run, selfcheck, doctor."""
 
+import json
 import shlex
 import sys
 from contextlib import suppress
@@ -24,12 +25,12 @@ from harness.cli.options import (
     progress,
     wait_option,
 )
-from harness.cli.viewing import exit_code, finish, print_proofs
+from harness.cli.viewing import exit_code, finish
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.plan import Plan
-    from harness.records import Run
+    from harness.records import Proof, Run
     from harness.verify import Say
 
 RESULTS = Path("results")
@@ -64,6 +65,18 @@ def verify(tasks: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
         rows += [proof.missing(ex.task, name, mode, verdict="skipped", reason=reason) for ex in exhibits]
     print_proofs(rows, as_json=as_json)
     sys.exit(EXIT_PROOF if any(row.verdict == "failed" for row in rows) else 0)
+
+
+def print_proofs(rows: "list[Proof]", *, as_json: bool) -> None:
+    """Every row as JSON, or a table of what is decisive with the first failure of each backend spelt out."""
+    if as_json:
+        from harness import records
+
+        click.echo(json.dumps([records.row(row) for row in rows], indent=1))
+        return
+    from harness.report import terminal
+
+    terminal.print_proofs(rows)
 
 
 @click.command()

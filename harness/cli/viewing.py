@@ -11,20 +11,7 @@ from harness import catalog
 from harness.cli.options import EXIT_CELL, EXIT_PROOF, PATH, Wanted, as_json_option, options
 
 if TYPE_CHECKING:
-    from harness.records import Proof
     from harness.workplace import Installed
-
-
-def print_proofs(rows: "list[Proof]", *, as_json: bool) -> None:
-    """Every row as JSON, or a table of what is decisive with the first failure of each backend spelt out."""
-    if as_json:
-        from harness import records
-
-        click.echo(json.dumps([records.row(row) for row in rows], indent=1))
-        return
-    from harness.report import terminal
-
-    terminal.print_proofs(rows)
 
 
 def finish(folder: Path, *, as_json: bool) -> None:

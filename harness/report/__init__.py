@@ -26,14 +26,6 @@ def frames(found: "Findings") -> "dict[str, pd.DataFrame]":
     }
 
 
-def build(run_dir: Path) -> Path:
-    """Make all views of a run anew from its records; the page's path."""
-    from harness import records
-    from harness.report import tables
-
-    return write(tables.find(records.read(run_dir)))
-
-
 def write(found: "Findings") -> Path:
     """Write the CSV files (UTF-8, one header row, full precision), report.html and report.md; the page's path."""
     from harness import records

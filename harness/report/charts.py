@@ -188,7 +188,8 @@ def _samples(contest: Contest, styles: Looks) -> Drawn:
     factor, unit = time_unit(values)
     rounds = 1 + max(round_ for times in found.values() for _, round_ in times)
     axes = Figure().subplots()
-    for generation, round_ in sorted(contest.disturbed):
+    disturbed = sorted(key for key, bad in contest.rounds.items() if bad)
+    for generation, round_ in disturbed:
         left = generation + 0.6 + 0.8 * round_ / rounds
         axes.axvspan(left, left + 0.8 / rounds, color=INK, alpha=0.1, linewidth=0)
     for number, (cell, times) in enumerate(found.items()):
@@ -207,7 +208,7 @@ def _samples(contest: Contest, styles: Looks) -> Drawn:
     axes.figure.legend(loc="outside upper left", ncols=3)
     ends = {cell: (min(times.values()) * factor, max(times.values()) * factor) for cell, times in found.items()}
     told = "; ".join(f"{name(cell)} {digits(low)} to {digits(high)} {unit}" for cell, (low, high) in ends.items())
-    shaded = f" Shaded: {plural(len(contest.disturbed), 'contended round')}." if contest.disturbed else ""
+    shaded = f" Shaded: {plural(len(disturbed), 'contended round')}." if disturbed else ""
     return axes.figure, f"{len(values)} samples: {told}.{shaded}"
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from harness.compare import Comparison, Line
 from harness.report import words
 from harness.report.markdown import plain as quoted
+from harness.report.markdown import table as markdown_table
 from harness.report.terminal import console, plain
 from harness.report.words import digits, name
 
@@ -115,12 +116,7 @@ def markdown(found: Comparison) -> str:
         if texts:
             parts += [f"**{HEADS[kind]}**", "\n".join(f"- {quoted(text)}" for text in texts)]
     rows = table(found)
-    lines = [
-        [str(head) for head in rows],
-        ["---"] * len(rows.columns),
-        *([quoted(v) for v in row] for row in rows.to_numpy().tolist()),
-    ]
-    parts += ["\n".join(f"| {' | '.join(line)} |" for line in lines), METHOD]
+    parts += [markdown_table(map(str, rows), [[*map(quoted, row)] for row in rows.to_numpy().tolist()]), METHOD]
     return "\n\n".join(parts) + "\n"
 
 

@@ -34,7 +34,7 @@ class Point:
     @property
     def date(self) -> str:
         """When the run began."""
-        return str(compare.at(self.run, "created") or "")[:WHOLE_DATE].replace("T", " ")
+        return str(self.run.at("created") or "")[:WHOLE_DATE].replace("T", " ")
 
 
 Trends = Mapping[Cell, Sequence[Point]]  # by terms: a cell without backend, mode and data
@@ -51,14 +51,14 @@ def read_all(results: Path, skipped: Callable[[str], None]) -> list[Point]:
             skipped(printable(str(error)))
         except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:  # anything may lie there
             skipped(printable(f"{path.parent}, whose records are not those of a run ({error!r})"))
-    return sorted(found, key=lambda point: str(compare.at(point.run, "created")))
+    return sorted(found, key=lambda point: str(point.run.at("created")))
 
 
 def _steps(run: Run) -> dict[Cell, Estimate]:
     """A training step of every cell on its task's main terms."""
     contests = (c for c in stats.contests(run) if c.phase == "train")
     times = {cell: stats.absolute(stats.samples(blocks)) for c in contests for cell, blocks in c.blocks.items()}
-    return {c: t for c, t in times.items() if (c.batch, 1) == (compare.at(run, "tasks", c.task, "batch") or c.batch, c.threads)}
+    return {c: t for c, t in times.items() if (c.batch, 1) == (run.at("tasks", c.task, "batch") or c.batch, c.threads)}
 
 
 def trends(points: Sequence[Point], task: str = "") -> Trends:
@@ -90,7 +90,7 @@ def document(found: Trends) -> list[dict[str, Any]]:
     return [
         {
             "run": str(point.run.path),
-            "created": compare.at(point.run, "created"),
+            "created": point.run.at("created"),
             **asdict(cell),
             "step_time_s": time.value,
             "ci_low": time.low,

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import accumulate
-from typing import Any
 
 from harness import ledger, stats
 from harness.records import Cell, Proof
@@ -40,9 +39,9 @@ def render(findings: Findings) -> str:
 
 def _head(findings: Findings) -> str:
     """Which run, where and of what it was made, whether it came to its end, and what was not the same for all."""
-    manifest = findings.run.manifest
-    machine, workers = (_part(manifest, "environment", part) for part in ("machine", "workers"))
-    versions = [f"{what} {version}" for name in workers for what, version in _part(workers, name, "versions").items()]
+    run, manifest = findings.run, findings.run.manifest
+    machine, workers = (run.part("environment", part) for part in ("machine", "workers"))
+    versions = [f"{p} {v}" for name in workers for p, v in run.part("environment", "workers", name, "versions").items()]
     made = [str(text) for text in (manifest.get("created"), machine.get("cpu"), ", ".join(versions)) if text]
     lines = [f"# Concord: {plain(findings.run.path.name)}", "", f"Made: {plain('; '.join(made))}"]
     if "finished" in manifest and not manifest["finished"]:
@@ -50,13 +49,6 @@ def _head(findings: Findings) -> str:
     if unfair := ledger.differences(findings.run):
         lines += ["", "**This comparison is not fair.**", "", *(f"- Rule: {plain(text)}" for text in unfair)]
     return "\n".join(lines)
-
-
-def _part(manifest: Any, *path: str) -> Mapping[str, Any]:
-    """A mapping within the manifest; empty where there is none."""
-    for key in path:
-        manifest = manifest.get(key) if isinstance(manifest, Mapping) else None
-    return manifest if isinstance(manifest, Mapping) else {}
 
 
 def _answer(findings: Findings, task: str) -> str:
@@ -77,8 +69,8 @@ def _answer(findings: Findings, task: str) -> str:
     labels = {cell: name(cell) for cell in cells} | {cell: words.swept(cell) for cell in findings.sweep_of(task)}
     notes = [f"- Missing: {plain(f'{label}: {text}')}" for cell, label in labels.items() for text in findings.troubles[cell]]
     notes += ["- Other batches and numbers of CPUs stand in report.html."] * (len(labels) > len(cells))
-    table = _table(["backend", "proof", "rank", *columns, plain(metric)], rows) if rows else ""
-    parts = (f"**{title}.** {plain(words.sentence(findings, task), 10 * TEXT)}", table, "\n".join(notes))
+    verdicts = table(["backend", "proof", "rank", *columns, plain(metric)], rows) if rows else ""
+    parts = (f"**{title}.** {plain(words.sentence(findings, task), 10 * TEXT)}", verdicts, "\n".join(notes))
     return "\n\n".join(filter(None, parts))
 
 
@@ -116,7 +108,7 @@ def _proof(findings: Findings, task: str) -> str:
     rows = [[plain(", ".join(level)), *(_worst(worst.get((level, entry))) for entry in entries)] for level in levels]
     wrong = [p for p in proofs if p.verdict == "failed"]
     failed = [f"- Failed: {plain(f'{p.backend} {p.mode}, {p.level} against {p.against}: {stats.located(p)}')}" for p in wrong]
-    folded = (FOLD, _table(["level", *map(plain, entries)], rows), "\n".join(failed), "</details>")
+    folded = (FOLD, table(["level", *map(plain, entries)], rows), "\n".join(failed), "</details>")
     return f"**{plain(findings.goal(task)['title'])}: the proof.**\n\n" + "\n\n".join(filter(None, folded))
 
 
@@ -135,6 +127,7 @@ def _worst(proof: Proof | None) -> str:
     return plain(f"{words.MARKS.get(proof.verdict, '')} {found}{within}")
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(heads: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of texts that are escaped."""
-    return "\n".join(f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *rows))
+    head = list(heads)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))

@@ -28,18 +28,8 @@ PAIRS = (
     *("batch", "threads"),
 )
 TRUST = (
-    *(
-        "task",
-        "phase",
-        "device",
-        "data",
-        "batch",
-        "generations",
-        "control",
-        "control_low",
-        "control_high",
-        "noise_floor",
-    ),
+    *("task", "phase", "device", "data", "batch", "threads", "generations"),
+    *("control", "control_low", "control_high", "noise_floor"),
     *("contended_rounds", "repeated_rounds", "canary_spread", "unsteady_warmups", "refusal"),
 )
 FAIRNESS = ("rule", "verdict", "entry", "value", "why")
@@ -223,11 +213,6 @@ def _unit(name: str) -> tuple[str, str]:
     return name, "1"
 
 
-def summary(run: Run) -> pd.DataFrame:
-    """summary.csv of a run."""
-    return find(run).summary
-
-
 def means(task: str, wanted: str) -> bool:
     """Whether a task is the one that was asked for, with its parameters or without; "" asks for all."""
     return wanted in {"", task, task.partition(":")[0]}
@@ -279,7 +264,7 @@ def trust(findings: Findings) -> pd.DataFrame:
         repeated = {noise.group(t) for t in trials if t.attempt}
         unsteady = sum(t.phase == "warmup" and t.facts.get("kind") == "no steady state" for t in trials)
         interval = (control.value, control.low, control.high, contest.floor) if control else (None,) * 4
-        names = (terms.task, contest.phase, terms.device, terms.data, terms.batch, len({t.generation for t in trials}))
+        names = (terms.task, contest.phase, terms.device, terms.data, *TERMS(terms), len({t.generation for t in trials}))
         spread = None if np.isnan(middle) else float((high - low) / middle)
         rows.append((*names, *interval, contest.contended, len(repeated), spread, unsteady, contest.refusal))
     return pd.DataFrame(rows, columns=TRUST)

@@ -9,19 +9,13 @@ from rich.text import Text
 
 from harness import ledger, stats
 from harness.errors import printable
-from harness.records import Cell, Proof, Run
+from harness.records import Cell, Proof
 from harness.report import words
-from harness.report.tables import Findings, find
+from harness.report.tables import Findings
 from harness.report.words import digits, name
 
 STYLES = {"proven": "green", "failed": "bold red", "not proven": "yellow"}
 PLAIN_WIDTH = 160  # columns where there is no terminal to ask
-
-
-def table(run: Run) -> Table:
-    """Per task, backend and mode: proof, training step, prediction and quality; times with their 95 % intervals."""
-    findings = find(run)
-    return _table(findings, list(findings.rows))
 
 
 def print_run(findings: Findings, only: Sequence[Cell] | None = None) -> None:
