@@ -1,5 +1,6 @@
 """The PyTorch session: one model, its optimizer, in one of MODES. Deviations from the spec's layout: see __init__.py."""
 
+from collections.abc import Callable
 from functools import reduce
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -101,9 +102,10 @@ class Session:
         library = import_module(f"backends.torch.{spec.name}")
         self.model: nn.Module = library.Model(spec.model, layers.STOCK if self.stock else layers.EXACT)
         self.model.to(self.device, self.dtype, memory_format=self.memory_format)
-        self.forward = torch.compile(self.model) if mode == "compile" else self.model
+        self.forward: Callable[..., Tensor] = torch.compile(self.model) if mode == "compile" else self.model
         if mode == "bf16":
-            self.forward = torch.autocast(self.device.type, torch.bfloat16)(self.model)
+            low = torch.autocast(self.device.type, torch.bfloat16)(self.model)
+            self.forward = lambda x, masks: low(x, masks).to(self.dtype)
         self.reset()
 
     def reset(self) -> None:
@@ -160,9 +162,9 @@ class Session:
     def backward(self, batch: Batch) -> Tensor:
         """The mean training loss; every parameter's gradient is in its ``grad``."""
         self.set_training(True)
-        value = loss(self.spec.loss, self.forward(batch.x, batch.masks).to(self.dtype), batch.y)
+        value = loss(self.spec.loss, self.forward(batch.x, batch.masks), batch.y)
         value.backward()
-        return value.detach()
+        return value
 
     def set_training(self, training: bool) -> None:
         """Switch the layers, which walks them all, only where it changes anything."""
@@ -173,7 +175,7 @@ class Session:
         """Logits (B, outputs) in evaluation mode, without autograd."""
         self.set_training(False)
         with torch.inference_mode():
-            return self.forward(batch.x, batch.masks).to(self.dtype)
+            return self.forward(batch.x, batch.masks)
 
     def gradients(self, batch: Batch) -> tuple[Tensor, Arrays]:
         """The mean training loss and its gradient by every parameter."""
@@ -189,7 +191,7 @@ class Session:
 
     def fetch(self, handle: Tensor) -> np.ndarray:
         """The handle's value on the host."""
-        return handle.cpu().numpy()
+        return handle.detach().cpu().numpy()
 
     def compilations(self) -> int:
         """Graphs that torch.compile has built in this process."""
