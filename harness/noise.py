@@ -23,6 +23,7 @@ with suppress(ImportError):  # not on Windows
 TIMED = ("train", "predict", "latency", "epoch")
 EXTERNAL, STOLEN, PRESSURE = 0.15, 0.01, 0.10  # cores, shares of the time; pressure above the cell's own median
 STARVED, SWITCHED, SLOWED = 0.8, 5.0, 1.10  # cpu/wall, involuntary switches a step, canary: times the median
+MARKED = 3.5 * 1.4826  # median absolute deviations of a canary: nearer to the median it is what this machine always does
 TICK_S = 0.01  # what Linux counts CPU time in (USER_HZ)
 SWITCHES = 50  # in a sample; fewer are never a sign
 RAPL = Path("/sys/class/powercap")  # where Linux shows the energy meters of Intel and AMD processors
@@ -128,7 +129,7 @@ def _samples(trials: list[Trial]) -> list[set[str]]:
     a_step = switches / [max(t.steps * len(t.times_ns), 1) for t in trials]
     marks = {
         "others used the CPUs": external > EXTERNAL + 2 * TICK_S / (wall / 1e9),  # a tick at either end may be our own
-        "time was stolen": steal > STOLEN,
+        "time was stolen": steal > STOLEN + TICK_S / (wall / 1e9),
         "tasks waited for a CPU": pressure > _usual(pressure) + PRESSURE,
         "the process was throttled": np.array([t.noise.get("throttled_s", 0.0) > 0 for t in trials]),
         "the process did not get its CPU": used < STARVED * _usual(used),
@@ -138,9 +139,10 @@ def _samples(trials: list[Trial]) -> list[set[str]]:
 
 
 def _canaries(trials: list[Trial]) -> list[set[str]]:
-    """Which canaries took more than 1.1 times their median, in the product or in the copy."""
-    times = np.array([(t.values["product_s"], t.values["copy_s"]) for t in trials])  # (songs, 2)
-    slow = (times > SLOWED * np.median(times, axis=0)).any(axis=1)
+    """Which canaries took more than 1.1 times their median, and are outliers of this run, in the product or in the copy."""
+    logs = np.log([(t.values["product_s"], t.values["copy_s"]) for t in trials])  # (songs, 2)
+    off = logs - np.median(logs, axis=0)
+    slow = (off > np.maximum(np.log(SLOWED), MARKED * np.median(abs(off), axis=0))).any(axis=1)
     return [{"the canary was slow"} if bad else set() for bad in slow]
 
 

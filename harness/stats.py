@@ -235,8 +235,10 @@ def paired(a: Samples, b: Samples, *, pairs: int = 1) -> Ratio | None:
 
 
 def noise_floor(control: Ratio | None) -> float:
-    """How far the interval of an A/A control reaches, as a share; 0 where there is none."""
-    return math.expm1(control.half) if control and control.half else 0.0
+    """How far from 1 the interval of an A/A control reaches, as a share; 0 where there is none."""
+    if not control or control.low is None or control.high is None:
+        return 0.0
+    return math.expm1(max(abs(math.log(control.low)), abs(math.log(control.high))))
 
 
 def contended_share(rounds: Mapping[Key, bool]) -> float:
@@ -385,6 +387,6 @@ def _disturbed(
             return f"{cell.backend} {cell.mode} used {used:.2f} CPUs for each of its threads: another budget than the others'"
     if contended_share(rounds) > CONTENDED:
         return f"{contended_share(rounds):.0%} of the rounds were contended"
-    if control and control.low is not None and control.high is not None and not control.low <= 1 <= control.high:
-        return "the A/A control excludes 1: two processes of one backend differ"
+    if control and verdict(control) in {"faster", "slower"}:
+        return f"the A/A control excludes 1: two processes of one backend differ by {control.value:.3f}x"
     return ""

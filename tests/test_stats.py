@@ -360,7 +360,7 @@ def twin(ratio):
         ({"more": (warmup,)}, "jax default reached no steady state in 5 generations"),
         ({"contended": 0.31}, "31% of the rounds were contended"),
         ({"cpu": 10**10}, "jax default used 3.3"),
-        ({"more": (twin(1.1),)}, "the A/A control excludes 1"),
+        ({"more": (twin(1.1),)}, "the A/A control excludes 1: two processes of one backend differ by 1.1"),
     ],
 )
 def test_disturbed_times_carry_no_verdict(settings, why):
@@ -378,6 +378,14 @@ def test_a_little_disturbance_is_borne():
     assert places(found) == {"torch": "1", "tensorflow": "2", "jax": "3"}
     assert found.control.value == pytest.approx(1, rel=0.02)
     assert 0 < found.floor < 0.05
+
+
+def test_a_control_that_is_off_by_less_than_a_verdict_raises_the_floor_alone():
+    """One control in twenty excludes 1 by chance: what no verdict would rank must not take a 2x with it."""
+    found = contest(["proven"] * 3, more=(twin(1.017),))
+    assert found.control.low > 1
+    assert (found.refusal, found.floor) == ("", pytest.approx(found.control.high - 1))
+    assert stats.noise_floor(Ratio(0.97, 0.95, 0.99, 25, 5, 1)) == pytest.approx(1 / 0.95 - 1)
 
 
 def test_the_noise_floor_widens_the_tie():
@@ -402,7 +410,7 @@ def quiet(round_, **met):
     ("met", "why"),
     [
         ({"external_cpus": 0.2}, "others used the CPUs"),
-        ({"steal": 0.02}, "time was stolen"),
+        ({"steal": 0.03}, "time was stolen"),
         ({"pressure": 0.45}, "tasks waited for a CPU"),
         ({"switches": 6000.0}, "the process was pushed off its CPU"),
         ({"throttled_s": 0.01}, "the process was throttled"),
@@ -422,12 +430,20 @@ def test_a_slow_canary_and_a_starved_process_spoil_a_round():
     assert found == {2: ["the canary was slow"], 4: ["the process did not get its CPU"]}
 
 
+def test_a_canary_is_slow_by_what_the_run_is_used_to():
+    """Where it varies by a tenth all the time, the intervals know; a song twice as long is still another machine."""
+    songs = [1.0, 1.2, 0.95, 1.1, 0.9, 1.0, 1.15, 1.05, 2.0]
+    found = noise.contended([canary(0, r, slow=slow) for r, slow in enumerate(songs)])
+    assert [key[0].round for key in found] == [8]
+
+
 def test_a_tick_at_either_end_of_a_short_sample_is_nobody_elses():
     """CPU time is counted in ticks of 10 ms: in a sample of 20 ms one of our own may look like half a CPU of others."""
     short = [replace(quiet(r), times_ns=(2 * 10**7,), cpu_ns=2 * 10**7) for r in range(6)]
     rounded = replace(short[5], noise={**short[5].noise, "external_cpus": 0.5})
     taken = replace(short[4], noise={**short[4].noise, "external_cpus": 1.5})
-    assert noise.contended([*short[:5], rounded]) == {}
+    stolen = replace(short[3], noise={**short[3].noise, "steal": 0.5})
+    assert noise.contended([*short[:3], stolen, short[4], rounded]) == {}
     assert [key.round for key, _ in noise.contended([*short[:4], taken, rounded])] == [4]
 
 
