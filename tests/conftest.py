@@ -128,8 +128,9 @@ def installed(request: pytest.FixtureRequest) -> list[str]:
 
 @pytest.fixture(scope="session")
 def cpu() -> int:
-    """The CPU of every worker that a test starts: one, as in a run."""
-    return environment.available_cpus()[-1]
+    """The CPU of every worker that a test starts: one, as in a run; another for each process that runs tests."""
+    cpus = environment.available_cpus()
+    return cpus[-1 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % len(cpus)]
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ class Mutation(NamedTuple):
 
 def rounded(parameters: str) -> Edit:
     """PyTorch's gradients of these parameters in bfloat16, where the session computes in float32."""
-    old = "        return value.detach()\n"
+    old = "        return value\n\n    def set_training"
     loop = f"        for p in {parameters}:\n"
     return Edit(
         "engine.py",
@@ -122,7 +122,7 @@ TORCH = (
         (
             Edit(
                 "engine.py",
-                "        value = loss(self.spec.loss, self.forward(batch.x, batch.masks).to(self.dtype), batch.y)\n",
+                "        value = loss(self.spec.loss, self.forward(batch.x, batch.masks), batch.y)\n",
                 '        with torch.autocast("cpu", torch.bfloat16):\n'
                 "            logits = self.forward(batch.x, batch.masks)\n"
                 "        value = loss(self.spec.loss, logits.to(self.dtype), batch.y)\n",
@@ -140,7 +140,7 @@ TORCH = (
         (
             Edit(
                 "engine.py",
-                "            return self.forward(batch.x, batch.masks).to(self.dtype)\n",
+                "            return self.forward(batch.x, batch.masks)\n",
                 '            with torch.autocast("cpu", torch.bfloat16):\n'
                 "                return self.forward(batch.x, batch.masks).to(self.dtype)\n",
             ),
@@ -171,11 +171,9 @@ TORCH = (
         "torch",
         MNIST,
         (
-            Edit(
-                "engine.py",
-                "self.forward(batch.x, batch.masks).to(self.dtype), batch.y)",
-                "self.forward(batch.x, batch.masks), batch.y).to(self.dtype)",
-            ),
+            Edit("engine.py", "low(x, masks).to(self.dtype)", "low(x, masks)"),
+            Edit("engine.py", "masks), batch.y)", "masks), batch.y).to(self.dtype)"),
+            Edit("engine.py", "batch.masks)\n\n", "batch.masks).to(self.dtype)\n\n"),
         ),
         "loss",
         "losses: what half precision could hold",

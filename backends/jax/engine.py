@@ -147,7 +147,7 @@ class Session:
             *path, last = self.path(t.name)
             ours = einops.rearrange(tensors[t.name], f"{t.axes} -> {LAYOUT[t.axes]}")
             at = reduce(lambda tree, part: tree.setdefault(part, {}), path, params if t.trained else stats)
-            at[last] = jnp.array(ours, self.dtype)
+            at[last] = jnp.array(np.array(ours), self.dtype)  # JAX copies later: by then the caller may have written
         state = State(params, stats, self.optimizer.init(params), jnp.zeros((), jnp.int32))
         self.state = jax.device_put(state, self.device)  # all committed, or the second step compiles again
 
@@ -171,7 +171,7 @@ class Session:
     def put(self, x: np.ndarray, y: np.ndarray, masks: tuple[np.ndarray, ...] = ()) -> Batch:
         """Place a batch on the device."""
         labels = jnp.int32 if self.spec.outputs > 1 else self.dtype
-        place = lambda array, dtype: jax.device_put(jnp.array(array, dtype), self.device)  # noqa: E731
+        place = lambda array, dtype: jax.device_put(jnp.array(np.array(array), dtype), self.device)  # noqa: E731
         return Batch(place(x, self.dtype), place(y, labels), tuple(place(m, self.dtype) for m in masks))
 
     def train_step(self, batch: Batch) -> Array:
