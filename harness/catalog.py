@@ -1,9 +1,12 @@
 """What there is: backends, tasks and suites are the files that exist. No list is kept anywhere.
 
-A task is named ``mnist_cnn`` or, with parameters, ``cifar_resnet:depth=32``.
+A task is named ``mnist_cnn`` or, with parameters, ``cifar_resnet:depth=32``; a backend ``torch`` or, where several interpreters
+run the same code side by side, each with a label: ``torch@2.9``.
 """
 
 import inspect
+import re
+from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -34,10 +37,23 @@ def reference() -> str:
     return backends()[0]
 
 
+def code(backend: str) -> str:
+    """The name of a backend's folder: that of ``torch@2.9`` is ``torch``."""
+    name, at, label = backend.partition("@")
+    if at and not re.fullmatch(r"[A-Za-z0-9._-]+", label):
+        raise HarnessError(f"backend {backend!r} has no good label: write letters, digits, '.', '_', '-', such as {name}@2.9.")
+    return name
+
+
+def labelled(names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """These backends, each ``known`` label of one in its place."""
+    return list(dict.fromkeys(each for name in names for each in [k for k in known if name in {k, code(k)}] or [name]))
+
+
 @cache
 def backend(name: str) -> ModuleType:
     """The door of a backend: TITLE, IMPORT, DISTRIBUTIONS, REFERENCE, MODES. Imports no framework."""
-    return _module("backend", name, "backends", _engines())
+    return _module("backend", code(name), "backends", _engines())
 
 
 def tasks() -> list[str]:

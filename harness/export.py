@@ -101,7 +101,7 @@ def tensorboard(run: Run, folder: Path) -> list[Path]:
 def entry(trial: Trial) -> str:
     """The name of a training's folder, which TensorBoard shows: no separator of paths is left in it."""
     cell = trial.cell
-    return quote(f"{cell.task} {cell.backend} {cell.mode} seed {trial.seed}".replace(":", " "), safe=" =,")
+    return quote(f"{cell.task} {cell.backend} {cell.mode} seed {trial.seed}".replace(":", " "), safe=" =,@")
 
 
 def moment(at: str) -> float:

@@ -75,7 +75,7 @@ class Worker:
         """Import and configure the backend."""
         environment.settle_allocator()
         watch = measure.Stopwatch()
-        self.engine = conforms(import_module(f"backends.{message['backend']}.engine"))
+        self.engine = conforms(import_module(f"backends.{catalog.code(message['backend'])}.engine"))
         self.engine.configure(threads=message["threads"], seed=message["seed"])
         self.device = message["device"]
         import_s = watch.seconds()

@@ -115,7 +115,7 @@ def describe(plan: Plan) -> dict[str, Any]:
 
 def sources(plan: Plan, subject: Subject) -> dict[str, str]:
     """The model of a task as each backend writes it, for who reads the report."""
-    files = {name: catalog.ROOT / "backends" / name / f"{subject.spec.name}.py" for name in sorted(plan.chosen)}
+    files = {name: catalog.ROOT / "backends" / catalog.code(name) / f"{subject.spec.name}.py" for name in sorted(plan.chosen)}
     return {name: path.read_text("utf-8") for name, path in files.items()}
 
 

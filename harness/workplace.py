@@ -36,7 +36,7 @@ class Installed:
     def advice(self, name: str) -> str:
         """One sentence on how to get what is missing."""
         here = "" if self.interpreter == sys.executable else f" in the environment of {self.interpreter}"
-        return f"{name}: {', '.join(self.missing)} is not installed{here}: pip install 'concord-bench[{name}]'."
+        return f"{name}: {', '.join(self.missing)} is not installed{here}: pip install 'concord-bench[{catalog.code(name)}]'."
 
 
 def probe(name: str, interpreter: str) -> Installed:
@@ -79,7 +79,7 @@ class Workplace:
             cache=self.scratch / "cache" / cache if cache else None,
             cpus=cpus,
             interpreter=self.interpreters.get(backend, sys.executable),
-            device="cpu" if backend == catalog.reference() else self.device,  # the reference runs nowhere else
+            device="cpu" if catalog.backend(backend).REFERENCE else self.device,  # the reference runs nowhere else
             seed=self.seed,
             timeout_s=TIMEOUT_S,
             root=self.code,

@@ -15,18 +15,21 @@ def choose(wanted: Wanted) -> tuple[dict[str, tuple[str, ...]], dict[str, str], 
     """Backends with their modes; why some are skipped; what each interpreter has.
 
     A backend asked for by name must be there; one that is not asked for may be missing, and is then skipped with its reason.
+    Interpreters with labels are asked for by name, too, and a backend asked for without one stands for all of its labels.
     """
     from harness import workplace
 
-    names, modes = wanted.backends, wanted.modes
-    for name in [*names, *wanted.python]:
+    modes, own = wanted.modes, [name for name in wanted.python if name != catalog.code(name)]
+    for name in [*wanted.backends, *wanted.python]:
         catalog.backend(name)
     chosen, skipped, installed = {}, {}, {}
-    for name in names or catalog.frameworks():
+    for name in catalog.labelled(wanted.backends or [*catalog.frameworks(), *own], wanted.python):
+        if name != catalog.code(name) and name not in own:
+            raise HarnessError(f"backend {name!r} has no interpreter: name it with --python {name}=PATH.")
         found = workplace.probe(name, wanted.python.get(name, sys.executable))
         if not found.missing:
             chosen[name], installed[name] = pick_modes(name, modes), found
-        elif names:
+        elif wanted.backends or name in own:
             raise HarnessError(found.advice(name))
         else:
             skipped[name] = found.advice(name)

@@ -32,6 +32,8 @@ def interpreters(_context: click.Context, _option: click.Parameter, values: tupl
         name, equals, path = value.partition("=")
         if not equals:
             raise click.BadParameter(f"{value!r} is not NAME=PATH, for example torch=.venv/bin/python")
+        if name in found:
+            raise click.BadParameter(f"{name} is named twice: tell interpreters apart by labels, {name}@1=PATH {name}@2=PATH")
         program = shutil.which(path) or path
         found[name] = str(Path(program).absolute())  # a worker starts in another folder; a venv's link is not followed
     return found
@@ -80,7 +82,11 @@ SHARED: dict[str, tuple[list[str], dict[str, Any]]] = {
     "modes": (["-m"], {"callback": split, "help": "Only these modes, or 'all'. Default: each backend's first."}),
     "python": (
         [],
-        {"multiple": True, "callback": interpreters, "help": "NAME=PATH: another interpreter for a backend."},
+        {
+            "multiple": True,
+            "callback": interpreters,
+            "help": "NAME=PATH: another interpreter for a backend. NAME@LABEL=PATH, twice or more: versions side by side.",
+        },
     ),
     "data_dir": ([], {"type": PATH, "help": "Where the data sets are."}),
     "seed": ([], {"type": int, "default": 0, "show_default": True, "help": "Of weights, batch order, masks."}),

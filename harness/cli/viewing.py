@@ -58,7 +58,7 @@ def list_(wanted: Wanted, as_json: bool) -> None:
         "suites": {name: catalog.suite(name).title for name in catalog.suites()},
         "backends": {
             name: backend_facts(workplace.probe(name, wanted.python.get(name, sys.executable)), name)
-            for name in catalog.backends()
+            for name in catalog.labelled(catalog.backends(), wanted.python)
         },
         "data": {
             name: {"found": label, "where": str(where or "")} for name, (label, where) in data.locate_all(wanted.data_dir).items()
