@@ -1,5 +1,6 @@
 """Starts, asks, pauses, times out and buries workers. One process, one backend, one private pipe, one log."""
 
+import logging
 import os
 import queue
 import signal
@@ -21,6 +22,7 @@ from harness.environment import worker_environment
 from harness.records import Status
 from harness.spec import Arrays
 
+LOG = logging.getLogger(__name__)
 LOG_TAIL = 4000  # characters of a worker's log that a record keeps
 Event = Callable[[Message], None]
 
@@ -101,6 +103,7 @@ class Worker:
     ) -> tuple[Message, Arrays]:
         """Send a request and wait for its answer, at most ``timeout_s`` from one message to the next."""
         allowed_s = timeout_s or self.timeout_s
+        LOG.debug("%s, process %d, is asked %s", self.backend, self.process.pid, message)
         self.resume()
         try:
             channel.send(self.outgoing, message, arrays)

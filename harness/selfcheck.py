@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from harness import stats
 from harness.plan import Entrant, Plan
@@ -48,6 +49,18 @@ class Finding:
             f"One backend under {COPIES} names: {equal} ({pairs}; widest interval +-{widest:.1%}). "
             f"A delay of {self.slowdown:.0%} planted in a fourth process: {found} ({planted})."
         )
+
+    def document(self) -> dict[str, Any]:
+        """All of it for JSON: each ratio is the time of the second of a pair over the first's."""
+        planted = {(a, f"+{self.slowdown:.0%}"): found for a, found in self.planted.items()}
+        lines = {
+            name: [
+                {"pair": pair, "ratio": ratio.value, "ci_low": ratio.low, "ci_high": ratio.high, "verdict": verdict}
+                for pair, (ratio, verdict) in found.items()
+            ]
+            for name, found in (("equals", self.names), ("planted", planted))
+        }
+        return {"says": self.told(), "false_winners": self.winners, "found": self.found, "refusal": self.refusal, **lines}
 
 
 def entrants(backend: str, mode: str, slowdown: float) -> tuple[Entrant, ...]:

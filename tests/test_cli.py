@@ -7,15 +7,18 @@ import subprocess
 import sys
 import tomllib
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from harness import catalog, data, launch
+from harness import catalog, data, launch, records
 from harness.cli import main, options
+from tests.test_run import build, command
 
 ROOT = catalog.ROOT
 FRAMEWORK = catalog.frameworks()[0]
@@ -140,7 +143,14 @@ def test_a_real_command_shows_no_traceback(concord: Callable[..., Said], argumen
 
 
 @pytest.mark.parametrize(
-    "arguments", [["verify", "--python", "torch"], ["verify", "--device", "tpu"], ["verfy"], ["run", "--seed", "x"]]
+    "arguments",
+    [
+        ["verify", "--python", "torch"],
+        ["verify", "--python", "torch@1=x", "--python", "torch@1=y"],
+        ["verify", "--device", "tpu"],
+        ["verfy"],
+        ["run", "--seed", "x"],
+    ],
 )
 def test_bad_usage_is_told_by_the_parser(quick: Callable[..., Said], arguments: list[str]) -> None:
     """The same exit code, with the usage."""
@@ -351,3 +361,249 @@ def test_a_time_that_is_none(wrong: str) -> None:
     done = CliRunner().invoke(main, ["run", "smoke", "--max-time", wrong])
     assert done.exit_code == options.EXIT_INPUT
     assert "is not a time" in done.output
+
+
+# --- what every verb has
+
+
+def leaves(verb: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every verb by what is typed, those of groups too."""
+    if not isinstance(verb, click.Group):
+        yield path, verb
+        return
+    for name, sub in verb.commands.items():
+        yield from leaves(sub, f"{path} {name}".strip())
+
+
+VERBS = dict(leaves(main))
+FETCH = """
+def fetch(name, progress, *, data_dir=None):
+    progress(name, 1, 2)
+    return data_dir / name
+"""
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reference alone, a tiny suite, a selfcheck cut short, a mirror that is none."""
+    root = build(tmp_path_factory.mktemp("cli") / "house", {})
+    check = root / "harness" / "selfcheck.py"
+    check.write_text(check.read_text("utf-8").replace("sample_s=0.15", "sample_s=0.002, generations=1, rounds=1"), "utf-8")
+    with (root / "harness" / "download.py").open("a", encoding="utf-8") as file:
+        file.write(FETCH)
+    return root
+
+
+def typed(house: Path, *arguments: str | Path) -> Said:
+    """The command in a house."""
+    with command(house, *arguments) as process:
+        out, err = process.communicate(timeout=240)
+    return Said(process.returncode, out, err)
+
+
+@pytest.fixture(scope="module")
+def versions(house: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said]:
+    """A run of the reference under two labels, one of them an interpreter of another name, and what was said of it."""
+    other = tmp_path_factory.mktemp("other")
+    venv.create(other, with_pip=False, symlinks=True, system_site_packages=False)
+    site = next((other / "lib").glob("python*/site-packages"))
+    (site / "all.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")), encoding="utf-8")
+    out = tmp_path_factory.mktemp("versions") / "run"
+    pythons = [f"--python={REFERENCE}@1.26={sys.executable}", f"--python={REFERENCE}@2.0-rc={other / 'bin' / 'python'}"]
+    return out, typed(house, "run", "tiny", "-b", REFERENCE, *pythons, "--out", out, "--data-dir", data.SAMPLES, "--json")
+
+
+def strictly(text: str) -> Any:
+    """One JSON document, without the numbers that JSON does not have."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def asked(run: Path, tmp: Path) -> Mapping[str, tuple[list[str | Path], set[str]]]:
+    """What to type after each verb, and keys of its document, or of each of the objects that it lists."""
+    samples: list[str | Path] = ["--data-dir", data.SAMPLES]
+    row = {"task", "backend", "mode", "phase", "metric", "unit", "value", "ci_low", "ci_high", "rank", "proof"}
+    return {
+        "verify": (["risk_mlp", "-b", REFERENCE, *samples], {"task", "backend", "mode", "level", "worst", "where", "verdict"}),
+        "run": (["smoke", "-b", REFERENCE, "--dry-run", *samples], {"says", "seconds", "suite", "chosen", "entrants", "python"}),
+        "selfcheck": (
+            ["-b", REFERENCE, "--out", tmp / "run", *samples],
+            {"run", "says", "false_winners", "found", "refusal", "equals", "planted"},
+        ),
+        "doctor": ([], {"findings", "gpu_checks"}),
+        "report": ([run], row),
+        "list": (samples, {"tasks", "suites", "backends", "data"}),
+        "compare": ([run, run], {"base", "new", "gates", "lines"}),
+        "history": (["--results", run.parent], {"run", "created", "task", "backend", "mode", "step_time_s", "proof", "changes"}),
+        "show": ([run], row),
+        "export": ([run, "--junit", tmp / "proofs.xml"], {"files"}),
+        "data fetch": (["mnist", "cifar10", "--data-dir", tmp], {"mnist", "cifar10"}),
+        "init backend": (["mxnet"], {"files"}),
+        "init task": (["imdb_lstm"], {"files"}),
+    }
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_speaks_json(
+    house: Path, versions: tuple[Path, Said], quick: Callable[..., Said], tmp_path: Path, verb: str
+) -> None:
+    """One document on stdout and nothing else there; no bar moves where there is no terminal. A new verb is found."""
+    arguments, keys = asked(versions[0], tmp_path)[verb]
+    root = build(tmp_path / "house", {}) if verb.startswith("init") else house
+    elsewhere = verb.startswith("init") or verb in {"selfcheck", "data fetch"}
+    said = (partial(typed, root) if elsewhere else quick)(*verb.split(), *arguments, "--json")
+    assert said.code in {0, options.EXIT_NOISY}, said.err
+    found = strictly(said.out)
+    for each in found if isinstance(found, list) else [found]:
+        assert keys <= each.keys(), each
+    assert found
+    assert "\x1b" not in said.err + said.out
+    assert said.err == "" or verb in {"verify", "selfcheck", "report", "init backend", "init task"}
+
+
+def test_a_dry_run_speaks_json(quick: Callable[..., Said]) -> None:
+    """The plan as a document; a real run is that of ``versions``."""
+    said = quick("run", "quick", "--dry-run", "--json", "-b", REFERENCE, "--data-dir", data.SAMPLES)
+    assert (said.code, said.err) == (0, "")
+    found = strictly(said.out)
+    assert {"says", "seconds", "suite", "chosen", "entrants", "skipped", "python", "data_dir"} <= found.keys()
+    assert [job["task"] for job in found["suite"]["jobs"]] == [job.task for job in catalog.suite("quick").jobs]
+
+
+SET = {"python": "a=x", "max-time": "1m", "fail-if-slower": "3%", "filter": "task=x", "device": "gpu", "backend": REFERENCE}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_has_its_variable(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    """CONCORD_VERB_OPTION is what its help names, and it is read; what is typed beats it."""
+    command = VERBS[verb]
+    given = [param for param in command.params if isinstance(param, click.Option)]
+    assert {"json", "quiet", "verbose"} <= {long(option) for option in given}
+    for option in given:
+        name = f"CONCORD_{verb} {long(option)}".upper().replace(" ", "_").replace("-", "_")
+        monkeypatch.setenv(name, SET.get(long(option), "1"))
+        assert name in click.Context(command).command.get_help(click.Context(command, terminal_width=300))
+    words = ["x"] * sum(isinstance(param, click.Argument) and param.required for param in command.params)
+    with click.Context(main) as parent:
+        context = command.make_context(verb, [*words], parent=parent)
+        typed = command.make_context(verb, [*words, "--json"], parent=parent)
+    monkeypatch.undo()
+    read = {option.name: context.get_parameter_source(option.name or "") for option in given}
+    assert set(read.values()) == {click.core.ParameterSource.ENVIRONMENT}, read
+    assert typed.get_parameter_source("as_json") is click.core.ParameterSource.COMMANDLINE
+
+
+def long(option: click.Option) -> str:
+    """An option as it is written out, without its dashes."""
+    return max(option.opts, key=len).removeprefix("--")
+
+
+@pytest.mark.parametrize(("flag", "wanted", "unwanted"), [("-q", "", " s] "), ("-v", "is asked {'op': 'trace'", "lr=")])
+def test_how_much_is_told(concord: Callable[..., Said], flag: str, wanted: str, unwanted: str) -> None:
+    """Quiet: no progress. Verbose: every request to a worker, beside it."""
+    said = concord("verify", "risk_mlp", "-b", REFERENCE, flag, "--json")
+    assert proofs(said)
+    assert wanted in said.err
+    assert unwanted not in said.err
+    assert (" s] " in said.err) == (flag == "-v")
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_terminal_without_colour(
+    house: Path, versions: tuple[Path, Said], monkeypatch: pytest.MonkeyPatch, silent: bool
+) -> None:
+    """A terminal shows verdicts in colour, unless NO_COLOR is set."""
+    pty = pytest.importorskip("pty")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "1") if silent else monkeypatch.delenv("NO_COLOR", raising=False)
+    ours, theirs = pty.openpty()
+    line = [sys.executable, "-m", "harness", "show", str(versions[0])]
+    with subprocess.Popen(line, cwd=house, env={**os.environ, "PYTHONPATH": str(house)}, stdout=theirs) as process:
+        os.close(theirs)
+        told = b"".join(iter(lambda: read(ours), b""))
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"proven" in told
+    assert (b"\x1b[32m" in told) != silent
+
+
+def read(terminal: int) -> bytes:
+    """What a terminal was sent; nothing once nobody holds its other end."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # as Linux says that
+        return b""
+
+
+# --- two versions of one framework
+
+
+def test_versions_stand_side_by_side(versions: tuple[Path, Said]) -> None:
+    """Each is an entrant of its own: proven against the reference and the other, timed, with its interpreter in the manifest."""
+    out, said = versions
+    assert said.code == 0, said.err
+    one, two = f"{REFERENCE}@1.26", f"{REFERENCE}@2.0-rc"
+    run = records.read(out)
+    assert {row["backend"] for row in strictly(said.out)} == {one, two}
+    assert {proof.verdict for proof in run.proofs} == {"proven"}
+    assert {(p.backend, p.against) for p in run.proofs} >= {(one, REFERENCE), (two, REFERENCE), (one, two)}
+    assert {t.cell.backend for t in run.trials if t.phase in {"train", "predict", "latency", "fit"}} == {one, two}
+    assert list(run.manifest["plan"]["python"]) == list(run.manifest["environment"]["workers"]) == [one, two]
+    interpreters = {worker["interpreter"] for worker in run.manifest["environment"]["workers"].values()}
+    assert len(interpreters) == 2
+    code = run.manifest["tasks"]["risk_mlp:data=german_credit"]["code"]
+    assert code[one] == code[two] == (ROOT / "backends" / REFERENCE / "risk_mlp.py").read_text("utf-8")
+
+
+def test_views_name_versions_by_their_labels(quick: Callable[..., Said], versions: tuple[Path, Said]) -> None:
+    """Tables, page and comparison; one can be picked, and each has its colour."""
+    out, _ = versions
+    one, two = f"{REFERENCE}@1.26", f"{REFERENCE}@2.0-rc"
+    rows = strictly(quick("show", out, "--filter", f"backend={one}", "--json").out)
+    assert {row["backend"] for row in rows} == {one}
+    assert {line["backend"] for line in strictly(quick("compare", out, out, "--json").out)["lines"]} == {one, two}
+    page = (out / "report.html").read_text("utf-8")
+    assert f"{one} reference" in page
+    assert f"{two} reference" in page
+    from harness.report import charts, tables
+
+    colours = {cell.backend: look["color"] for cell, look in charts.looks(tables.find(records.read(out)).proofs).items()}
+    assert len(set(colours.values())) == len(colours) == 2
+
+
+def test_a_backend_stands_for_its_labels(quick: Callable[..., Said]) -> None:
+    """`-b` with a label picks that one, without it all of them; what has a label runs unasked, and must be there."""
+    pythons = [f"--python={name}={sys.executable}" for name in (f"{REFERENCE}@a", f"{REFERENCE}@b")]
+
+    def chosen(*arguments: str) -> list[str]:
+        said = quick("run", "smoke", "--dry-run", "--json", "--data-dir", data.SAMPLES, *pythons, *arguments)
+        return list(strictly(said.out)["chosen"])
+
+    assert chosen("-b", REFERENCE) == [f"{REFERENCE}@a", f"{REFERENCE}@b"]
+    assert chosen("-b", f"{REFERENCE}@b") == [f"{REFERENCE}@b"]
+    assert chosen("-b", REFERENCE, f"--python={REFERENCE}={sys.executable}") == [f"{REFERENCE}@a", f"{REFERENCE}@b", REFERENCE]
+    assert chosen()[-2:] == [f"{REFERENCE}@a", f"{REFERENCE}@b"]
+
+
+def test_a_label_without_its_framework_is_refused(quick: Callable[..., Said], bare_python: Path) -> None:
+    """A plain one would be skipped; the extra to install is that of the backend."""
+    refused(quick("run", "smoke", f"--python={FRAMEWORK}@9={bare_python}"), f"{FRAMEWORK}@9: ", f"{PACKAGE}[{FRAMEWORK}]")
+
+
+def test_a_run_of_versions_is_gone_on_with(house: Path, versions: tuple[Path, Said], tmp_path: Path) -> None:
+    """From the labels and interpreters that its manifest holds: here the generation is missing."""
+    out = tmp_path / "run"
+    out.mkdir()
+    run = records.read(versions[0])
+    (out / "proofs.jsonl").write_bytes((versions[0] / "proofs.jsonl").read_bytes())
+    lines = (versions[0] / "trials.jsonl").read_text("ascii").splitlines(keepends=True)
+    (out / "trials.jsonl").write_text("".join(line for line in lines if json.loads(line)["phase"] == "fit"), "ascii")
+    records.write_manifest(out, {**run.manifest, "finished": None, "progress": {**records.BEGUN, "proven": True}})
+    said = typed(house, "run", "--resume", out, "--quiet")
+    assert said.code == 0, said.err
+    again = records.read(out)
+    assert {t.cell.backend for t in again.trials if t.phase == "train"} == {f"{REFERENCE}@1.26", f"{REFERENCE}@2.0-rc"}
+    assert again.manifest["finished"]

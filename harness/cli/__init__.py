@@ -45,7 +45,7 @@ class Concord(click.Group):
             sys.exit(EXIT_INTERRUPTED)
 
 
-@click.group(cls=Concord, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CONCORD"})
+@click.group(cls=Concord, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version(), prog_name="concord")
 def main() -> None:
     """Prove that TensorFlow, PyTorch and JAX compute the same thing, then time them.
@@ -58,5 +58,16 @@ def main() -> None:
     """
 
 
+def variables(verb: click.Command, prefix: str) -> None:
+    """Give every option its variable, CONCORD_VERB_OPTION, and say so in its help."""
+    for name, sub in verb.commands.items() if isinstance(verb, click.Group) else ():
+        variables(sub, f"{prefix}_{name.upper()}")
+    for option in verb.params:
+        if isinstance(option, click.Option):
+            long = max(option.opts, key=len).removeprefix("--")
+            option.envvar, option.show_envvar = f"{prefix}_{long.upper().replace('-', '_')}", True
+
+
 for verb in (*measuring.VERBS, *viewing.VERBS, *comparing.VERBS, *exporting.VERBS, data.data, starting.init):
     main.add_command(verb)
+    variables(verb, f"CONCORD_{verb.name}".upper())

@@ -1,6 +1,5 @@
 """The verbs that read finished runs: compare, history, show."""
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -8,10 +7,8 @@ from pathlib import Path
 import click
 
 from harness.cli.measuring import RESULTS
-from harness.cli.options import EXIT_PROOF, PATH, as_json_option
-from harness.errors import HarnessError, unknown
-
-FILTERS = ("task", "backend", "mode", "phase")
+from harness.cli.options import EXIT_PROOF, PATH, Wanted, as_json_option, options, print_json
+from harness.errors import HarnessError
 
 
 def share(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
@@ -21,17 +18,6 @@ def share(_context: click.Context, _option: click.Parameter, value: str | None) 
     if not re.fullmatch(r"\d+(\.\d+)?%?", value):
         raise click.BadParameter(f"{value!r} is not a percentage, for example 3%")
     return float(value.removesuffix("%")) / 100
-
-
-def filters(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """KEY=VALUE options as a mapping."""
-    found = dict(value.partition("=")[::2] for value in values)
-    if unequal := next((value for value in values if "=" not in value), None):
-        raise click.BadParameter(f"{unequal!r} is not KEY=VALUE, for example task=mnist_cnn")
-    for key in found:
-        if key not in FILTERS:
-            raise unknown("filter", key, FILTERS)
-    return found
 
 
 @click.command()
@@ -77,7 +63,7 @@ def compare(
         if path:
             path.write_text(view(found), encoding="utf-8")
     if as_json:
-        click.echo(json.dumps(comparison.document(found), indent=1))
+        print_json(comparison.document(found))
     else:
         comparison.show(found)
     sys.exit(EXIT_PROOF if found.gates else 0)
@@ -104,23 +90,16 @@ def history(task: str, results: Path, plot: Path | None, as_json: bool) -> None:
     if plot:
         plot.write_text(job.plot(trends), encoding="utf-8")
     if as_json:
-        click.echo(json.dumps(job.document(trends), indent=1))
+        print_json(job.document(trends))
     else:
         job.show(trends)
 
 
 @click.command()
 @click.argument("run_folder", type=PATH)
-@click.option(
-    "--filter",
-    "only",
-    multiple=True,
-    callback=filters,
-    metavar="KEY=VALUE",
-    help=f"Only these: {', '.join(FILTERS)}.",
-)
+@options("filter")
 @as_json_option
-def show(run_folder: Path, only: dict[str, str], as_json: bool) -> None:
+def show(run_folder: Path, wanted: Wanted, as_json: bool) -> None:
     """Print the table and the sentences of a finished run. With a phase: every figure of it.
 
     \b
@@ -132,11 +111,11 @@ def show(run_folder: Path, only: dict[str, str], as_json: bool) -> None:
     from harness.report import tables, terminal
 
     found = tables.find(records.read(run_folder))
-    cells, figures = tables.only(found, only)
+    cells, figures = tables.only(found, wanted.filter)
     if as_json:
         click.echo(figures.to_json(orient="records"))
-    elif "phase" in only:
-        terminal.print_figures(found, cells, only["phase"])
+    elif "phase" in wanted.filter:
+        terminal.print_figures(found, cells, wanted.filter["phase"])
     else:
         terminal.print_run(found, cells)
 

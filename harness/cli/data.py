@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import Wanted, options
+from harness.cli.options import Wanted, as_json_option, options, print_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -19,18 +19,23 @@ def data() -> None:
 @data.command()
 @click.argument("names", nargs=-1)
 @options("data_dir")
-def fetch(names: tuple[str, ...], wanted: Wanted) -> None:
+@as_json_option
+def fetch(names: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
     """Download data sets from their official mirrors into the cache, or into --data-dir, checked by content."""
     from rich.console import Console
     from rich.progress import Progress
 
     from harness import download
 
+    console, found = Console(stderr=True), {}
     for name in names or download.SOURCES:
-        with Progress(console=Console(stderr=True)) as bars:
+        with Progress(console=console, disable=not console.is_terminal or click.get_current_context().meta["quiet"]) as bars:
             show = partial(bar, bars, bars.add_task(name))
-            where = download.fetch(name, show, data_dir=wanted.data_dir)
-        click.echo(f"{name}: {where}")
+            found[name] = download.fetch(name, show, data_dir=wanted.data_dir)
+        if not as_json:
+            click.echo(f"{name}: {found[name]}")
+    if as_json:
+        print_json(found)
 
 
 def bar(bars: "Progress", task: "TaskID", file: str, done: int, total: int | None) -> None:

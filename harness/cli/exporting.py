@@ -1,10 +1,11 @@
 """The verb that writes a run in the forms of other tools: export."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
-from harness.cli.options import PATH
+from harness.cli.options import PATH, as_json_option, print_json
 
 
 @click.command()
@@ -12,7 +13,8 @@ from harness.cli.options import PATH
 @click.option("--junit", type=PATH, metavar="FILE", help="The proofs as JUnit XML, for CI.")
 @click.option("--parquet", type=PATH, metavar="DIR", help="The tables of the CSV files, typed.")
 @click.option("--tensorboard", type=PATH, metavar="DIR", help="Losses and epoch metrics as event files.")
-def export(run_folder: Path, junit: Path | None, parquet: Path | None, tensorboard: Path | None) -> None:
+@as_json_option
+def export(run_folder: Path, junit: Path | None, parquet: Path | None, tensorboard: Path | None, as_json: bool) -> None:
     """Write a run for other tools, and print what was written.
 
     \b
@@ -26,13 +28,21 @@ def export(run_folder: Path, junit: Path | None, parquet: Path | None, tensorboa
     from harness import records
 
     found = records.read(run_folder)
+    files = [junit] if junit else []
     if junit:
         job.junit(found, junit)
-        click.echo(str(junit))
-    for path in job.parquet(found, parquet) if parquet else ():
-        click.echo(str(path))
-    for path in job.tensorboard(found, tensorboard) if tensorboard else ():
-        click.echo(str(path))
+    files += job.parquet(found, parquet) if parquet else []
+    files += job.tensorboard(found, tensorboard) if tensorboard else []
+    tell(files, as_json=as_json)
+
+
+def tell(files: Iterable[Path], *, as_json: bool) -> None:
+    """Name what was written: a line a file, or all of them as JSON."""
+    if as_json:
+        print_json({"files": list(files)})
+        return
+    for file in files:
+        click.echo(str(file))
 
 
 VERBS = (export,)

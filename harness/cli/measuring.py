@@ -1,10 +1,9 @@
 """The verbs that start workers: verify, run, selfcheck, doctor."""
 
-import json
 import shlex
 import sys
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from harness.cli.options import (
     duration,
     options,
     out_option,
+    print_json,
     progress,
     wait_option,
 )
@@ -30,7 +30,7 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.plan import Plan
-    from harness.records import Proof, Run
+    from harness.records import Run
     from harness.verify import Say
 
 RESULTS = Path("results")
@@ -48,8 +48,9 @@ def verify(tasks: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
       concord verify
       concord verify cifar_resnet:depth=32 --backends jax --modes all
     """
-    from harness import data, proof
+    from harness import data, proof, records
     from harness import verify as job
+    from harness.report import terminal
 
     specs = [catalog.task(name) for name in tasks or catalog.tasks()]
     chosen, skipped, _ = choose(wanted)
@@ -63,20 +64,11 @@ def verify(tasks: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
     for name, reason in skipped.items():
         mode = catalog.backend(name).MODES[0]
         rows += [proof.missing(ex.task, name, mode, verdict="skipped", reason=reason) for ex in exhibits]
-    print_proofs(rows, as_json=as_json)
-    sys.exit(EXIT_PROOF if any(row.verdict == "failed" for row in rows) else 0)
-
-
-def print_proofs(rows: "list[Proof]", *, as_json: bool) -> None:
-    """Every row as JSON, or a table of what is decisive with the first failure of each backend spelt out."""
     if as_json:
-        from harness import records
-
-        click.echo(json.dumps([records.row(row) for row in rows], indent=1))
-        return
-    from harness.report import terminal
-
-    terminal.print_proofs(rows)
+        print_json([records.row(row) for row in rows])
+    else:
+        terminal.print_proofs(rows)
+    sys.exit(EXIT_PROOF if any(row.verdict == "failed" for row in rows) else 0)
 
 
 @click.command()
@@ -113,7 +105,7 @@ def run(
     from harness.plan import Entrant, Plan
 
     if resume:
-        refuse_all_but("resume", "as_json", "wait", "strict")
+        refuse_all_but("resume", "as_json", "quiet", "verbose", "wait", "strict")
         go_on(resume, wait=wait, as_json=as_json)
         sys.exit(exit_code(resume, strict=strict))
     recipe = catalog.suite(suite)
@@ -126,7 +118,11 @@ def run(
         subjects = wanted.subjects(recipe, place)
         plan = Plan(suite, recipe, subjects, chosen, skipped, installed, place, entrants, wanted.data_dir)
         if dry_run:
-            click.echo(plan.told())
+            if as_json:
+                told = {"says": plan.told(), "seconds": plan.seconds()}
+                print_json({**told, "suite": {"name": suite, **asdict(recipe)}, **plan.written()})
+            else:
+                click.echo(plan.told())
             return
         folder = carry_out(plan, out, wait=wait, as_json=as_json)
     sys.exit(exit_code(folder, strict=strict))
@@ -136,9 +132,10 @@ def run(
 @click.option("--backend", "-b", default="", help="Which one runs against itself. Default: the first that is installed.")
 @click.option("--slowdown", type=click.FloatRange(0.01, 1), default=0.1, show_default=True, help="Planted in one process.")
 @options("python", "seed", "data_dir")
+@as_json_option
 @out_option
 @wait_option
-def selfcheck(wanted: Wanted, backend: str, slowdown: float, out: Path | None, wait: bool) -> None:
+def selfcheck(wanted: Wanted, backend: str, slowdown: float, as_json: bool, out: Path | None, wait: bool) -> None:
     """Run one backend against itself: equals must not be ranked, a planted delay must be found.
 
     Exit code 1 if an equal won, 4 if the machine is too noisy to find the delay.
@@ -152,24 +149,29 @@ def selfcheck(wanted: Wanted, backend: str, slowdown: float, out: Path | None, w
     with wanted.workplace() as place:
         subjects = wanted.subjects(suite, place)
         plan = Plan("selfcheck", suite, subjects, {name: (mode,)}, {}, installed, place, entrants, wanted.data_dir)
-        folder = carry_out(plan, out, wait=wait, as_json=False)
+        folder = carry_out(plan, out, wait=wait, as_json=None if as_json else False)
     finding = selfcheck.judge(plan, records.read(folder))
-    click.echo(finding.told())
+    if as_json:
+        print_json({"run": folder, **finding.document()})
+    else:
+        click.echo(finding.told())
     sys.exit(EXIT_PROOF if finding.winners else 0 if finding.found else EXIT_NOISY)
 
 
 @click.command()
-def doctor() -> None:
+@as_json_option
+def doctor(as_json: bool) -> None:
     """Say whether this machine is fit to measure, and what a first run on a GPU must check. Exit code 4 if it is too noisy."""
     from harness import doctor as job
     from harness.report import terminal
 
     with Wanted().workplace() as place:
         found = list(job.examine(place))
-    terminal.print_findings(found)
-    click.echo("A first run on a GPU must check:")
-    for check in job.GPU_CHECKS:
-        click.echo(f"  - {check}")
+    if as_json:
+        print_json({"findings": [finding._asdict() for finding in found], "gpu_checks": job.GPU_CHECKS})
+    else:
+        terminal.print_findings(found)
+        click.echo("\n  - ".join(["A first run on a GPU must check:", *job.GPU_CHECKS]))
     noisy = any(finding.state == "warning" for finding in found if finding.what in {"noise", "load"})
     sys.exit(EXIT_NOISY if noisy else 0)
 
@@ -194,7 +196,7 @@ def refuse_all_but(*allowed: str) -> None:
             raise click.UsageError(f"--resume takes everything from the run: leave out {option.opts[0]}.")
 
 
-def carry_out(plan: "Plan", out: Path | None, *, wait: bool, as_json: bool) -> Path:
+def carry_out(plan: "Plan", out: Path | None, *, wait: bool, as_json: bool | None) -> Path:
     """Run a plan in a new folder, once nobody else measures."""
     from harness.alone import alone
 
@@ -220,7 +222,7 @@ def go_on(folder: Path, *, wait: bool, as_json: bool) -> None:
             measure(plan, folder, say, resume.ready(earlier, plan), as_json=as_json)
 
 
-def measure(plan: "Plan", folder: Path, say: "Say", earlier: "Run | None", *, as_json: bool) -> None:
+def measure(plan: "Plan", folder: Path, say: "Say", earlier: "Run | None", *, as_json: bool | None) -> None:
     """Carry a plan out and show what came of it, as far as it came; of an interrupted one, how to go on."""
     from harness import run
 

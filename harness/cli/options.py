@@ -1,5 +1,7 @@
 """What verbs share: exit codes, options and how their values are read, the line of progress."""
 
+import json
+import logging
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.errors import unknown
+
 if TYPE_CHECKING:
     from harness.plan import Subject
     from harness.suite import Suite
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from harness.workplace import Workplace
 
 EXIT_PROOF, EXIT_INPUT, EXIT_CELL, EXIT_NOISY, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+FILTERS = ("task", "backend", "mode", "phase")
 
 
 def split(_context: click.Context, _option: click.Parameter, value: str | None) -> list[str]:
@@ -33,7 +38,7 @@ def interpreters(_context: click.Context, _option: click.Parameter, values: tupl
         if not equals:
             raise click.BadParameter(f"{value!r} is not NAME=PATH, for example torch=.venv/bin/python")
         if name in found:
-            raise click.BadParameter(f"{name} is named twice: tell interpreters apart by labels, {name}@1=PATH {name}@2=PATH")
+            raise click.BadParameter(f"{name} is named twice: tell interpreters apart by labels, torch@2.9=PATH torch@2.13=PATH")
         program = shutil.which(path) or path
         found[name] = str(Path(program).absolute())  # a worker starts in another folder; a venv's link is not followed
     return found
@@ -49,6 +54,27 @@ def duration(_context: click.Context, _option: click.Parameter, value: str | Non
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
+def filters(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """KEY=VALUE options as a mapping."""
+    found = dict(value.partition("=")[::2] for value in values)
+    if unequal := next((value for value in values if "=" not in value), None):
+        raise click.BadParameter(f"{unequal!r} is not KEY=VALUE, for example task=mnist_cnn")
+    for key in found:
+        if key not in FILTERS:
+            raise unknown("filter", key, FILTERS)
+    if len(found) < len(values):
+        raise click.BadParameter("a key can have one value only")
+    return found
+
+
+def loudness(context: click.Context, option: click.Parameter, value: bool) -> None:
+    """Keep ``quiet`` for what shows progress; if ``verbose``, let the harness log what it asks of workers."""
+    context.meta[option.name] = value
+    if option.name == "verbose" and value:
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("harness").setLevel(logging.DEBUG)
+
+
 @dataclass(frozen=True)
 class Wanted:
     """The options that several verbs share; a verb has those it names."""
@@ -59,6 +85,7 @@ class Wanted:
     data_dir: Path | None = None
     seed: int = 0
     device: str = "cpu"
+    filter: dict[str, str] = field(default_factory=dict)
 
     @contextmanager
     def workplace(self) -> "Iterator[Workplace]":
@@ -91,10 +118,20 @@ SHARED: dict[str, tuple[list[str], dict[str, Any]]] = {
     "data_dir": ([], {"type": PATH, "help": "Where the data sets are."}),
     "seed": ([], {"type": int, "default": 0, "show_default": True, "help": "Of weights, batch order, masks."}),
     "device": ([], {"type": click.Choice(["cpu", "gpu"]), "default": "cpu", "show_default": True}),
+    "filter": (
+        [],
+        {"multiple": True, "callback": filters, "metavar": "KEY=VALUE", "help": f"Only these: {', '.join(FILTERS)}."},
+    ),
 }
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON document instead of tables.")
 wait_option = click.option("--wait", is_flag=True, help="Where another run is measuring on this machine, wait for its end.")
 out_option = click.option("--out", type=PATH, help="The run's folder. Default: results/TIME-SUITE.")
+
+
+def as_json_option(verb: Callable[..., None]) -> Callable[..., None]:
+    """How every verb talks: in its argument ``as_json`` whether as JSON, and how much of it on stderr."""
+    for flags, told in (("-v", "--verbose"), "Log on stderr what workers are asked."), (("-q", "--quiet"), "Show no progress."):
+        verb = click.option(*flags, is_flag=True, expose_value=False, callback=loudness, help=told)(verb)
+    return click.option("--json", "as_json", is_flag=True, help="Print a JSON document instead of tables.")(verb)
 
 
 def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -113,9 +150,17 @@ def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
     return add
 
 
+def print_json(document: Any) -> None:
+    """The one document that a verb prints on stdout; a number that JSON does not have (infinite, none) is null."""
+    known = json.loads(json.dumps(document, default=str), parse_constant=lambda _name: None)
+    click.echo(json.dumps(known, indent=1))
+
+
 def progress() -> "Say":
-    """A plain line with the time passed, on stderr."""
+    """A plain line with the time passed, on stderr, unless that is to be quiet."""
     from harness.measure import Stopwatch
 
+    if click.get_current_context().meta["quiet"]:
+        return lambda _text: None
     watch = Stopwatch()
     return lambda text: click.echo(f"[{watch.seconds():6.1f} s] {text}", err=True)

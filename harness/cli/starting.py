@@ -4,6 +4,9 @@ from pathlib import Path
 
 import click
 
+from harness.cli.exporting import tell
+from harness.cli.options import as_json_option
+
 
 @click.group(name="init")
 def init() -> None:
@@ -18,24 +21,25 @@ def init() -> None:
 
 @init.command()
 @click.argument("name")
-def backend(name: str) -> None:
+@as_json_option
+def backend(name: str, as_json: bool) -> None:
     """Write backends/NAME: door, engine, layers, input pipeline and a model a task, after the reference's."""
     from harness import scaffold
 
-    tell(scaffold.backend(name))
+    lay(scaffold.backend(name), as_json=as_json)
 
 
 @init.command()
 @click.argument("name")
-def task(name: str) -> None:
+@as_json_option
+def task(name: str, as_json: bool) -> None:
     """Write suites/tasks/NAME.py and the model's file in every backend."""
     from harness import scaffold
 
-    tell(scaffold.task(name))
+    lay(scaffold.task(name), as_json=as_json)
 
 
-def tell(files: list[Path]) -> None:
+def lay(files: list[Path], *, as_json: bool) -> None:
     """Name the new files, and what says how far they are."""
-    for file in files:
-        click.echo(str(file))
+    tell(files, as_json=as_json)
     click.echo("What is missing: python -m pytest tests/test_symmetry.py, then tests/test_conformance.py", err=True)

@@ -1,6 +1,5 @@
 """The verbs that read records and the catalogue: report, list."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness import catalog
-from harness.cli.options import EXIT_CELL, EXIT_PROOF, PATH, Wanted, as_json_option, options
+from harness.cli.options import EXIT_CELL, EXIT_PROOF, PATH, Wanted, as_json_option, options, print_json
 
 if TYPE_CHECKING:
     from harness.workplace import Installed
 
 
-def finish(folder: Path, *, as_json: bool) -> None:
-    """Make the views of what there is, and print the table and the path of the report."""
+def finish(folder: Path, *, as_json: bool | None) -> None:
+    """Make the views of what there is, and print the table and the path of the report. Of None: the path alone, on stderr."""
     from harness import records, report
     from harness.report import tables, terminal
 
@@ -23,9 +22,9 @@ def finish(folder: Path, *, as_json: bool) -> None:
     page = report.write(found)
     if as_json:
         click.echo(found.summary.to_json(orient="records"))
-    else:
+    elif as_json is not None:
         terminal.print_run(found)
-    click.echo(str(page), err=as_json)
+    click.echo(str(page), err=as_json is not False)
 
 
 def exit_code(folder: Path, *, strict: bool = False) -> int:
@@ -65,7 +64,7 @@ def list_(wanted: Wanted, as_json: bool) -> None:
         },
     }
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        print_json(found)
         return
     from harness.report import terminal
 
