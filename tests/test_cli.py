@@ -8,6 +8,7 @@ import sys
 import tomllib
 import venv
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness import catalog, data, launch, records
-from harness.cli import main, options
+from harness.cli import main, options, viewing
 from tests.test_run import build, command
 
 ROOT = catalog.ROOT
@@ -125,6 +126,8 @@ def refused(said: Said, *words: str) -> None:
         (["list", "--python", f"{REFERENCE}@\x1b[2J=python3"], ["has no good label"]),
         (["verify", "--python", f"{REFERENCE}s@2=python3"], [f"unknown backend '{REFERENCE}s'", "did you mean"]),
         (["verify", "-b", f"{REFERENCE}@2"], [f"'{REFERENCE}@2' has no interpreter", f"--python {REFERENCE}@2=PATH"]),
+        (["run", "smoke", "--filter", "task=mnist_cnn"], ["unknown task of this suite 'mnist_cnn'", "risk_mlp"]),
+        (["run", "smoke", "--filter", f"backend={REFERENCE}"], ["cannot be filtered by backend", "--backends"]),
         (["report", "nowhere"], ["nowhere", "run.json"]),
         (["list", "--data-dir", "nowhere"], ["nowhere"]),
         (["verify", "risk_mlp", "-b", REFERENCE, "--data-dir", "nowhere"], ["nowhere"]),
@@ -150,6 +153,8 @@ def test_a_real_command_shows_no_traceback(concord: Callable[..., Said], argumen
         ["verify", "--device", "tpu"],
         ["verfy"],
         ["run", "--seed", "x"],
+        ["run", "--filter", "mnist_cnn"],
+        ["run", "--filter", "task=mnist_cnn", "--filter", "task=risk_mlp"],
     ],
 )
 def test_bad_usage_is_told_by_the_parser(quick: Callable[..., Said], arguments: list[str]) -> None:
@@ -385,8 +390,10 @@ def fetch(name, progress, *, data_dir=None):
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The reference alone, a tiny suite, a selfcheck cut short, a mirror that is none."""
+    """The reference alone, a tiny suite and one of three generations, a selfcheck cut short, a mirror that is none."""
     root = build(tmp_path_factory.mktemp("cli") / "house", {})
+    tiny = (root / "suites" / "tiny.py").read_text("utf-8")
+    (root / "suites" / "long.py").write_text(tiny.replace("generations=1", "generations=3"), encoding="utf-8")
     check = root / "harness" / "selfcheck.py"
     check.write_text(check.read_text("utf-8").replace("sample_s=0.15", "sample_s=0.002, generations=1, rounds=1"), "utf-8")
     with (root / "harness" / "download.py").open("a", encoding="utf-8") as file:
@@ -465,12 +472,13 @@ def test_every_verb_speaks_json(
 
 
 def test_a_dry_run_speaks_json(quick: Callable[..., Said]) -> None:
-    """The plan as a document; a real run is that of ``versions``."""
-    said = quick("run", "quick", "--dry-run", "--json", "-b", REFERENCE, "--data-dir", data.SAMPLES)
+    """The plan as a document, here of one task alone; a real run is that of ``versions``."""
+    said = quick("run", "quick", "--filter", "task=mnist_cnn", "--dry-run", "--json", "-b", REFERENCE, "--data-dir", data.SAMPLES)
     assert (said.code, said.err) == (0, "")
     found = strictly(said.out)
     assert {"says", "seconds", "suite", "chosen", "entrants", "skipped", "python", "data_dir"} <= found.keys()
-    assert [job["task"] for job in found["suite"]["jobs"]] == [job.task for job in catalog.suite("quick").jobs]
+    assert [job["task"] for job in found["suite"]["jobs"]] == ["mnist_cnn"]
+    assert len(catalog.suite("quick").jobs) > 1
 
 
 SET = {"python": "a=x", "max-time": "1m", "fail-if-slower": "3%", "filter": "task=x", "device": "gpu", "backend": REFERENCE}
@@ -607,3 +615,34 @@ def test_a_run_of_versions_is_gone_on_with(house: Path, versions: tuple[Path, Sa
     again = records.read(out)
     assert {t.cell.backend for t in again.trials if t.phase == "train"} == {f"{REFERENCE}@1.26", f"{REFERENCE}@2.0-rc"}
     assert again.manifest["finished"]
+
+
+# --- a run out of time
+
+
+def test_a_run_that_runs_out_of_time(house: Path, tmp_path: Path) -> None:
+    """Exit code 124 where --max-time left fewer generations than the suite's least number; what there is, is kept."""
+    out = tmp_path / "out"
+    said = typed(house, "run", "long", "-b", REFERENCE, "--max-time", "0.1s", "--out", out, "--data-dir", data.SAMPLES)
+    assert said.code == options.EXIT_TIME == 124, said.err
+    run = records.read(out)
+    assert len(run.progress["complete"]) == 1
+    assert run.manifest["finished"]
+    assert (out / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("status", "hard", "code"),
+    [("ok", True, 124), ("skipped", True, 124), ("failed", True, 3), ("skipped", False, 3), ("ok", False, 0)],
+)
+def test_what_failed_outweighs_the_time(
+    versions: tuple[Path, Said], tmp_path: Path, status: records.Status, hard: bool, code: int
+) -> None:
+    """A training that the time cut off is no failure beside it; a worker that failed is; without --max-time nothing is cut."""
+    run = records.read(versions[0])
+    suite = {**run.manifest["suite"], "generations": 3, "hard": hard}
+    records.write_manifest(tmp_path, {**run.manifest, "suite": suite})
+    for proof in run.proofs:
+        records.append(tmp_path / "proofs.jsonl", proof)
+    records.append(tmp_path / "trials.jsonl", replace(run.trials[0], status=status))
+    assert viewing.exit_code(tmp_path) == code

@@ -26,11 +26,12 @@ from harness.cli.options import (
     wait_option,
 )
 from harness.cli.viewing import exit_code, finish
-from harness.errors import HarnessError
+from harness.errors import HarnessError, unknown
 
 if TYPE_CHECKING:
     from harness.plan import Plan
     from harness.records import Run
+    from harness.suite import Suite
     from harness.verify import Say
 
 RESULTS = Path("results")
@@ -73,7 +74,7 @@ def verify(tasks: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
 
 @click.command()
 @click.argument("suite", default="quick")
-@options("backends", "modes", "python", "data_dir", "seed", "device")
+@options("backends", "modes", "python", "data_dir", "seed", "device", "filter")
 @as_json_option
 @out_option
 @wait_option
@@ -110,6 +111,7 @@ def run(
         sys.exit(exit_code(resume, strict=strict))
     recipe = catalog.suite(suite)
     recipe = replace(recipe, budget_s=max_time, hard=True) if max_time else recipe
+    recipe = narrowed(recipe, wanted.filter)
     everything = recipe.modes == "all" and not wanted.modes
     chosen, skipped, installed = choose(replace(wanted, modes=["all"]) if everything else wanted)
     with wanted.workplace() as place:
@@ -174,6 +176,19 @@ def doctor(as_json: bool) -> None:
         click.echo("\n  - ".join(["A first run on a GPU must check:", *job.GPU_CHECKS]))
     noisy = any(finding.state == "warning" for finding in found if finding.what in {"noise", "load"})
     sys.exit(EXIT_NOISY if noisy else 0)
+
+
+def narrowed(recipe: "Suite", only: dict[str, str]) -> "Suite":
+    """A suite with the jobs of one task, if that is asked for."""
+    from harness.report import tables
+
+    if other := only.keys() - {"task"}:
+        raise HarnessError(f"a run cannot be filtered by {min(other)}: choose with --backends and --modes, or in `concord show`.")
+    names = [catalog.key(catalog.task(job.task)) for job in recipe.jobs]
+    jobs = tuple(job for name, job in zip(names, recipe.jobs, strict=True) if tables.means(name, only.get("task", "")))
+    if not jobs:
+        raise unknown("task of this suite", only["task"], names)
+    return replace(recipe, jobs=jobs)
 
 
 def new_folder(out: Path | None, suite: str) -> Path:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from harness.verify import Say
     from harness.workplace import Workplace
 
-EXIT_PROOF, EXIT_INPUT, EXIT_CELL, EXIT_NOISY, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+EXIT_PROOF, EXIT_INPUT, EXIT_CELL, EXIT_NOISY, EXIT_TIME, EXIT_INTERRUPTED = 1, 2, 3, 4, 124, 130
 FILTERS = ("task", "backend", "mode", "phase")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness import catalog
-from harness.cli.options import EXIT_CELL, EXIT_PROOF, PATH, Wanted, as_json_option, options, print_json
+from harness.cli.options import EXIT_CELL, EXIT_PROOF, EXIT_TIME, PATH, Wanted, as_json_option, options, print_json
 
 if TYPE_CHECKING:
     from harness.workplace import Installed
@@ -28,13 +28,17 @@ def finish(folder: Path, *, as_json: bool | None) -> None:
 
 
 def exit_code(folder: Path, *, strict: bool = False) -> int:
-    """1 if a proof failed or, with ``strict``, the comparison is not fair; 3 if a cell failed or is missing; otherwise 0."""
+    """1 if a proof failed or, ``strict``, it is not fair; 3 if a cell failed; 124 if time was up; 3 if one is missing; or 0."""
     from harness import ledger, records
 
     found = records.read(folder)
     if any(row.verdict == "failed" for row in found.proofs) or (strict and ledger.differences(found)):
         return EXIT_PROOF
-    return EXIT_CELL if any(trial.status != "ok" for trial in found.trials) else 0
+    states = {trial.status for trial in found.trials}
+    cut = found.at("suite", "hard") and len(found.progress["complete"]) < found.at("suite", "generations")
+    if cut and "failed" not in states:
+        return EXIT_TIME
+    return EXIT_CELL if states - {"ok"} else 0
 
 
 @click.command()
