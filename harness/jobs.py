@@ -8,15 +8,18 @@ from itertools import chain, count
 
 import numpy as np
 
-from harness import batches, catalog, environment, measure
+from harness import batches, catalog, environment, measure, roofline
 from harness.channel import Message
 from harness.errors import HarnessError
 from harness.fit import fit
-from harness.protocol import Batch, Engine, Handle, Session, conforms
+from harness.protocol import Batch, Engine, Handle, Session, Stacking, conforms
 from harness.spec import Arrays, TaskSpec
 from harness.trace import trace
 
 PLACED = 8  # batches that a timed cell goes round; enough that none stays in a cache by chance
+STACK_FLOPS = (
+    4e9  # of the steps of one call, a second of a CPU: more would outlast a sample by far, however the steps are stacked
+)
 TABLE_STEPS = 1000  # rows of the optimizer's table in a timed cell; later steps use the last
 Send = Callable[..., None]
 
@@ -29,16 +32,18 @@ class Cell:
     weights: Arrays
     placed: list[Batch]
     single: list[Batch]  # the same examples, batch 1
+    trained: list[Batch]  # what a call of a training step goes round: the placed batches, or stacks of them
+    stacked: int  # steps of such a call
     stream: Iterator[Batch] = field(default_factory=lambda: iter(()))  # the framework's own input pipeline, without end
     delay_s: dict[str, float] = field(default_factory=dict)  # planted in each call of a phase, 0 outside of `selfcheck`
 
-    def call(self, phase: str) -> tuple[Callable[[Batch], Handle], list[Batch]]:
-        """The function that a phase times, and the batches it goes round."""
+    def call(self, phase: str) -> tuple[Callable[[Batch], Handle], list[Batch], int]:
+        """The function that a phase times, the batches it goes round, and the steps of one call."""
         if phase == "train":
-            return self.session.train_step, self.placed
+            return self.session.train_step, self.trained, self.stacked
         if phase == "epoch":
-            return lambda _: self.session.train_step(next(self.stream)), self.placed
-        return self.session.predict, self.single if phase == "latency" else self.placed
+            return lambda _: self.session.train_step(next(self.stream)), self.trained, self.stacked
+        return self.session.predict, self.single if phase == "latency" else self.placed, 1
 
 
 class Worker:
@@ -116,18 +121,22 @@ class Worker:
         host = [batch for batch, _ in zip(stream, range(PLACED), strict=False)]
         placed = [session.put(*batch) for batch in host]
         single = [session.put(batch.x[:1], batch.y[:1], tuple(m[:1] for m in batch.masks)) for batch in host]
-        cell = self.cells[message["cell"]] = Cell(session, weights, placed, single)
+        cell = self.cells[message["cell"]] = Cell(session, weights, placed, single, trained=placed, stacked=1)
         if "epoch" in message["phases"]:
             epoch = self.engine.pipeline(spec.data, wanted, seed=message["seed"], placed=placed)
             cell.stream = chain.from_iterable(epoch() for _ in count())
+        if isinstance(session, Stacking):
+            size = min(len(placed), max(1, int(STACK_FLOPS / roofline.training_flops(spec.model) / message["batch"])))
+            cell.trained, cell.stacked = [session.stack(group) for group in zip(*[iter(placed)] * size, strict=False)], size
+            cell.stream = map(session.stack, zip(*[cell.stream] * size, strict=False))
         warmups = {}
         for phase in message["phases"]:
-            call, over = cell.call(phase)
+            call, over, _ = cell.call(phase)
             values[f"{phase}_first_call_s"] = measure.first_call(session, call, over[0])
             found = measure.warm_up(session, call, over)
             warmups[phase] = {"times_ns": found.times_ns, "steps": found.steps, **asdict(found.steady)}
             cell.delay_s[phase] = message["slowdown"] * float(np.median(found.times_ns)) / 1e9
-        facts = self.engine.describe() | environment.process()
+        facts = self.engine.describe() | environment.process() | {"steps_a_call": cell.stacked}
         if {"train", "predict"} <= {*message["phases"]}:  # elsewhere it would be one more compilation
             facts |= session.facts(placed[0])
             if facts["device"] != self.device:
@@ -138,11 +147,11 @@ class Worker:
         """Time one sample of a cell: a block of steps, or single calls. Each begins at the initial weights."""
         cell, phase = self.cells[message["cell"]], message["phase"]
         cell.session.load(cell.weights)
-        call, over = cell.call(phase)
+        call, over, stacked = cell.call(phase)
         if cell.delay_s[phase]:
             call = measure.slowed(call, cell.delay_s[phase])
         single = phase == "latency"
-        return measure.sample(cell.session, call, over, message["steps"], single=single)._asdict(), {}
+        return measure.sample(cell.session, call, over, message["steps"], stacked=stacked, single=single)._asdict(), {}
 
     def canary(self, _message: Message, _arrays: Arrays) -> tuple[Message, Arrays]:
         """Time the fixed product and the fixed copy."""

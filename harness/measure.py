@@ -20,10 +20,11 @@ Call = Callable[[Batch], Handle]
 
 
 class Sample(NamedTuple):
-    """One timed sample: wall time of its block or of each call, CPU time of all threads, compilations, what it met."""
+    """One timed sample: wall time of its block or of each call, the steps of each, CPU time, compilations, what it met."""
 
     times_ns: list[int]
-    cpu_ns: int
+    steps: int
+    cpu_ns: int  # of all threads
     compilations: int
     noise: dict[str, float]
 
@@ -65,17 +66,20 @@ def quiet_collector() -> Iterator[None]:
         gc.enable()
 
 
-def sample(session: Session, call: Call, batches: list[Batch], steps: int, *, single: bool) -> Sample:
-    """Time ``steps`` calls, one by one or as one block, after one untimed call; no garbage is collected meanwhile."""
-    timed = calls if single else block
+def sample(session: Session, call: Call, batches: list[Batch], steps: int, *, stacked: int, single: bool) -> Sample:
+    """Time as many calls, of ``stacked`` steps each, as ``steps`` steps take, one by one or as one block, after one untimed call.
+
+    No garbage is collected meanwhile.
+    """
+    timed, count = calls if single else block, -(-steps // stacked)
     session.sync(call(batches[0]))
     compiled = session.compilations()
     with quiet_collector():
         before, cpu, wall = noise.read(), time.process_time_ns(), time.perf_counter_ns()
-        times = timed(session, call, batches, steps)
+        times = timed(session, call, batches, count)
         cpu, wall, after = time.process_time_ns() - cpu, time.perf_counter_ns() - wall, noise.read()
     met = noise.between(before, after, wall_s=wall / 1e9, cpu_s=cpu / 1e9)
-    return Sample(times, cpu, session.compilations() - compiled, met)
+    return Sample(times, count * stacked // len(times), cpu, session.compilations() - compiled, met)
 
 
 def block(session: Session, call: Call, batches: list[Batch], steps: int) -> list[int]:

@@ -3,9 +3,9 @@
 It draws no number but where the framework's own are wanted: in the stock mode and in an input pipeline.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -61,6 +61,15 @@ class Session(Protocol):
         ``device`` (cpu, gpu) and ``dtype`` of the logits; ``autograd``, whether a tape recorded them; ``in_place``, whether
         the step took no new memory for the parameters, None where that cannot be seen.
         """
+        ...
+
+
+@runtime_checkable
+class Stacking(Session, Protocol):
+    """A session that can also take several steps in one call."""
+
+    def stack(self, batches: Sequence[Batch]) -> Batch:
+        """Place batches of one shape as one, for ``train_step`` alone: a step on each, in order; its handle is of all losses."""
         ...
 
 

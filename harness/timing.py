@@ -186,14 +186,16 @@ class Generation:
                 phase="control" if control else phase,
                 of=phase if control else "",
                 status="ok",
-                steps=1 if phase == "latency" else steps,
                 **common,
                 **{**reply, "times_ns": tuple(reply["times_ns"])},
             )
         )
 
     def sample_steps(self, worker: Worker, subject: Subject, entrant: Entrant, phase: Phase, message: dict[str, Any]) -> int:
-        """How many steps last about ``sample_s``: measured once, then the same in every round, generation and copy."""
+        """How many steps last about ``sample_s``: measured once, then the same in every round, generation and copy.
+
+        A worker may take a few more, where one call of it is several steps.
+        """
         key = (replace(self.cell(subject, entrant, phase), mode=entrant.mode), phase)
         if key not in self.timing.steps:
             steps, seconds, wanted_s = 1, 0.0, self.plan.suite.sample_s
@@ -201,8 +203,8 @@ class Generation:
             while seconds < wanted_s / 4 and steps < most:  # a few steps alone tell little: what one sync costs, is theirs
                 steps = min(most, steps * 4)
                 reply, _ = worker.ask({**message, "steps": steps})
-                seconds = sum(reply["times_ns"]) / 1e9
-            self.timing.steps[key] = min(most, max(MIN_STEPS, round(steps * wanted_s / seconds)))
+                seconds, taken = sum(reply["times_ns"]) / 1e9, reply["steps"] * len(reply["times_ns"])
+            self.timing.steps[key] = min(most, max(MIN_STEPS, round(taken * wanted_s / seconds)))
         return self.timing.steps[key]
 
     def is_control(self, entrant: Entrant) -> bool:

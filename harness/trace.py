@@ -3,7 +3,7 @@
 import numpy as np
 
 from harness.batches import HostBatch
-from harness.protocol import Batch, Session
+from harness.protocol import Batch, Session, Stacking
 from harness.spec import Arrays, TaskSpec
 
 STEPS = 10
@@ -38,9 +38,9 @@ def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -
     """Everything the proof compares, by name.
 
     ``weights/T`` after a round trip; ``logits``, ``loss``, ``confident`` (the loss of much larger logits) and ``grad/T`` at step
-    0; ``losses`` (10,) of steps that are begun one after the other, as they are timed; ``eval``, the logits after the last. With
-    ``tensors`` also ``after/T``, each parameter and buffer after this evaluation, which must move nothing, and ``step/K/T``, each
-    after step K of a second run; else what ``updates`` finds.
+    0; ``losses`` (10,) of steps as they are timed: begun one after the other, or in one call where a session can stack batches;
+    ``eval``, the logits after the last. With ``tensors`` also ``after/T``, each parameter and buffer after this evaluation, which
+    must move nothing, and ``step/K/T``, each after step K of a second run, step by step; else what ``updates`` finds.
     """
     batches = [session.put(*batch_of(arrays, i)) for i in range(STEPS)]
     session.load(weights)
@@ -53,8 +53,11 @@ def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -
     session.load({**weights, last: weights[last] * CONFIDENT})
     found["confident"] = session.fetch(session.gradients(batches[0])[0])
     session.load(weights)
-    handles = [session.train_step(batch) for batch in batches]
-    found["losses"] = np.array([session.fetch(handle) for handle in handles])
+    if isinstance(session, Stacking):
+        found["losses"] = session.fetch(session.train_step(session.stack(batches)))
+    else:
+        handles = [session.train_step(batch) for batch in batches]
+        found["losses"] = np.array([session.fetch(handle) for handle in handles])
     found["eval"] = session.fetch(session.predict(batches[0]))
     if tensors:
         found |= {f"after/{name}": value for name, value in session.dump().items()}

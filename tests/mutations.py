@@ -499,6 +499,37 @@ JAX = (
         precision="float32",
     ),
     Mutation(
+        "scan from the last batch to the first",
+        0,
+        "jax",
+        RISK,
+        (Edit("engine.py", "if one else batch)\n", "if one else batch, reverse=True)\n"),),
+        "eval",
+        "evaluation logits after step 9",
+        mode="scan",
+    ),
+    Mutation(
+        "scan that carries no optimizer state",
+        0,
+        "jax",
+        RISK,
+        (
+            Edit(
+                "engine.py",
+                "step, one = super().pure_train_step, batch.y.ndim == 1",
+                "whole, one = super().pure_train_step, batch.y.ndim == 1\n"
+                "        begun = state.optimizer._replace(count=state.optimizer.count + 1)\n"
+                "\n"
+                "        def step(state: State, batch: Batch) -> tuple[State, Array]:\n"
+                "            after, value = whole(state, batch)\n"
+                "            return after if one else after._replace(optimizer=begun), value\n",
+            ),
+        ),
+        "eval",
+        "evaluation logits after step 9",
+        mode="scan",
+    ),
+    Mutation(
         "bf16 mode with a bfloat16 optimizer state",
         21,
         "jax",

@@ -1,7 +1,7 @@
 """Every backend on every task, in a worker of its own: proven against the reference, and as good as its word as a session.
 
-Run as a script (``python tests/test_conformance.py torch``) this file prints what it sees of a session as JSON: the process
-that the tests of sessions start, since the tests' own never loads a framework.
+Run as a script (``python tests/test_conformance.py torch eager mnist_cnn``) this file prints what it sees of a session as JSON:
+the process that the tests of sessions start, since the tests' own never loads a framework.
 """
 
 import json
@@ -23,12 +23,13 @@ import pytest
 
 from harness import batches, catalog, data, environment, launch, proof, verify, weights
 from harness.launch import Worker, WorkerError
-from harness.protocol import Session
+from harness.protocol import Session, Stacking
 from harness.records import Proof
 from harness.spec import Arrays, TaskSpec
 from harness.verify import Exhibit
 
 LEVELS = {"weights", "logits", "loss", "gradients", "tensors", "steps", "eval", "update", "rounding"}
+STACKING = {("jax", "scan")}  # modes that take several steps in one call
 NEEDS = {"compile": "g++"}  # a mode's tool that is no Python package
 SHOWN = {"channels_last": "mnist_cnn"}  # the task that shows what a mode does, where the smallest does not
 Exhibits = Callable[[str], Exhibit]
@@ -73,15 +74,15 @@ def judged(ex: Exhibit, backend: str, mode: str, *, found: dict[str, Arrays], wi
     return proof.judge(ex.spec, ex.task, reference, [proof.Subject(name, mode, found)], ex.weights)
 
 
-def modes(*, stock: bool) -> list[Any]:
-    """Every mode but the first of every framework, as parameters: the stock ones, or all others."""
+def modes(wanted: Callable[[str, str], bool]) -> list[Any]:
+    """The modes but the first of every framework that are wanted, as parameters."""
     found = []
     for name in catalog.frameworks():
         for mode in catalog.backend(name).MODES[1:]:
             tool = NEEDS.get(mode)
             absent = tool is not None and shutil.which(tool) is None
             marks = [pytest.mark.frameworks, pytest.mark.skipif(absent, reason=f"{name} {mode} needs {tool}")]
-            if (mode == "stock") == stock:
+            if wanted(name, mode):
                 found.append(pytest.param(name, mode, marks=marks))
     return found
 
@@ -113,19 +114,39 @@ def test_evaluation_leaves_no_trace(tasks: list[str], fit: Any) -> None:
         assert {key: last[f"test_{key}"] for key in fit(task)["final"]} == fit(task)["final"]
 
 
-def test_samples_compile_nothing(worker: Worker, task: str, small_data: Files, exhibit: Exhibits) -> None:
+@pytest.fixture(scope="module")
+def opened(worker: Worker, small_data: Files, exhibit: Exhibits) -> Callable[..., dict[str, Any]]:
+    """Open a cell of batch 8 for timing, named after its mode; what the worker answers."""
+
+    def make(task: str, mode: str, phases: list[str]) -> dict[str, Any]:
+        message = {"op": "open", "cell": mode, "task": task, "mode": mode, "seed": 0, "precision": "float32", "batch": 8}
+        message |= {"data": str(small_data(task)), "phases": phases, "slowdown": 0.0}
+        return worker.ask(message, launch.weights_message(exhibit(task).weights))[0]
+
+    return make
+
+
+def test_samples_compile_nothing(worker: Worker, task: str, opened: Any) -> None:
     """After the first calls and the warm-up a timed block runs what is there, in every phase, time and again."""
-    phases = ["train", "predict", "latency"]
-    message = {"op": "open", "cell": task, "task": task, "mode": catalog.backend(worker.backend).MODES[0], "seed": 0}
-    message |= {"precision": "float32", "batch": 8, "data": str(small_data(task)), "phases": phases, "slowdown": 0.0}
-    reply, _ = worker.ask(message, launch.weights_message(exhibit(task).weights))
+    phases, mode = ["train", "predict", "latency"], catalog.backend(worker.backend).MODES[0]
+    reply = opened(task, mode, phases)
     assert {f"{phase}_first_call_s" for phase in phases} <= set(reply["values"])
     for phase in [*phases, *phases]:
-        told, _ = worker.ask({"op": "sample", "cell": task, "phase": phase, "steps": 3})
+        told, _ = worker.ask({"op": "sample", "cell": mode, "phase": phase, "steps": 3})
         assert told["compilations"] == 0, phase
-        assert len(told["times_ns"]) == (3 if phase == "latency" else 1)
+        assert (len(told["times_ns"]), told["steps"]) == ((3, 1) if phase == "latency" else (1, 3))
         assert min(told["times_ns"]) > 0
         assert told["cpu_ns"] >= 0
+
+
+@pytest.mark.parametrize(("backend", "mode"), modes(lambda *which: which in STACKING), indirect=["backend"])
+def test_samples_are_whole_calls(worker: Worker, mode: str, opened: Any) -> None:
+    """Of several steps each, whatever was asked for: nothing is compiled for the rest, in place as single steps are."""
+    facts = opened("risk_mlp", mode, ["train", "epoch", "predict"])["facts"]
+    assert (facts["steps_a_call"], facts["in_place"]) == (8, True)
+    for phase, steps, taken in (("train", 3, 8), ("epoch", 17, 24), ("predict", 3, 3), ("train", 16, 16), ("epoch", 1, 8)):
+        told, _ = worker.ask({"op": "sample", "cell": mode, "phase": phase, "steps": steps})
+        assert (told["steps"], told["compilations"], len(told["times_ns"])) == (taken, 0, 1)
 
 
 def test_what_cannot_be_opened_is_told(worker: Worker, exhibit: Exhibits) -> None:
@@ -153,7 +174,7 @@ def test_workers_have_one_cpu(worker: Worker, cpu: int) -> None:
         assert {tuple(os.sched_getaffinity(t.id)) for t in psutil.Process(worker.process.pid).threads()} == {(cpu,)}
 
 
-@pytest.mark.parametrize(("backend", "mode"), modes(stock=False), indirect=["backend"])
+@pytest.mark.parametrize(("backend", "mode"), modes(lambda _, mode: mode != "stock"), indirect=["backend"])
 def test_other_modes_are_proven(backend: str, mode: str, traces: Any, exhibit: Exhibits, witness: Any) -> None:
     """What a user may choose between computes the same."""
     task = SHOWN.get(mode, "risk_mlp")
@@ -162,7 +183,7 @@ def test_other_modes_are_proven(backend: str, mode: str, traces: Any, exhibit: E
     assert {row.level for row in rows} == LEVELS
 
 
-@pytest.mark.parametrize(("backend", "mode"), modes(stock=True), indirect=["backend"])
+@pytest.mark.parametrize(("backend", "mode"), modes(lambda _, mode: mode == "stock"), indirect=["backend"])
 def test_stock_drift_is_shown(worker: Worker, mode: str, task: str, *, exhibit: Exhibits, witness: Any) -> None:
     """The frameworks' own defaults run, and their distance from the spec is a finite figure: no proof, no failure."""
     ex, name = exhibit(task), catalog.reference()
@@ -182,9 +203,13 @@ def test_stock_drift_is_shown(worker: Worker, mode: str, task: str, *, exhibit: 
 @pytest.fixture(scope="module")
 def seen(backend: str, tasks: list[str], cpu: int, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bool]]:
     """What a fresh process sees of a backend's sessions, by task."""
-    scratch = tmp_path_factory.mktemp("seen")
+    return look(backend, catalog.backend(backend).MODES[0], tasks, cpu, tmp_path_factory.mktemp("seen"))
+
+
+def look(backend: str, mode: str, tasks: list[str], cpu: int, scratch: Path) -> dict[str, dict[str, bool]]:
+    """The same in a mode."""
     env = environment.worker_environment(root=catalog.ROOT, cpus=[cpu], device="cpu", scratch=scratch, cache=scratch)
-    command = [sys.executable, __file__, backend, *tasks]
+    command = [sys.executable, __file__, backend, mode, *tasks]
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=catalog.ROOT, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -195,12 +220,20 @@ def test_sessions_keep_their_word(seen: dict[str, dict[str, bool]], task: str) -
     assert [name for name, true in seen[task].items() if not true] == []
 
 
+@pytest.mark.parametrize(("backend", "mode"), modes(lambda *which: which in STACKING), indirect=["backend"])
+def test_sessions_that_stack_keep_their_word(backend: str, mode: str, cpu: int, tmp_path: Path) -> None:
+    """The same, one batch at a time and several."""
+    seen = look(backend, mode, ["risk_mlp"], cpu, tmp_path)["risk_mlp"]
+    assert "a stack trains as its batches do" in seen
+    assert [name for name, true in seen.items() if not true] == []
+
+
 class Probe:
     """Looks at what a float32 session of one task does; opens as few as it can, since each compiles anew."""
 
-    def __init__(self, engine: Any, backend: str, task: str) -> None:
+    def __init__(self, engine: Any, mode: str, task: str) -> None:
         """The same weights and batches for every session; a table that ends before the last step."""
-        self.engine, self.mode = engine, catalog.backend(backend).MODES[0]
+        self.engine, self.mode = engine, mode
         self.spec: TaskSpec = catalog.task(task)
         held = data.find(self.spec.data.name, data_dir=data.SAMPLES).arrays
         self.host = list(islice(batches.training(self.spec, held, batch=4, seed=0, epoch=0), 4))
@@ -241,7 +274,7 @@ class Probe:
         self.session.load(self.weights)
         found["loading resets parameters and buffers"] = np.array_equal(self.logits(), logits)
         found["loading resets the optimizer and its steps"] = alike(self.train(), trained)
-        found |= self.handles(trained)
+        found |= self.handles(trained) | self.stacks(trained)
         return found | self.single(logits) | self.copies(logits) | self.compilations() | self.steps_beyond_the_table(trained)
 
     def forms(self, fresh: Arrays, logits: np.ndarray) -> dict[str, bool]:
@@ -278,6 +311,22 @@ class Probe:
         late = np.array([self.fetched(handle) for handle in waiting])
         return {"handles outlive later steps": np.array_equal(late, trained["losses"])}
 
+    def stacks(self, trained: Arrays) -> dict[str, bool]:
+        """Several steps in one call are those steps, and take over the state as each of them does."""
+        if not isinstance(self.session, Stacking):
+            return {}
+        self.session.load(self.weights)
+        stack, state = self.session.stack(self.placed), getattr(self.session, "state", ())
+        losses = self.fetched(self.session.train_step(stack))
+        found = {**self.session.dump(), "losses": losses}
+        again = self.fetched(self.session.train_step(stack))
+        return {
+            "a stack trains as its batches do": all(np.allclose(found[k], trained[k], rtol=1e-4, atol=1e-6) for k in trained),
+            "a stack is of all losses": losses.shape == (len(self.placed),) and losses.dtype == np.float32,
+            "a stack may be taken again": not np.array_equal(again, losses),
+            "a stack's steps donate": all(array.is_deleted() for part in state[:1] for array in leaves(part)),
+        }
+
     def single(self, logits: np.ndarray) -> dict[str, bool]:
         """Evaluation looks at each example by itself: no statistics of the batch."""
         self.session.load(self.weights)
@@ -312,16 +361,21 @@ class Probe:
         return {"a step beyond the table uses its last row": alike(self.train(), trained)}
 
 
+def leaves(tree: Any) -> Any:
+    """What a tree of dictionaries holds."""
+    return [leaf for part in tree.values() for leaf in leaves(part)] if isinstance(tree, dict) else [tree]
+
+
 def alike(some: Arrays, others: Arrays) -> bool:
     """The same bits under the same names."""
     return set(some) == set(others) and all(np.array_equal(some[name], others[name]) for name in others)
 
 
-def main(backend: str, *tasks: str) -> None:
+def main(backend: str, mode: str, *tasks: str) -> None:
     """Print what is seen of the sessions of some tasks."""
     engine = import_module(f"backends.{backend}.engine")
     engine.configure(threads=1, seed=0)
-    found = {task: {name: bool(true) for name, true in Probe(engine, backend, task).facts().items()} for task in tasks}
+    found = {task: {name: bool(true) for name, true in Probe(engine, mode, task).facts().items()} for task in tasks}
     sys.stdout.write(f"\n{json.dumps(found)}\n")
 
 

@@ -1,5 +1,6 @@
 """The JAX session: a flax.nnx model, its optax optimizer, one jit for the step. Deviations: see __init__.py."""
 
+from collections.abc import Sequence
 from functools import reduce
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -115,7 +116,8 @@ def open_session(spec: TaskSpec, *, mode: str, precision: Precision, device: str
     if mode not in MODES:
         raise unknown("mode of jax", mode, MODES)
     jax.config.update("jax_enable_x64", precision == "float64")
-    return Session(spec, mode=mode, precision=precision, device=device, table=table)
+    kind = Scan if mode == "scan" else Session
+    return kind(spec, mode=mode, precision=precision, device=device, table=table)
 
 
 class Session:
@@ -236,3 +238,26 @@ class Session:
             "autograd": False,
             "in_place": all(p.is_deleted() for p in before),
         }
+
+
+class Scan(Session):
+    """Mode scan, see harness.protocol.Stacking: the steps of a stack are one program."""
+
+    def __init__(self, spec: TaskSpec, **settings: Any) -> None:
+        """As any session."""
+        super().__init__(spec, **settings)
+        self.jit_stack = jax.jit(lambda *batches: jax.tree.map(lambda *parts: jnp.stack(parts), *batches))
+
+    def stack(self, batches: Sequence[Batch]) -> Batch:
+        """Place batches as one."""
+        return self.jit_stack(*batches)
+
+    def pure_train_step(self, state: State, batch: Batch) -> tuple[State, Array]:
+        """The steps of a stack, or of one batch, as a function of the state, for jit."""
+        step, one = super().pure_train_step, batch.y.ndim == 1
+        state, values = jax.lax.scan(step, state, jax.tree.map(lambda part: part[None], batch) if one else batch)
+        return state, values[0] if one else values
+
+    def compilations(self) -> int:
+        """Stacking is compiled too."""
+        return super().compilations() + self.jit_stack._cache_size()
