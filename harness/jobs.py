@@ -163,26 +163,36 @@ class Worker:
         spec = catalog.task(message["task"])
         with np.load(message["data"], allow_pickle=False) as data:
             held = dict(data)
-        before = measure.memory()
+        weights = pick(arrays, "weight/")
+        one = next(batches.training(spec, held, batch=spec.train.batch, seed=message["seed"], epoch=0))
+        before = measure.memory(forget=True)
         steps = message["max_steps"] or message["epochs"] * batches.steps_per_epoch(held, spec.train.batch)
+        session = self.session(spec, message, steps)
+        session.load(weights)
+        session.sync(session.predict(session.put(*one)))
+        peaks = self.peaks("predict_", before)
         result = fit(
-            self.session(spec, message, steps),
+            session,
             spec,
             held,
-            weights=pick(arrays, "weight/"),
+            weights=weights,
             seed=message["seed"],
             epochs=message["epochs"],
             max_steps=message["max_steps"],
             seconds=message["seconds"],
             report=lambda figures: self.send({"event": "epoch", **figures}),
         )
-        after = measure.memory()
-        values = dict(result.final)
-        if before and after:
-            values["peak_bytes"] = after["peak"] - before["resident"]
-        if (on_device := self.engine.device_peak()) is not None:
-            values["device_peak_bytes"] = on_device
-        return {**asdict(result), "values": values}, {}
+        return {**asdict(result), "values": result.final | peaks | self.peaks("", before)}, {}
+
+    def peaks(self, what: str, before: dict[str, int]) -> dict[str, float]:
+        """``peak_bytes``, the most that was resident since ``before`` above what was then, and the GPU's; named after ``what``.
+
+        That of training counts all of it: building, compiling, evaluations. ``predict_peak_bytes`` is that of a process which has
+        built and loaded the model and predicted one batch of training's size, its compilation included, but not yet trained.
+        """
+        found = {f"{what}peak_bytes": float(measure.memory()["peak"] - before["resident"])} if before else {}
+        on_device = self.engine.device_peak()
+        return found if on_device is None else found | {f"{what}device_peak_bytes": float(on_device)}
 
 
 def pick(arrays: Arrays, prefix: str) -> Arrays:

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -177,7 +178,15 @@ class Canary:
         np.copyto(self.target, self.source)
 
 
-def memory() -> dict[str, int]:
-    """Resident and peak memory of this process in bytes, from /proc; empty where the system has none."""
+def memory(*, forget: bool = False) -> dict[str, int]:
+    """Resident and peak memory of this process in bytes, from /proc; empty where the system has none.
+
+    To ``forget`` lets the peak begin anew at what is resident; none is told where a system cannot (proc_pid_clear_refs(5)).
+    """
+    if forget:
+        try:
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:
+            return {}
     found = ((name, environment.proc("self/status", key)) for name, key in (("resident", "VmRSS"), ("peak", "VmHWM")))
     return {name: int(size.split()[0]) * 1024 for name, size in found if size}  # "123 kB"

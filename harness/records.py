@@ -55,7 +55,7 @@ class Trial:
               ``control``, a second process of the same backend; ``canary``, a fixed product and a fixed copy
     of        the timed phase that a warm-up, a control or a canary belongs to
     times_ns  wall time of each block of ``steps`` steps, or of each call (latency, warmup), in nanoseconds
-    values    single figures, the unit in the name: ``train_first_call_s``, ``peak_bytes``, ``accuracy``
+    values    single figures, the unit in the name: ``train_first_call_s``, ``peak_bytes``, ``predict_peak_bytes``, ``accuracy``
     facts     first_call: what the worker says of itself: versions, devices, threads, CPUs
     noise     what the sample met, see harness/noise.py; what a system does not count is missing
     losses    fit: the training loss of every step;  epochs: one mapping of figures an epoch

@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 import pytest
 
-from harness import catalog, channel, environment, launch
+from harness import catalog, channel, environment, launch, measure
 from harness.launch import Worker, WorkerError
 from harness.verify import Exhibit
 
@@ -361,6 +361,33 @@ def test_a_loss_that_is_no_number(
     message = {**FIT, "data": str(small_data("risk_mlp")), "max_steps": 0, "seconds": None}
     with pytest.raises(WorkerError, match="the loss is nan at step 2"):
         start(root=root(DIVERGING)).ask(message, weights)
+
+
+SPENDING = """
+def spending(function, size):
+    def spend(*given, **named):
+        bytearray(size)[::4096] = bytes(size // 4096)
+        return function(*given, **named)
+    return spend
+configure, MiB = spending(configure, 2**28), 2**20
+Session.predict = spending(Session.predict, 48 * MiB)
+Session.train_step = spending(Session.train_step, 96 * MiB)
+"""
+
+
+@LINUX
+def test_peaks_of_memory(start: Start, root: Root, small_data: Callable[[str], Path], exhibit: Callable[[str], Exhibit]) -> None:
+    """A prediction's before any training, and training's; what came before them, here 256 MiB, counts in neither."""
+    message = {**FIT, "data": str(small_data("risk_mlp")), "max_steps": 0, "seconds": None}
+    reply, _ = start(root=root(SPENDING)).ask(message, launch.weights_message(exhibit("risk_mlp").weights))
+    peaks = [reply["values"][name] / 2**20 for name in ("predict_peak_bytes", "peak_bytes")]
+    assert peaks == [pytest.approx(48, abs=24), pytest.approx(96, abs=24)]
+
+
+def test_a_peak_that_cannot_be_forgotten_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rather no figure than one of something that came before."""
+    monkeypatch.setattr(Path, "write_text", lambda *_: Path("/nowhere").read_text())
+    assert measure.memory(forget=True) == {}
 
 
 def test_events_come_before_the_answer(
