@@ -188,7 +188,8 @@ class Worker:
         """``peak_bytes``, the most that was resident since ``before`` above what was then, and the GPU's; named after ``what``.
 
         That of training counts all of it: building, compiling, evaluations. ``predict_peak_bytes`` is that of a process which has
-        built and loaded the model and predicted one batch of training's size, its compilation included, but not yet trained.
+        built and loaded the model and predicted one batch of training's size, but not yet trained. Both hold what a compiler left
+        behind, 39 MiB in JAX, where no earlier seed has filled the compile cache.
         """
         found = {f"{what}peak_bytes": float(measure.memory()["peak"] - before["resident"])} if before else {}
         on_device = self.engine.device_peak()

@@ -214,7 +214,7 @@ def fit(plan: Plan, subject: Subject, backend: str, mode: str, seed: int, used: 
     }
     try:
         label = f"fit-{subject.spec.name}-{backend}-{mode}-{seed}"
-        with place.cpu() as cpu, place.worker(backend, [cpu], label, cache=f"fit-{backend}") as worker:
+        with place.cpu() as cpu, place.worker(backend, [cpu], label, cache=f"fit-{backend}-{mode}") as worker:
             reply, _ = worker.ask(message, launch.weights_message(initial), timeout_s=3600.0)
     except WorkerError as error:
         say(f"train   {subject.task}  {backend} {mode}: {error.reason}")
