@@ -17,9 +17,7 @@ from harness.spec import Arrays, TaskSpec
 from harness.trace import trace
 
 PLACED = 8  # batches that a timed cell goes round; enough that none stays in a cache by chance
-STACK_FLOPS = (
-    4e9  # of the steps of one call, a second of a CPU: more would outlast a sample by far, however the steps are stacked
-)
+STACK_FLOPS = 4e9  # of all steps of one call, a second of a CPU: more would outlast a sample by far
 TABLE_STEPS = 1000  # rows of the optimizer's table in a timed cell; later steps use the last
 Send = Callable[..., None]
 
