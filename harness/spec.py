@@ -67,6 +67,12 @@ class ParamSpec:
             raise HarnessError(f"parameter {self.name!r}: shape {self.shape} does not fit axes {self.axes!r}.")
 
 
+def layer(path: str, axes: str, shape: tuple[int, ...], init: Init, *, positions: int = 1) -> tuple[ParamSpec, ParamSpec]:
+    """The kernel of a layer, and its bias, which begins at zero."""
+    kernel = ParamSpec(f"{path}/kernel", axes, shape, init, positions=positions)
+    return kernel, ParamSpec(f"{path}/bias", "c", shape[-1:], ZEROS)
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """A model's numbers: every named tensor in forward order, and the constants its layers use (``sizes``)."""

@@ -18,9 +18,11 @@ from harness.spec import (
     TaskSpec,
     TrainSpec,
     he_normal,
+    layer,
 )
 
 PUBLISHED = {20: 0.9125, 32: 0.9249, 44: 0.9283, 56: 0.9303}  # table 6: 1 - error
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the training pixels, by channel
 WIDTHS, SIDES = (16, 32, 64), (32, 16, 8)  # channels of a stage, and side of its output
 
 
@@ -37,10 +39,7 @@ def make(*, depth: int = 20) -> TaskSpec:
             tensors += [*conv(f"{path}/conv1", width, channels, side=side), *norm(f"{path}/norm1", channels)]
             tensors += [*conv(f"{path}/conv2", channels, channels, side=side), *norm(f"{path}/norm2", channels)]
             width = channels
-    tensors += [
-        ParamSpec("dense/kernel", "i o", (width, 10), he_normal(width)),
-        ParamSpec("dense/bias", "c", (10,), ZEROS),
-    ]
+    tensors += layer("dense", "i o", (width, 10), he_normal(width))
     return TaskSpec(
         name="cifar_resnet",
         title=f"CIFAR-10 ResNet-{depth}",
@@ -50,14 +49,7 @@ def make(*, depth: int = 20) -> TaskSpec:
             batch_norm_momentum=0.1,
             batch_norm_eps=1e-5,
         ),
-        data=DataSpec(
-            "cifar10",
-            (32, 32, 3),
-            10,
-            mean=(0.4914, 0.4822, 0.4465),
-            std=(0.2470, 0.2435, 0.2616),
-            augment="pad4_crop_flip",
-        ),
+        data=DataSpec("cifar10", (32, 32, 3), 10, MEAN, STD, augment="pad4_crop_flip"),
         loss="softmax_cross_entropy",
         optimizer=OptimizerSpec("sgd", lr=0.1, momentum=0.9, weight_decay=1e-4),
         train=TrainSpec(batch=128, epochs=164, milestones=(0.5, 0.75)),

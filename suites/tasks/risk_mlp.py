@@ -6,7 +6,7 @@ batch 32; early stopping on validation AUC. Data: ``german_credit`` (UCI 144, Ho
 """
 
 from harness.errors import unknown
-from harness.spec import ZEROS, DataSpec, ModelSpec, OptimizerSpec, ParamSpec, Quality, TaskSpec, TrainSpec, he_normal
+from harness.spec import DataSpec, ModelSpec, OptimizerSpec, Quality, TaskSpec, TrainSpec, he_normal, layer
 
 FEATURES = {"german_credit": 61, "credit_default": 33}  # columns after one-hot coding
 TARGETS = {"german_credit": 0.74, "credit_default": 0.76}  # test AUC
@@ -22,10 +22,8 @@ def make(*, data: str = "german_credit") -> TaskSpec:
         title="Credit-risk MLP",
         model=ModelSpec(
             tensors=(
-                ParamSpec("dense1/kernel", "i o", (features, hidden), he_normal(features)),
-                ParamSpec("dense1/bias", "c", (hidden,), ZEROS),
-                ParamSpec("dense2/kernel", "i o", (hidden, 1), he_normal(hidden)),
-                ParamSpec("dense2/bias", "c", (1,), ZEROS),
+                *layer("dense1", "i o", (features, hidden), he_normal(features)),
+                *layer("dense2", "i o", (hidden, 1), he_normal(hidden)),
             ),
             sizes={"features": features, "hidden": hidden},
             dropout=((features,), (hidden,)),
