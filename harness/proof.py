@@ -6,7 +6,7 @@ float64 too, where it casts nothing: that is what it means. Its own logits, grad
 bfloat16, from above and from below, and its parameters to that of float32.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import product
@@ -24,9 +24,8 @@ FLOAT32_LOSS_TOLERANCE = 1e-6  # float32, relative, at step 0
 FLOAT32_TENSOR_TOLERANCE = 1e-5  # at step 0; exact float32 stays below 1e-6 in all tasks, TF32 rounds at 5e-4, bfloat16 at 4e-3
 FLOAT32_FACTOR = 10.0  # float32 losses may lie this many times their own rounding error apart
 FLOAT32_FLOOR = 2.0**-22  # relative: two units in the last place of a float32, below which an error is luck
-UPDATE_TOLERANCE = (
-    2.0**-22
-)  # float32, relative to the tensor's largest element: sound updates round to 7e-8, a bfloat16 state to 1e-6
+# Float32, relative to the tensor's largest element: sound updates round to 7e-8, a bfloat16 state to 1e-6.
+UPDATE_TOLERANCE = 2.0**-22
 COARSE = 0.5  # the share of values that half precision could hold; by chance it is 1e-4
 FEW = 8  # values; so many it takes to tell
 LOW = "bf16"  # the mode that computes in bfloat16, whose numbers round by 2^-8
@@ -77,15 +76,8 @@ def round_trip(task: str, subject: Subject, weights: Arrays) -> Iterator[Proof]:
     """Weights that were loaded and dumped again must be the same bits."""
     for precision_, found in subject.traces.items():
         wrong = [name for name, value in weights.items() if not same_bits(found.get(f"weights/{name}"), value.astype(precision_))]
-        yield row(
-            task,
-            subject,
-            precision_,
-            "weights",
-            "initial weights",
-            Difference(float(len(wrong)), next(iter(wrong), "")),
-            0.0,
-        )
+        count = Difference(float(len(wrong)), next(iter(wrong), ""))
+        yield row(task, subject, precision_, "weights", "initial weights", count, 0.0)
 
 
 def same_bits(found: np.ndarray | None, expected: np.ndarray) -> bool:
@@ -100,46 +92,27 @@ def float64(spec: TaskSpec, task: str, subject: Subject, other: Subject) -> Iter
     ours, theirs = subject.traces["float64"], other.traces["float64"]
     against = other.backend if other.mode == "reference" else f"{other.backend} {other.mode}"
     names = [t.name for t in spec.model.tensors]
-    steps = range(STEPS)
-    levels: list[tuple[str, Iterable[tuple[str, str]], float]] = [
-        ("logits", [("logits", "logits at step 0")], TENSOR_TOLERANCE),
-        ("loss", [("loss", "loss at step 0"), ("confident", "loss of confident logits")], LOSS_TOLERANCE),
-        (
-            "gradients",
-            [(f"grad/{t.name}", f"{t.name} at step 0") for t in reversed(spec.model.parameters)],
-            TENSOR_TOLERANCE,
-        ),
-        (
-            "tensors",
-            [(f"step/{k}/{name}", f"{name} after step {k}") for k in steps for name in names],
-            TENSOR_TOLERANCE,
-        ),
-        (
-            "eval",
-            [
-                ("eval", f"evaluation logits after step {steps[-1]}"),
-                *((f"after/{name}", f"{name} after the evaluation") for name in names),
-            ],
-            TENSOR_TOLERANCE,
-        ),
-    ]
-    for level, places, tolerance in levels:
-        found = [Difference(distance(ours.get(key), theirs.get(key)), where) for key, where in places]
+    places = {  # by level, what is compared under which key, and how it is called
+        "logits": {"logits": "logits at step 0"},
+        "loss": {"loss": "loss at step 0", "confident": "loss of confident logits"},
+        "gradients": {f"grad/{t.name}": f"{t.name} at step 0" for t in reversed(spec.model.parameters)},
+        "tensors": {f"step/{k}/{name}": f"{name} after step {k}" for k in range(STEPS) for name in names},
+        "eval": {"eval": f"evaluation logits after step {STEPS - 1}"}
+        | {f"after/{name}": f"{name} after the evaluation" for name in names},
+    }
+    for level, keys in places.items():
+        found = [Difference(distance(ours.get(key), theirs.get(key)), where) for key, where in keys.items()]
+        tolerance = LOSS_TOLERANCE if level == "loss" else TENSOR_TOLERANCE
         yield row(task, subject, "float64", level, against, telling(found, tolerance), tolerance)
-    differences = apart(losses(subject, "float64"), losses(other, "float64"))
-    found = [Difference(float(value), f"loss at step {k}") for k, value in enumerate(differences)]
-    yield row(task, subject, "float64", "steps", against, telling(found, LOSS_TOLERANCE), LOSS_TOLERANCE)
+    steps = along(losses(subject, "float64"), losses(other, "float64"))
+    yield row(task, subject, "float64", "steps", against, telling(steps, LOSS_TOLERANCE), LOSS_TOLERANCE)
 
 
 def distance(ours: np.ndarray | None, theirs: np.ndarray | None) -> float:
     """Largest difference over the largest element of ``theirs``; infinite where ours is missing, mis-shaped or not finite."""
-    if (
-        ours is None
-        or theirs is None
-        or np.shape(ours) != np.shape(theirs)
-        or not np.all(np.isfinite(ours))
-        or not np.all(np.isfinite(theirs))
-    ):
+    if ours is None or theirs is None or np.shape(ours) != np.shape(theirs):
+        return float("inf")
+    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
         return float("inf")
     largest = float(np.max(np.abs(theirs)))
     difference = float(np.max(np.abs(ours - theirs)))
@@ -167,6 +140,11 @@ def apart(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     return np.where(both, np.abs(np.where(both, ours, 0) - np.where(both, theirs, 0)) / scale, np.inf)
 
 
+def along(ours: np.ndarray, theirs: np.ndarray) -> list[Difference]:
+    """The relative difference of the losses of each step."""
+    return [Difference(float(value), f"loss at step {k}") for k, value in enumerate(apart(ours, theirs))]
+
+
 def rounding(subject: Subject) -> np.ndarray:
     """A backend's own float32 error: its relative loss difference to its float64, the largest up to each step, shape (10,)."""
     error = apart(losses(subject, "float32"), losses(subject, "float64"))
@@ -182,7 +160,7 @@ def start(spec: TaskSpec, task: str, subject: Subject, reference: Subject) -> It
     """
     ours, exact = subject.traces["float32"], reference.traces["float64"]
     logits = Difference(distance(ours.get("logits"), exact.get("logits")), "logits at step 0")
-    loss = Difference(float(apart(losses(subject, "float32"), losses(reference, "float64"))[0]), "loss at step 0")
+    loss = along(losses(subject, "float32"), losses(reference, "float64"))[0]
     layer = spec.model.parameters[-1].name.rpartition("/")[0]
     names = [t.name for t in spec.model.parameters if t.name.startswith(f"{layer}/")]
     precision_, of_tensor, of_loss = "float32", FLOAT32_TENSOR_TOLERANCE, FLOAT32_LOSS_TOLERANCE
@@ -258,9 +236,8 @@ def bfloat16(task: str, subject: Subject, reference: Subject) -> Iterator[Proof]
     ours = losses(subject, "float32")
     share = Difference(coarse(ours), "losses: what half precision could hold")
     yield row(task, subject, "float32", "loss", reference.backend, share, COARSE)
-    differences = apart(ours, losses(reference, "float64"))
-    far = [Difference(float(value), f"loss at step {k}") for k, value in enumerate(differences)]
-    yield row(task, subject, "bfloat16", "steps", reference.backend, telling(far, LOW_TOLERANCE), LOW_TOLERANCE)
+    far = telling(along(ours, losses(reference, "float64")), LOW_TOLERANCE)
+    yield row(task, subject, "bfloat16", "steps", reference.backend, far, LOW_TOLERANCE)
 
 
 def float32_pair(task: str, subject: Subject, other: Subject) -> Proof:
@@ -279,41 +256,20 @@ def float32_pair(task: str, subject: Subject, other: Subject) -> Proof:
 def row(task: str, subject: Subject, precision_: str, level: str, against: str, found: Difference, tolerance: float) -> Proof:
     """A proof record with its verdict; a difference that is no number is recorded as none."""
     finite = np.isfinite(found.value)
-    return Proof(
-        task=task,
-        backend=subject.backend,
-        mode=subject.mode,
-        precision=precision_,
-        level=level,
-        against=against,
-        worst=found.value if finite else None,
-        tolerance=tolerance if np.isfinite(tolerance) else None,
-        where=found.where,
-        verdict="proven" if finite and found.value <= tolerance else "failed",
-        reason="" if finite else "missing, of another shape, or not finite",
-    )
+    worst, allowed = found.value if finite else None, tolerance if np.isfinite(tolerance) else None
+    verdict: Verdict = "proven" if finite and found.value <= tolerance else "failed"
+    reason = "" if finite else "missing, of another shape, or not finite"
+    return Proof(task, subject.backend, subject.mode, precision_, level, against, worst, allowed, found.where, verdict, reason)
 
 
 def drift(task: str, subject: Subject, reference: Subject) -> Proof:
     """How far the framework's own defaults end up from the spec, in the losses and after training: measured, not judged."""
-    differences = apart(losses(subject, "float64"), losses(reference, "float64"))
-    found = [Difference(float(value), f"loss at step {k}") for k, value in enumerate(differences)]
+    found = along(losses(subject, "float64"), losses(reference, "float64"))
     ours, theirs = (s.traces["float64"].get("eval") for s in (subject, reference))
     found.append(Difference(distance(ours, theirs), "evaluation logits after the last step"))
-    worst = max(found, key=lambda d: d.value)
-    return Proof(
-        task=task,
-        backend=subject.backend,
-        mode=subject.mode,
-        precision="float64",
-        level="drift",
-        against=reference.backend,
-        worst=worst.value if np.isfinite(worst.value) else None,
-        tolerance=None,
-        where=worst.where,
-        verdict="skipped",
-        reason="the framework's own defaults are timed beside the spec, not proven: this is their drift from it",
-    )
+    told = row(task, subject, "float64", "drift", reference.backend, max(found, key=lambda d: d.value), np.inf)
+    reason = "the framework's own defaults are timed beside the spec, not proven: this is their drift from it"
+    return replace(told, verdict="skipped", reason=reason)
 
 
 def missing(task: str, backend: str, mode: str, *, verdict: Verdict, reason: str) -> Proof:
