@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.stats import ttest_ind
 
 from harness import noise, stats
 from harness.errors import HarnessError
 from harness.records import Cell, Run
-from harness.stats import Blocks, Contest, Proven, Ratio, Samples, Verdict
+from harness.stats import Blocks, Contest, Proven, Ratio, Verdict
 
 MACHINE = {  # what makes times of two runs comparable: where the manifest's environment says it
     "CPU": ("machine", "cpu"),
@@ -128,7 +129,7 @@ def compare(base: Run, new: Run, *, across: bool = False) -> Comparison:
     if across:
         warnings.append("each time is in times of one entry of the same run: if that one changed, all others seem to")
     warnings += [*_warnings(base, new), *_unranked(contests)]
-    return Comparison(base, new, lines, *proofs, warnings, differences(base, new), missing)
+    return Comparison(base, new, lines, *proofs, warnings, _differing(terms(base), terms(new)), missing)
 
 
 def _sides(pair: Sequence[Any]) -> Iterator[tuple[str, Any]]:
@@ -178,12 +179,10 @@ def references(
 
 def logs(times: Blocks, against: Blocks | None = None) -> np.ndarray:
     """The log of each generation's median time, in seconds; over ``against``, round by round, if it is given."""
-    own: Samples = stats.samples(times)
-    other = stats.samples(against) if against is not None else dict.fromkeys(own, 1.0)
-    found: dict[int, list[float]] = defaultdict(list)
-    for key in own.keys() & other.keys():
-        found[key[0]].append(math.log(own[key] / other[key]))
-    return np.array([np.median(found[generation]) for generation in sorted(found)])
+    found = pd.Series(stats.samples(times))
+    if against is not None:
+        found = (found / pd.Series(stats.samples(against))).dropna()  # what only one of them has is not compared
+    return found.map(math.log).groupby(level=0).median().to_numpy()
 
 
 def welch(base: np.ndarray, new: np.ndarray, *, pairs: int = 1) -> Ratio:
@@ -220,59 +219,41 @@ def frameworks(run: Run) -> dict[str, str]:
     return {p if often[p] == 1 else f"{p} of {name}": str(version) for p, name, version in found}
 
 
-def versions(run: Run) -> dict[str, Any]:
-    """The version of everything that the manifest names: frameworks, interpreters, the harness's packages, the system."""
-    packages = run.part("environment", "machine", "packages")
-    return {
-        **frameworks(run),
-        **{f"python of {name}": run.at("environment", "workers", name, "python") for name in run.part("environment", "workers")},
-        "python of the harness": run.at("environment", "machine", "python"),
-        **{f"{name} of the harness": version for name, version in packages.items()},
-        "system": run.at("environment", "machine", "system"),
-        "Concord's code": run.at("code"),
-    }
-
-
-def differences(base: Run, new: Run) -> list[str]:
-    """What both name and is not the same, beside the machine: versions, schema, seed, initial weights, the bytes of data."""
-    found = []
-    for run in (base, new):
-        facts: dict[str, Any] = {"schema": run.at("schema"), "seed": run.at("seed"), **versions(run)}
-        facts |= {f"weights of {task}": digest for task, digest in run.part("weights").items()}
-        for name in run.part("data"):
-            facts[f"data of {name}"] = run.at("data", name, "label")
-            facts[f"digest of {name}"] = run.at("data", name, "digest")
-        found.append(facts)
-    both = found[0].keys() & found[1].keys()
-    return _differing(*({name: value for name, value in facts.items() if name in both} for facts in found))
+def terms(run: Run) -> dict[str, Any]:
+    """All that the manifest names, beside the machine: versions, schema, seed, initial weights, the bytes of data."""
+    packages, workers = run.part("environment", "machine", "packages"), run.part("environment", "workers")
+    facts: dict[str, Any] = {"schema": run.at("schema"), "seed": run.at("seed"), **frameworks(run)}
+    facts |= {f"python of {name}": run.at("environment", "workers", name, "python") for name in workers}
+    facts["python of the harness"] = run.at("environment", "machine", "python")
+    facts |= {f"{name} of the harness": version for name, version in packages.items()}
+    facts |= {"system": run.at("environment", "machine", "system"), "Concord's code": run.at("code")}
+    facts |= {f"weights of {task}": digest for task, digest in run.part("weights").items()}
+    facts |= {f"data of {name}": run.at("data", name, "label") for name in run.part("data")}
+    return facts | {f"digest of {name}": run.at("data", name, "digest") for name in run.part("data")}
 
 
 def _differing(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    names = [name for name in {**base, **new} if base.get(name) != new.get(name)]
-    return [f"{name}: {_value(base.get(name))} in BASE, {_value(new.get(name))} in NEW" for name in names]
+    """What both name and is not the same."""
+    names = [name for name in base if name in new and base[name] != new[name]]
+    return [f"{name}: {_value(base[name])} in BASE, {_value(new[name])} in NEW" for name in names]
 
 
 def _value(value: object) -> str:
     return "none" if value is None else str(value)[:LONGEST]
 
 
-def canary(run: Run) -> dict[str, float]:
-    """The median seconds of the fixed product and the fixed copy of a run; empty where none ran."""
+def canary(run: Run) -> pd.Series:
+    """The median seconds of the fixed product and the fixed copy of a run; NaN where none ran."""
     songs = [t.values for t in run.trials if t.phase == "canary" and t.status == "ok"]
-    return {
-        what: float(np.median(times))
-        for what, name in (("product", "product_s"), ("copy", "copy_s"))
-        if (times := [song[name] for song in songs if name in song])
-    }
+    return pd.DataFrame(songs, columns=["product_s", "copy_s"], dtype=float).median()
 
 
 def _warnings(base: Run, new: Run) -> Iterator[str]:
     """What says that the sittings differed, though the machine is one."""
-    songs = (canary(base), canary(new))
-    for what in (what for what in songs[0] if what in songs[1]):
-        ratio = songs[1][what] / songs[0][what] if songs[0][what] > 0 else math.inf
+    for what, ratio in (canary(new) / canary(base)).dropna().items():
         if not 1 / noise.SLOWED <= ratio <= noise.SLOWED:
-            yield f"the canary's {what} took {ratio:.2f} times as long in NEW as in BASE: the machine was not in one state"
+            told = f"the canary's {str(what).removesuffix('_s')} took {ratio:.2f} times as long in NEW as in BASE"
+            yield f"{told}: the machine was not in one state"
     for name, run in _sides((base, new)):
         if "finished" in run.manifest and not run.manifest["finished"]:
             yield f"{name} did not finish: what was recorded until then is compared"
