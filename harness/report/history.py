@@ -14,7 +14,7 @@ from harness.errors import HarnessError, printable
 from harness.records import Cell, Run
 from harness.report import tables, words
 from harness.report.terminal import console, plain
-from harness.report.words import digits, name
+from harness.report.words import name
 from harness.stats import Estimate, Proven
 
 LABEL = 80  # most characters of a label in the plot
@@ -108,27 +108,16 @@ def document(found: Trends) -> list[dict[str, Any]]:
 def show(found: Trends) -> None:
     """A table a task, a line a run, on stdout."""
     for terms, points in found.items():
-        entries = _entries(points)
-        factor, unit = _unit(points)
+        entries, unit = sorted({name(cell) for point in points for cell in point.times}), _unit(points)
         shown = Table("run", "date", "changed", title=plain(_called(terms)), title_justify="left")
         for entry in entries:
             shown.add_column(plain(entry), justify="right")
         for point in points:
-            times = {name(cell): _time(point, cell, factor, unit) for cell in point.times}
+            times = {name(cell): words.sized(time, *unit) for cell, time in point.times.items()}
+            times |= {name(cell): "void: its proof failed" for cell in point.times if not _valid(point, cell)}
             texts = (point.run.path.name, point.date, ", ".join(point.changes))
-            shown.add_row(*(plain(t) for t in texts), *(plain(times.get(entry, "-")) for entry in entries))
+            shown.add_row(*map(plain, texts), *(plain(times.get(entry, "-")) for entry in entries))
         console().print(shown)
-
-
-def _time(point: Point, cell: Cell, factor: float, unit: str) -> str:
-    time = point.times[cell]
-    if not _valid(point, cell):
-        return "void: its proof failed"
-    return f"{digits(time.value * factor)} {unit} ({words.span(time, factor) or 'no interval'})"
-
-
-def _entries(points: Sequence[Point]) -> list[str]:
-    return sorted({name(cell) for point in points for cell in point.times})
 
 
 def _unit(points: Sequence[Point]) -> tuple[float, str]:
@@ -161,16 +150,16 @@ def _draw(axes: Any, points: Sequence[Point], looks: Mapping[str, Mapping[str, A
     """One task: a line an entry, broken where another machine begins; what failed its proof is left out."""
     factor, unit = _unit(points)
     for number, (entry, look) in enumerate(looks.items()):
-        aside = 0.2 * ((number + 0.5) / len(looks) - 0.5)  # no two intervals on one spot
-        label = _label(entry)
-        for part in _unbroken(points):
-            times = {at + aside: t for at, p in part for c, t in p.times.items() if name(c) == entry and _valid(p, c)}
-            ends = [(t.value, t.low or t.value, t.high or t.value) for t in times.values()]
-            if ends:
-                value, low, high = np.array(ends).T * factor
-                error = np.maximum([value - low, high - value], 0)
-                axes.errorbar(list(times), value, yerr=error, capsize=3, **{**look, "label": label})
-                label = "_"  # one line of the legend each
+        found: list[tuple[float, ...]] = []
+        for at, point in enumerate(points):
+            found += [(at, np.nan, np.nan, np.nan)] * point.moved  # the line breaks here
+            times = [t for cell, t in point.times.items() if name(cell) == entry and _valid(point, cell)]
+            found += [(at, t.value, t.low or t.value, t.high or t.value) for t in times]
+        if len(found) > sum(point.moved for point in points):
+            place, value, low, high = np.array(found).T
+            aside = 0.2 * ((number + 0.5) / len(looks) - 0.5)  # no two intervals on one spot
+            error = np.maximum([value - low, high - value], 0) * factor
+            axes.errorbar(place + aside, value * factor, yerr=error, capsize=3, **{**look, "label": _label(entry)})
     for at, point in enumerate(points):
         if at and point.changes:
             axes.axvline(at - 0.5, color="black", linewidth=1, linestyle="-" if point.moved else ":")
@@ -190,13 +179,3 @@ def _label(text: str) -> str:
 
 def _valid(point: Point, cell: Cell) -> bool:
     return point.proofs[cell].state != "failed"
-
-
-def _unbroken(points: Sequence[Point]) -> list[list[tuple[int, Point]]]:
-    """The runs with their number, in pieces that one machine made."""
-    found: list[list[tuple[int, Point]]] = []
-    for at, point in enumerate(points):
-        if point.moved or not found:
-            found.append([])
-        found[-1].append((at, point))
-    return found

@@ -79,9 +79,7 @@ def _time(findings: Findings, cell: Cell, phase: str, units: Mapping[str, tuple[
     row = findings.pick(cell, phase)
     if row is None:
         return "", ""
-    factor, unit = units[phase]
-    within = words.span(row.figure, factor)
-    time = f"{digits(row.figure.value * factor)} {unit}" + (f" ({within})" if within else "")
+    time = words.sized(row.figure, *units[phase])
     void = findings.proofs[cell].state == "failed"
     return f"~~{time}~~ void" if void else time, words.sized(row.ratio) if row.ratio else ""
 

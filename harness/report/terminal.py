@@ -39,16 +39,8 @@ def print_figures(findings: Findings, cells: Sequence[Cell], phase: str) -> None
                 factor, unit = words.scale(row)
                 ratio = f"{digits(row.ratio.value)}x" if row.ratio else ""
                 value = f"{digits(row.figure.value * factor)} {unit}"
-                texts = (
-                    cell.task,
-                    words.swept(cell),
-                    row.metric,
-                    value,
-                    words.span(row.figure, factor),
-                    ratio,
-                    row.rank,
-                )
-                shown.add_row(*(plain(text) for text in (*texts, findings.proofs[cell].state)))
+                figures = (row.metric, value, words.span(row.figure, factor), ratio, row.rank)
+                shown.add_row(*map(plain, (cell.task, words.swept(cell), *figures, findings.proofs[cell].state)))
     console().print(shown)
 
 
@@ -122,9 +114,7 @@ def _time(findings: Findings, cell: Cell, phase: str, units: Mapping[str, tuple[
     row = findings.pick(cell, phase)
     if row is None:
         return plain(words.hole(findings, cell) if phase == "train" else ""), ""
-    factor, unit = units[phase]
-    interval = words.span(row.figure, factor)
-    text = f"{digits(row.figure.value * factor)} {unit}" + (f" ({interval})" if interval else "")
+    text = words.sized(row.figure, *units[phase])
     void = findings.proofs[cell].state == "failed"
     ratio = f"{digits(row.ratio.value)}x" if row.ratio else ""
     return (plain(f"void: {text}", "strike") if void else plain(text)), ratio

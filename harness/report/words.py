@@ -42,10 +42,10 @@ def badge(state: str) -> str:
     return f"{MARKS.get(state, '-')} {state}"
 
 
-def sized(ratio: Estimate) -> str:
-    """A ratio with its interval, if it has one."""
-    within = span(ratio)
-    return f"{digits(ratio.value)}x" + (f" ({within})" if within else "")
+def sized(figure: Estimate, factor: float = 1.0, unit: str = "") -> str:
+    """A figure in its unit, or a ratio, with its interval if it has one: "1.31x (1.22 to 1.4)"."""
+    within, value = span(figure, factor), digits(figure.value * factor)
+    return (f"{value} {unit}" if unit else f"{value}x") + (f" ({within})" if within else "")
 
 
 def scale(row: Row) -> tuple[float, str]:
