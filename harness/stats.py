@@ -110,8 +110,8 @@ class Contest:
 
     @property
     def contended(self) -> float:
-        """See ``contended_share``."""
-        return contended_share(self.rounds)
+        """How many of the rounds were contended, as a share."""
+        return sum(self.rounds.values()) / max(len(self.rounds), 1)
 
     @property
     def floor(self) -> float:
@@ -241,11 +241,6 @@ def noise_floor(control: Ratio | None) -> float:
     return math.expm1(max(abs(math.log(control.low)), abs(math.log(control.high))))
 
 
-def contended_share(rounds: Mapping[Key, bool]) -> float:
-    """How many of the rounds were contended, as a share."""
-    return sum(rounds.values()) / max(len(rounds), 1)
-
-
 def verdict(ratio: Ratio, *, floor: float = 0.0) -> Verdict:
     """What the ratio of B to A says about B; ``floor`` is the noise floor, as a share."""
     if ratio.low is None or ratio.high is None or ratio.generations < GENERATIONS:
@@ -347,10 +342,11 @@ def contest(phase: str, trials: Sequence[Trial], proofs: Mapping[Cell, Proven], 
     lead = {b: sum(math.log(ratios[a, b].value) for a in able if (a, b) in ratios) for b in able}
     control = controlled(members, [t for t in trials if t.phase == "control"])
     verdicts = {pair: verdict(ratio, floor=noise_floor(control)) for pair, ratio in ratios.items()}
-    refusal = _refusal(able, ratios) or _disturbed(own, trials, control, rounds, able)
-    places = {} if refusal else ranks(able, verdicts)
     best = min(able, key=lead.__getitem__, default=None)
-    return Contest(phase, members, ratios, verdicts, able, best, places, refusal, control, rounds)
+    found = Contest(phase, members, ratios, verdicts, able, best, {}, "", control, rounds)
+    if refusal := _refusal(found) or _disturbed(found, own, trials):
+        return replace(found, refusal=refusal)
+    return replace(found, ranks=ranks(able, verdicts))
 
 
 def controlled(members: Mapping[Cell, Blocks], twins: Sequence[Trial]) -> Ratio | None:
@@ -361,32 +357,28 @@ def controlled(members: Mapping[Cell, Blocks], twins: Sequence[Trial]) -> Ratio 
     return paired(first, samples(blocks(twins)))
 
 
-def _refusal(able: Sequence[Cell], ratios: Mapping[tuple[Cell, Cell], Ratio]) -> str:
-    if len(able) < 2:  # noqa: PLR2004 - a pair
-        return "only one is proven" if able else "nothing is proven"
-    if any(pair not in ratios for pair in permutations(able, 2)):
+def _refusal(found: Contest) -> str:
+    """Why there is too little to rank."""
+    pairs = list(permutations(found.proven, 2))
+    if not pairs:
+        return "only one is proven" if found.proven else "nothing is proven"
+    if any(pair not in found.ratios for pair in pairs):
         return "some have no round in common"
-    least = min(ratios[pair].generations for pair in permutations(able, 2))
+    least = min(found.ratios[pair].generations for pair in pairs)
     return f"{least} of the {GENERATIONS} generations a verdict needs: indicative" if least < GENERATIONS else ""
 
 
-def _disturbed(
-    own: Mapping[Cell, Sequence[Trial]],
-    trials: Sequence[Trial],
-    control: Ratio | None,
-    rounds: Mapping[Key, bool],
-    able: Sequence[Cell],
-) -> str:
+def _disturbed(found: Contest, own: Mapping[Cell, Sequence[Trial]], trials: Sequence[Trial]) -> str:
     """Why times that are there carry no verdict: no steady state, too much contention, unequal threads, a biased control."""
     unsteady = Counter(t.cell for t in trials if t.phase == "warmup" and t.facts.get("kind") == "no steady state")
-    for cell in able:
+    for cell in found.proven:
         if unsteady[cell] > 1:
             return f"{cell.backend} {cell.mode} reached no steady state in {unsteady[cell]} generations"
         used = float(np.median([t.cpu_ns / sum(t.times_ns) for t in own[cell]])) / cell.threads
         if used > OVERDRAWN:
             return f"{cell.backend} {cell.mode} used {used:.2f} CPUs for each of its threads: another budget than the others'"
-    if contended_share(rounds) > CONTENDED:
-        return f"{contended_share(rounds):.0%} of the rounds were contended"
-    if control and verdict(control) in {"faster", "slower"}:
-        return f"the A/A control excludes 1: two processes of one backend differ by {control.value:.3f}x"
+    if found.contended > CONTENDED:
+        return f"{found.contended:.0%} of the rounds were contended"
+    if found.control and verdict(found.control) in {"faster", "slower"}:
+        return f"the A/A control excludes 1: two processes of one backend differ by {found.control.value:.3f}x"
     return ""
