@@ -32,9 +32,9 @@ def backend(name: str) -> list[Path]:
     stems = {"pipeline": f"The input pipeline of {name}: say here what it is made of."}
     stems |= {task: f"{task} in {name}: see suites/tasks/{task}.py." for task in catalog.tasks()}
     stems |= {"engine": f"The {name} session: one model, its optimizer, in one of MODES. Deviations: see __init__.py."}
+    engine = {*contract(), "__init__", "loss", "optimizer", "Batch", "Session"}  # the rest are one backend's own helpers
     for stem, title in stems.items():
-        source = Path("backends", pattern, f"{stem}.py")
-        keep = shared() if stem == "engine" else None
+        source, keep = Path("backends", pattern, f"{stem}.py"), engine if stem == "engine" else None
         text = cut(source, own / source.name, title, keep=keep, docs=contract() | MODEL)
         texts[own / source.name] = text.replace(f"backends.{pattern}", f"backends.{name}")
     return write(texts)  # the engine last: it is what makes the folder a backend
@@ -46,13 +46,10 @@ def task(name: str) -> list[Path]:
     folder = Path("suites", "tasks")
     known = [folder / f"{own}.py" for own in catalog.tasks()]
     pattern = min((path for path in known if STUB not in read(path)), key=lambda path: len(read(path))).name
-    titles = {
-        Path("backends", own): f"{name} in {catalog.backend(own).TITLE}: see suites/tasks/{name}.py."
-        for own in catalog.backends()
-    }
+    doors = {Path("backends", own): catalog.backend(own).TITLE for own in catalog.backends()}
+    titles = {at: f"{name} in {title}: see suites/tasks/{name}.py." for at, title in doors.items()}
     titles[folder] = f"{name}: say here what it is, where its recipe comes from and what it should reach."
-    places = {at: (at / pattern, at / f"{name}.py") for at in titles}
-    return write({new: cut(old, new, titles[at], docs=MODEL) for at, (old, new) in places.items()})
+    return write({at / f"{name}.py": cut(at / pattern, at / f"{name}.py", titles[at], docs=MODEL) for at in titles})
 
 
 def checked(kind: str, name: str, known: Collection[str]) -> None:
@@ -79,13 +76,6 @@ def contract() -> dict[str, str]:
     """What harness/protocol.py says of each function of an engine and of a session."""
     members = {**vars(protocol.Engine), **vars(protocol.Session)}
     return {name: getdoc(member) or "" for name, member in members.items() if isfunction(member) and name[0] != "_"}
-
-
-def shared() -> set[str]:
-    """The functions and classes that the engine of every backend has; the others are one backend's own helpers."""
-    trees = [ast.parse(read(Path("backends", own, "engine.py"))) for own in catalog.backends()]
-    kinds = ast.FunctionDef | ast.ClassDef
-    return set.intersection(*({node.name for node in ast.walk(tree) if isinstance(node, kinds)} for tree in trees))
 
 
 def read(path: Path) -> str:
