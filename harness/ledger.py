@@ -79,11 +79,7 @@ RULES = (
     Rule("device", "where it was asked to run", lambda ts: ts[0].cell.device),
     Rule("device in use", "where its parameters are", fact("device")),
     Rule("threads granted", "one budget for all", lambda ts: str(ts[0].cell.threads)),
-    Rule(
-        "CPUs by generation",
-        "equal affinity is the only common budget: pools read it, XLA ignores OMP_NUM_THREADS",
-        affinity,
-    ),
+    Rule("CPUs by generation", "equal affinity is the only common budget: pools read it, XLA ignores OMP_NUM_THREADS", affinity),
     Rule("CPU time a thread", "what the budget came to", budget),
     Rule("data", "the same examples", lambda ts: "; ".join(sorted({t.cell.data for t in ts}))),
     Rule("gradients recorded at inference", "a tape costs time that inference does not need", fact("autograd")),
