@@ -33,6 +33,10 @@ class Subject:
         """The batch of the timed steps."""
         return self.job.batch or self.spec.train.batch
 
+    def message(self, op: str, mode: str, **more: Any) -> dict[str, Any]:
+        """What a worker is told of the task, before what an operation needs beside."""
+        return {"op": op, "task": self.task, "mode": mode, "precision": "float32", "data": str(self.file), **more}
+
 
 @dataclass(frozen=True)
 class Entrant:

@@ -43,10 +43,8 @@ def run(plan: Plan, folder: Path, say: Say, earlier: Run | None = None) -> None:
         state.save()
         used = state.used()
         each, least = (used - begun) / (len(complete) - first), plan.suite.generations - len(complete)
-        say(
-            f"time    {len(complete)} generations in {clock(used)}"
-            + (f", about {clock(least * each)} to go" if least > 0 else "")
-        )
+        ahead = f", about {clock(least * each)} to go" if least > 0 else ""
+        say(f"time    {len(complete)} generations in {clock(used)}{ahead}")
         if 0 < plan.suite.budget_s < used + each and (plan.suite.hard or least <= 0):
             break
     state.save(finished=records.now())
@@ -194,24 +192,15 @@ def training_s(suite: Suite) -> float | None:
 
 def fit(plan: Plan, subject: Subject, backend: str, mode: str, seed: int, used: Callable[[], float], say: Say) -> Trial:
     """One training as a record, whatever becomes of it; ``seed`` counts from the run's own."""
-    cell, place, train_spec = plan.cell(subject, backend, mode), plan.workplace, subject.spec.train
+    cell, place = plan.cell(subject, backend, mode), plan.workplace
     trial = Trial(cell=cell, phase="fit", status="ok", seed=place.seed + seed)
     allowed_s = training_s(plan.suite)
     left = None if allowed_s is None else allowed_s - used()
     if left is not None and left <= 0:
         return replace(trial, status="skipped", reason=f"the time for training, {clock(allowed_s or 0)}, was used up")
     initial = subject.weights if not seed else weights.initial(subject.spec, trial.seed)
-    message = {
-        "op": "fit",
-        "task": subject.task,
-        "mode": mode,
-        "precision": "float32",
-        "data": str(subject.file),
-        "seed": trial.seed,
-        "epochs": subject.job.epochs or train_spec.epochs,
-        "max_steps": subject.job.max_steps,
-        "seconds": left,
-    }
+    limits = {"epochs": subject.job.epochs or subject.spec.train.epochs, "max_steps": subject.job.max_steps, "seconds": left}
+    message = subject.message("fit", mode, seed=trial.seed, **limits)
     try:
         label = f"fit-{subject.spec.name}-{backend}-{mode}-{seed}"
         with place.cpu() as cpu, place.worker(backend, [cpu], label, cache=f"fit-{backend}-{mode}") as worker:
@@ -223,15 +212,8 @@ def fit(plan: Plan, subject: Subject, backend: str, mode: str, seed: int, used: 
     figure = reply["values"].get(metric, float("nan"))
     say(f"train   {subject.task}  {backend} {mode}: {metric} {figure:.4f} after {steps} steps")
     cut = f"the run's time ended training after {len(reply['epochs'])} epochs" if reply["cut"] else ""
-    return replace(
-        trial,
-        status="timeout" if cut else "ok",
-        reason=cut,
-        steps=steps,
-        values=reply["values"],
-        losses=tuple(reply["losses"]),
-        epochs=tuple(reply["epochs"]),
-    )
+    found = {"values": reply["values"], "losses": tuple(reply["losses"]), "epochs": tuple(reply["epochs"])}
+    return replace(trial, status="timeout" if cut else "ok", reason=cut, steps=steps, **found)
 
 
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:

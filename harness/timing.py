@@ -18,6 +18,11 @@ CONTROLLED: Phase = "train"  # the phase whose A/A control every suite runs
 Place = tuple[str, int, Entrant]  # a task, a batch, and who computes it
 
 
+def session(subject: Subject, entrant: Entrant) -> str:
+    """How a worker calls what it has opened."""
+    return f"{subject.task} {entrant.mode} {subject.batch}"
+
+
 class Timing:
     """What all generations share: the records, the order of turns, the calibrated lengths of samples."""
 
@@ -92,9 +97,8 @@ class Generation:
         entrants = [e for e in self.entrants if (e.backend, e.copy) == (backend, copy)]
         self.timing.say(f"time    {self.title}: {backend} starts")
         try:
-            worker = stack.enter_context(
-                self.plan.workplace.worker(backend, cpus, f"{self.folder}-{backend}-{copy}", cache=f"time-{backend}")
-            )
+            process = self.plan.workplace.worker(backend, cpus, f"{self.folder}-{backend}-{copy}", cache=f"time-{backend}")
+            worker = stack.enter_context(process)
         except WorkerError as error:
             for s in self.subjects:
                 for entrant in entrants:
@@ -109,18 +113,8 @@ class Generation:
     def open_cell(self, worker: Worker, subject: Subject, entrant: Entrant) -> None:
         """First calls and warm-ups of one cell."""
         phases = [CONTROLLED] if self.is_control(entrant) else list(subject.job.phases)
-        message = {
-            "op": "open",
-            "cell": f"{subject.task} {entrant.mode} {subject.batch}",
-            "task": subject.task,
-            "mode": entrant.mode,
-            "precision": "float32",
-            "batch": subject.batch,
-            "data": str(subject.file),
-            "seed": self.plan.workplace.seed,
-            "phases": phases,
-            "slowdown": entrant.slowdown,
-        }
+        settings = {"batch": subject.batch, "seed": self.plan.workplace.seed, "slowdown": entrant.slowdown}
+        message = subject.message("open", entrant.mode, cell=session(subject, entrant), phases=phases, **settings)
         try:
             reply, _ = worker.ask(message, launch.weights_message(subject.weights))
         except WorkerError as error:
@@ -132,17 +126,9 @@ class Generation:
         cell = self.cell(subject, entrant)
         self.keep(Trial(cell=cell, phase="first_call", status="ok", values=values, facts=reply["facts"]))
         for phase, found in reply["warmups"].items():
-            self.keep(
-                Trial(
-                    cell=self.cell(subject, entrant, phase),
-                    phase="warmup",
-                    of=phase,
-                    status="ok",
-                    steps=found["steps"],
-                    times_ns=tuple(found["times_ns"]),
-                    facts={"kind": found["kind"], "start": found["start"]},
-                )
-            )
+            trial = Trial(self.cell(subject, entrant, phase), "warmup", "ok", of=phase, steps=found["steps"])
+            facts = {"kind": found["kind"], "start": found["start"]}
+            self.keep(replace(trial, times_ns=tuple(found["times_ns"]), facts=facts))
 
     def turns(self, subject: Subject, phase: Phase, round_: int, *, attempt: int) -> None:
         """The canary, then one sample of every entrant; the first one rotates."""
@@ -170,7 +156,7 @@ class Generation:
     def sample(self, subject: Subject, entrant: Entrant, phase: Phase, common: dict[str, Any]) -> None:
         """One turn: the worker runs, is timed, and is stopped again."""
         worker = self.workers[entrant.backend, entrant.copy]
-        message = {"op": "sample", "cell": f"{subject.task} {entrant.mode} {subject.batch}", "phase": phase}
+        message = {"op": "sample", "cell": session(subject, entrant), "phase": phase}
         try:
             steps = self.sample_steps(worker, subject, entrant, phase, message)
             reply, _ = worker.ask({**message, "steps": steps})
@@ -179,17 +165,9 @@ class Generation:
             return
         finally:
             worker.pause()
-        control = self.is_control(entrant)
-        self.keep(
-            Trial(
-                cell=self.cell(subject, entrant, phase),
-                phase="control" if control else phase,
-                of=phase if control else "",
-                status="ok",
-                **common,
-                **{**reply, "times_ns": tuple(reply["times_ns"])},
-            )
-        )
+        what, of = ("control", phase) if self.is_control(entrant) else (phase, "")
+        trial = Trial(self.cell(subject, entrant, phase), what, "ok", of=of, **common)
+        self.keep(replace(trial, **{**reply, "times_ns": tuple(reply["times_ns"])}))
 
     def sample_steps(self, worker: Worker, subject: Subject, entrant: Entrant, phase: Phase, message: dict[str, Any]) -> int:
         """How many steps last about ``sample_s``: measured once, then the same in every round, generation and copy.

@@ -83,16 +83,10 @@ def ask(worker: launch.Worker, ex: Exhibit, mode: str, say: Say) -> dict[str, Ar
     """One backend's traces of one task in one mode, or why there are none."""
     traces = {}
     for precision in PRECISIONS:
-        message = {
-            "op": "trace",
-            "task": ex.task,
-            "mode": mode,
-            "precision": precision,
-            "lrs": ex.lrs,
-            "tensors": precision == "float64",
-        }
+        message = {"op": "trace", "task": ex.task, "mode": mode, "precision": precision}
+        wanted = {"lrs": ex.lrs, "tensors": precision == "float64"}
         try:
-            _, traces[precision] = worker.ask(message, launch.weights_message(ex.weights) | ex.arrays)
+            _, traces[precision] = worker.ask(message | wanted, launch.weights_message(ex.weights) | ex.arrays)
         except launch.WorkerError as error:
             say(f"proof   {ex.task}  {worker.backend} {mode}: {error.reason}")
             return error.reason
@@ -105,20 +99,18 @@ def judge_task(ex: Exhibit, traces: Traces, chosen: Mapping[str, tuple[str, ...]
     name = catalog.reference()
     mode = catalog.backend(name).MODES[0]
     witness = traces[ex.task, name, mode]
+    reference = None if isinstance(witness, str) else proof.Subject(name, mode, witness)
     rows, subjects = [], []
-    for backend, modes in chosen.items():
-        for m in modes:
-            found = traces[ex.task, backend, m]
-            if isinstance(found, str) or isinstance(witness, str):
-                reason = found if isinstance(found, str) else f"the {name} reference gave no trace: {witness}"
-                rows.append(proof.missing(ex.task, backend, m, verdict="failed", reason=reason))
-            elif backend != name and m == "stock":
-                rows.append(proof.drift(ex.task, proof.Subject(backend, m, found), proof.Subject(name, mode, witness)))
-            else:
-                subjects.append(proof.Subject(backend, m, found))
-    if isinstance(witness, str):
-        return rows
-    return proof.judge(ex.spec, ex.task, proof.Subject(name, mode, witness), subjects, ex.weights) + rows
+    for backend, m in ((backend, m) for backend, modes in chosen.items() for m in modes):
+        found = traces[ex.task, backend, m]
+        if isinstance(found, str) or reference is None:
+            reason = found if isinstance(found, str) else f"the {name} reference gave no trace: {witness}"
+            rows.append(proof.missing(ex.task, backend, m, verdict="failed", reason=reason))
+        elif backend != name and m == "stock":
+            rows.append(proof.drift(ex.task, proof.Subject(backend, m, found), reference))
+        else:
+            subjects.append(proof.Subject(backend, m, found))
+    return (proof.judge(ex.spec, ex.task, reference, subjects, ex.weights) if reference else []) + rows
 
 
 def code_digest(root: Path) -> str:
