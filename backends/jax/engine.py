@@ -23,14 +23,7 @@ from harness.spec import Arrays, OptimizerSpec, TaskSpec
 # The spec's axes -> ours. Swap the sides to come back.
 LAYOUT = {"h w i o": "h w i o", "i o": "i o", "h w c o": "(h w c) o", "c": "c"}
 # The spec's last name of a tensor -> the attribute of the layer that holds it.
-ATTRIBUTES = {
-    "kernel": "kernel",
-    "bias": "bias",
-    "gamma": "scale",
-    "beta": "bias",
-    "mean": "mean",
-    "var": "var",
-}
+ATTRIBUTES = {"kernel": "kernel", "bias": "bias", "gamma": "scale", "beta": "bias", "mean": "mean", "var": "var"}
 
 
 def configure(*, threads: int, seed: int) -> None:

@@ -21,14 +21,7 @@ from harness.spec import Arrays, OptimizerSpec, TaskSpec
 # The spec's axes -> ours. Swap the sides to come back.
 LAYOUT = {"h w i o": "o i h w", "i o": "o i", "h w c o": "o (c h w)", "c": "c"}
 # The spec's last name of a tensor -> the attribute of the layer that holds it.
-ATTRIBUTES = {
-    "kernel": "weight",
-    "bias": "bias",
-    "gamma": "weight",
-    "beta": "bias",
-    "mean": "running_mean",
-    "var": "running_var",
-}
+ATTRIBUTES = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias", "mean": "running_mean", "var": "running_var"}
 
 
 def configure(*, threads: int, seed: int) -> None:
