@@ -39,7 +39,7 @@ def examine(place: Workplace) -> Iterator[Finding]:
     yield load(len(cpus))
     yield setting("governor", "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", good="performance")
     yield setting("turbo", "/sys/devices/system/cpu/intel_pstate/no_turbo", good="1")
-    yield quota()
+    yield setting("CPU quota", "/sys/fs/cgroup/cpu.max", good="max")
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     plugged = battery is None or battery.power_plugged
     yield Finding("power", "good" if plugged else "warning", "no battery or plugged in" if plugged else "on battery: slower")
@@ -55,21 +55,12 @@ def load(cpus: int) -> Finding:
 
 
 def setting(what: str, path: str, *, good: str) -> Finding:
-    """A setting of the kernel, if it shows it."""
+    """A setting of the kernel, if it shows it, by its first word."""
     file = Path(path)
     if not file.is_file():
         return Finding(what, "not known", f"this system does not show it ({path})")
-    value = file.read_text("ascii").strip()
+    value = file.read_text("ascii").split()[0]
     return Finding(what, "good" if value == good else "warning", value if value == good else f"{value}; steadier: {good}")
-
-
-def quota() -> Finding:
-    """The CPU quota of a container."""
-    file = Path("/sys/fs/cgroup/cpu.max")
-    if not file.is_file():
-        return Finding("quota", "not known", "this system does not show it")
-    limited = not file.read_text("ascii").startswith("max")
-    return Finding("quota", "warning" if limited else "good", "limited: time will be taken away" if limited else "none")
 
 
 def probe(place: Workplace) -> Finding:
