@@ -13,20 +13,18 @@ def figures(loss: Loss, logits: np.ndarray, y: np.ndarray) -> dict[str, float]:
 
 def multiclass(logits: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """log_loss and accuracy."""
-    top = logits.max(1, keepdims=True)
-    log_total = top[:, 0] + np.log(np.exp(logits - top).sum(1))
-    log_loss = np.mean(log_total - logits[np.arange(len(y)), y])
+    log_loss = np.mean(np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(y)), y])
     return {"log_loss": float(log_loss), "accuracy": float(np.mean(logits.argmax(1) == y))}
 
 
 def binary(z: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """AUC, log-loss, Brier score, and accuracy, precision, recall, F1 at probability 0.5; 0 where nothing is predicted."""
-    probability = np.where(z >= 0, 1 / (1 + np.exp(-abs(z))), np.exp(-abs(z)) / (1 + np.exp(-abs(z))))
+    probability = np.exp(-np.logaddexp(0, -z))
     hits = float(np.sum((z > 0) & (y == 1)))
     predicted, positive = float(np.sum(z > 0)), float(np.sum(y == 1))
     return {
         "auc": auc(z, y),
-        "log_loss": float(np.mean(np.maximum(z, 0) - z * y + np.log1p(np.exp(-abs(z))))),
+        "log_loss": float(np.mean(np.logaddexp(0, z) - z * y)),
         "brier": float(np.mean((probability - y) ** 2)),
         "accuracy": float(np.mean((z > 0) == (y == 1))),
         "precision": hits / predicted if predicted else 0.0,
