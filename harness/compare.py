@@ -6,7 +6,7 @@ does not know is how two sittings at one machine differ; the canary sees some of
 """
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -122,7 +122,7 @@ def compare(base: Run, new: Run, *, across: bool = False) -> Comparison:
         both = [p for p in both if p not in void]
     if not both:
         raise HarnessError(f"{base.path} and {new.path} have no valid time of one cell in common: compare runs of one suite.")
-    lines = list(_lines(both, timed, references(both, timed, proofs) if across else None))
+    lines = list(_lines(both, timed, dict(references(both, contests[0], proofs)) if across else None))
     if not lines:
         raise HarnessError(f"{base.path} and {new.path} have no two proven cells of one contest in common: nothing to compare.")
     warnings = [f"another machine: {text}" for text in other]
@@ -162,19 +162,14 @@ def _lines(
 
 
 def references(
-    both: Sequence[Place], timed: Sequence[Mapping[Place, Contest]], proofs: Sequence[Mapping[Cell, Proven]]
-) -> dict[Place, Cell]:
+    both: Sequence[Place], contests: Sequence[Contest], proofs: Sequence[Mapping[Cell, Proven]]
+) -> Iterator[tuple[Place, Cell]]:
     """For each place the fastest of those in its contest that are proven in both runs, by the times of BASE."""
-    groups: dict[Place, list[Cell]] = defaultdict(list)
-    for cell, phase in both:
-        groups[replace(cell, backend="", mode=""), phase].append(cell)
-    found: dict[Place, Cell] = {}
-    for (_, phase), cells in groups.items():
-        able = [cell for cell in cells if all(states[cell].state == "proven" for states in proofs)]
-        if able:
-            best = min(able, key=lambda cell: logs(timed[0][cell, phase].blocks[cell]).mean())
-            found |= {(cell, phase): best for cell in cells}
-    return found
+    proven = {place for place in both if all(states[place[0]].state == "proven" for states in proofs)}
+    for held in contests:
+        if means := {cell: logs(times).mean() for cell, times in held.blocks.items() if (cell, held.phase) in proven}:
+            best = min(means, key=means.__getitem__)
+            yield from (((cell, held.phase), best) for cell in held.blocks)
 
 
 def logs(times: Blocks, against: Blocks | None = None) -> np.ndarray:

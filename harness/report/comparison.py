@@ -16,6 +16,7 @@ from harness.report.terminal import console, plain
 from harness.report.words import digits, name
 
 STYLES = {"slower": "bold red", "faster": "green", "undecided": "yellow"}
+HEADS = {"gates": "A gate fired", "warnings": "Read with care", "changes": "What is not the same", "missing": "Not compared"}
 METHOD = (
     "Each ratio is the time in NEW over that in BASE, from the medians of generations (fresh processes) of two runs that share"
     " no round: Welch's t, simultaneous 95 % for all lines. It does not know how two sittings at one machine differ."
@@ -51,15 +52,7 @@ def document(found: Comparison) -> dict[str, Any]:
 
 def notes(found: Comparison) -> dict[str, Sequence[str]]:
     """What stands above the table: sentences by kind."""
-    return {"gates": found.gates, "warnings": found.warnings, "changes": found.changes, "missing": found.missing}
-
-
-HEADS = {
-    "gates": "A gate fired",
-    "warnings": "Read with care",
-    "changes": "What is not the same",
-    "missing": "Not compared",
-}
+    return {kind: getattr(found, kind) for kind in HEADS}
 
 
 def table(found: Comparison) -> pd.DataFrame:
