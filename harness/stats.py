@@ -191,12 +191,10 @@ def quantile(times: Blocks, share: float) -> Estimate:
     count = min(DRAWS, max(FEWEST_DRAWS, LOOKS // len(pool)))
     counts, found = resamples(tuple(Counter(generation for generation, _ in keys).values()), count), []
     for part in np.array_split(counts, math.ceil(count * len(pool) / LOOKS)):  # so that memory stays small
-        below = np.cumsum(np.take(part, owner, axis=1), dtype=np.int32)  # the values up to each place, draw after draw
-        ends = below[len(pool) - 1 :: len(pool)]
-        begins = np.concatenate([[0], ends[:-1]])
-        wanted, rows = share * (ends - begins), np.arange(len(part)) * len(pool)
+        below = np.cumsum(np.take(part, owner, axis=1), axis=1, dtype=np.int32)  # the values up to each place of a draw
+        wanted = share * below[:, -1:]
         needs = (np.ceil(wanted), np.floor(wanted) + 1)
-        lower, upper = (np.searchsorted(below, (begins + need).astype(np.int32)) - rows for need in needs)
+        lower, upper = ((below >= need.astype(np.int32)).argmax(axis=1) for need in needs)
         found.append((pool[lower] + pool[upper]) / 2)
     low, high = np.quantile(np.concatenate(found), [0.025, 0.975])
     return Estimate(value, float(low), float(high), len(pool))
