@@ -32,15 +32,11 @@ class DamagedError(Exception):
     """A short fact about a file that cannot be used or had; the callers here make a sentence of it."""
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """One data set, checked. Images are uint8 (N, H, W, C), tables float32 (N, F), labels int32 (N,)."""
+@dataclass(frozen=True, kw_only=True)
+class Dataset(Edition):
+    """An edition of a data set, checked. Images are uint8 (N, H, W, C), tables float32 (N, F), labels int32 (N,)."""
 
-    name: str
-    label: str  # for records and reports: says when it is a sample
-    whole: bool
     where: Path
-    digest: str  # of the unpacked files: see ``Edition.digest``
     arrays: Mapping[str, np.ndarray]  # x_train, y_train, x_test, y_test; tables also x_val, y_val
 
 
@@ -50,7 +46,7 @@ def find(name: str, *, data_dir: Path | None = None) -> Dataset:
     arrays = _decoded(name, contents)
     for array in arrays.values():
         array.setflags(write=False)
-    return Dataset(name, edition.label, edition.whole, folder, edition.digest, arrays)
+    return Dataset(**vars(edition), where=folder, arrays=arrays)
 
 
 def load(name: str, data_dir: Path | None, *, unread: bool = False) -> tuple[Edition, Path, list[bytes]]:
