@@ -76,7 +76,5 @@ def evaluation(data: DataSpec, x: np.ndarray, batch: int) -> Iterator[tuple[np.n
     """Inputs (batch, *x_shape) in file order with the count of true examples: the last one is padded with zeros."""
     for start in range(0, len(x), batch):
         part = normalise(data, x[start : start + batch])
-        count = len(part)
-        if count < batch:
-            part = np.concatenate([part, np.zeros((batch - count, *part.shape[1:]), part.dtype)])
-        yield part, count
+        lacking = batch - len(part)
+        yield np.pad(part, [(0, lacking), *[(0, 0)] * (part.ndim - 1)]), len(part)
