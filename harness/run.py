@@ -99,7 +99,7 @@ def describe(plan: Plan) -> dict[str, Any]:
             "device": plan.workplace.device,
             "workers": {name: asdict(found) for name, found in plan.installed.items()},
         },
-        "tasks": {task: {**task_facts(s), "code": sources(plan, s)} for task, s in plan.tasks().items()},
+        "tasks": {task: task_facts(s, sorted(plan.chosen)) for task, s in plan.tasks().items()},
         "data": {
             s.dataset.name: {"label": s.dataset.label, "digest": s.dataset.digest, "where": str(s.dataset.where)}
             for s in plan.subjects
@@ -111,15 +111,9 @@ def describe(plan: Plan) -> dict[str, Any]:
     }
 
 
-def sources(plan: Plan, subject: Subject) -> dict[str, str]:
-    """The model of a task as each backend writes it, for who reads the report."""
-    files = {name: catalog.ROOT / "backends" / catalog.code(name) / f"{subject.spec.name}.py" for name in sorted(plan.chosen)}
-    return {name: path.read_text("utf-8") for name, path in files.items()}
-
-
-def task_facts(subject: Subject) -> dict[str, Any]:
-    """What views need to know of a task."""
-    spec = subject.spec
+def task_facts(subject: Subject, backends: list[str]) -> dict[str, Any]:
+    """What views need to know of a task, and the model as each backend writes it."""
+    spec, folder = subject.spec, catalog.ROOT / "backends"
     return {
         "title": spec.title,
         "batch": subject.batch,
@@ -133,6 +127,7 @@ def task_facts(subject: Subject) -> dict[str, Any]:
         "example_bytes": roofline.training_bytes(spec, 1) - roofline.training_bytes(spec, 0),
         "baseline": sanity.logistic_regression(spec, subject.dataset),
         **asdict(spec.quality),
+        "code": {name: (folder / catalog.code(name) / f"{spec.name}.py").read_text("utf-8") for name in backends},
     }
 
 
