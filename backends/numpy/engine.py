@@ -179,10 +179,9 @@ class Session:
 
 def check(spec: TaskSpec, tensors: Arrays) -> None:
     """Refuse tensors that are not exactly the spec's."""
-    expected = {t.name: t.shape for t in spec.model.tensors}
-    for name in [*expected, *tensors]:
-        got = tensors[name].shape if name in tensors else "nothing"
-        want = expected.get(name, "nothing")
+    expected, found = {t.name: t.shape for t in spec.model.tensors}, {name: array.shape for name, array in tensors.items()}
+    for name in expected | found:
+        got, want = found.get(name, "nothing"), expected.get(name, "nothing")
         if got != want:
             message = f"numpy/{spec.name}: tensor {name!r}: got {got}, expected {want}"
             raise HarnessError(f"{message}; load weights that were made for {spec.title}.")
