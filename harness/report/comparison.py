@@ -25,29 +25,18 @@ METHOD = (
 
 def document(found: Comparison) -> dict[str, Any]:
     """All of it for JSON. Times in seconds a step (or a call), or, across machines, times that of ``against``."""
-    return {
-        "base": str(found.base.path),
-        "new": str(found.new.path),
-        **notes(found),
-        "lines": [
-            {
-                **asdict(line.cell),
-                "phase": line.phase,
-                "verdict": line.verdict,
-                "base": line.base,
-                "new": line.new,
-                "against": line.against and name(line.against),
-                "ratio": line.ratio.value,
-                "ci_low": line.ratio.low,
-                "ci_high": line.ratio.high,
-                "generations": line.ratio.generations,
-                "noise_floor": line.floor,
-                "base_proof": found.base_proofs[line.cell].state,
-                "new_proof": found.new_proofs[line.cell].state,
-            }
-            for line in found.lines
-        ],
-    }
+    lines = [_facts(line, found) for line in found.lines]
+    return {"base": str(found.base.path), "new": str(found.new.path), **notes(found), "lines": lines}
+
+
+def _facts(line: Line, found: Comparison) -> dict[str, Any]:
+    """One line: which cell, its times, their ratio, its proofs."""
+    cell, ratio = line.cell, line.ratio
+    what = {"phase": line.phase, "verdict": line.verdict, "noise_floor": line.floor}
+    times = {"base": line.base, "new": line.new, "against": line.against and name(line.against)}
+    figures = {"ratio": ratio.value, "ci_low": ratio.low, "ci_high": ratio.high, "generations": ratio.generations}
+    proofs = {"base_proof": found.base_proofs[cell].state, "new_proof": found.new_proofs[cell].state}
+    return asdict(cell) | what | times | figures | proofs
 
 
 def notes(found: Comparison) -> dict[str, Sequence[str]]:
@@ -63,7 +52,7 @@ def table(found: Comparison) -> pd.DataFrame:
 def _shown(line: Line, found: Comparison) -> dict[str, str]:
     factor, unit = (1.0, "x") if line.against else words.time_unit([line.base, line.new])
     terms = f"batch {line.cell.batch}, {words.plural(line.cell.threads, 'CPU')}"
-    times = (f"{digits(seconds * factor)} {unit}" for seconds in (line.base, line.new))
+    base, new = (f"{digits(seconds * factor)} {unit}" for seconds in (line.base, line.new))
     proofs = [words.badge(states[line.cell].state) for states in (found.base_proofs, found.new_proofs)]
     return {
         "entry": name(line.cell),
@@ -72,7 +61,8 @@ def _shown(line: Line, found: Comparison) -> dict[str, str]:
         "NEW / BASE": f"{digits(line.ratio.value, 4)}x",
         "interval": words.span(line.ratio) or "-",
         "verdict": line.verdict,
-        **dict(zip(("BASE", "NEW"), times, strict=True)),
+        "BASE": base,
+        "NEW": new,
         "terms": terms + (f", to {name(line.against)}" if line.against else ""),
         "proof": f"{proofs[0]} in both" if proofs[0] == proofs[1] else ", now ".join(proofs),
     }

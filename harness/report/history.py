@@ -88,17 +88,9 @@ def _followed(points: Sequence[Point], terms: Cell) -> Iterator[Point]:
 def document(found: Trends) -> list[dict[str, Any]]:
     """One object a time, for JSON."""
     return [
-        {
-            "run": str(point.run.path),
-            "created": point.run.at("created"),
-            **asdict(cell),
-            "step_time_s": time.value,
-            "ci_low": time.low,
-            "ci_high": time.high,
-            "proof": point.proofs[cell].state,
-            "versions": compare.frameworks(point.run),
-            "changes": point.changes,
-        }
+        {"run": str(point.run.path), "created": point.run.at("created"), **asdict(cell)}
+        | {"step_time_s": time.value, "ci_low": time.low, "ci_high": time.high, "proof": point.proofs[cell].state}
+        | {"versions": compare.frameworks(point.run), "changes": point.changes}
         for points in found.values()
         for point in points
         for cell, time in point.times.items()
