@@ -3,6 +3,7 @@
 import random
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from harness import catalog, launch, noise
@@ -47,6 +48,7 @@ class Generation:
         self.title = f"generation {number + 1}" + (f" on {threads} CPUs" if threads > 1 else "")
         self.folder = f"time-{number}-{threads}"
         self.subjects = self.plan.timed(threads)
+        self.contests = [(s, phase) for s in self.subjects for phase in s.job.phases]
         self.entrants = (*self.plan.entrants, *self.control())
         self.workers: dict[tuple[str, int], Worker] = {}
         self.bird: Worker | None = None  # the canary's process
@@ -72,9 +74,8 @@ class Generation:
             for backend, copy in processes:
                 self.open_process(stack, backend, copy, cpus)
             for round_ in range(self.plan.suite.rounds):
-                for s in self.subjects:
-                    for phase in s.job.phases:
-                        self.turns(s, phase, round_, attempt=0)
+                for s, phase in self.contests:
+                    self.turns(s, phase, round_, attempt=0)
                 self.timing.say(f"time    {self.title}, round {round_ + 1}/{self.plan.suite.rounds}")
             self.repeat()
 
@@ -82,13 +83,11 @@ class Generation:
         """Run every contended round again, once; both are kept, and which one counts is a rule of harness/stats.py."""
         disturbed = {key for key, _ in noise.contended(self.timing.journal.trials) if key.generation == self.number}
         again = 0
-        for s in self.subjects:
-            for phase in s.job.phases:
-                batch = self.cell(s, self.plan.entrants[0], phase).batch
-                for round_ in range(self.plan.suite.rounds):
-                    if noise.Group(s.task, batch, self.threads, phase, self.number, round_) in disturbed:
-                        self.turns(s, phase, round_, attempt=1)
-                        again += 1
+        for (s, phase), round_ in product(self.contests, range(self.plan.suite.rounds)):
+            batch = self.cell(s, self.plan.entrants[0], phase).batch
+            if noise.Group(s.task, batch, self.threads, phase, self.number, round_) in disturbed:
+                self.turns(s, phase, round_, attempt=1)
+                again += 1
         if again:
             self.timing.say(f"time    {self.title}: {again} contended rounds run again")
 
@@ -100,14 +99,12 @@ class Generation:
             process = self.plan.workplace.worker(backend, cpus, f"{self.folder}-{backend}-{copy}", cache=f"time-{backend}")
             worker = stack.enter_context(process)
         except WorkerError as error:
-            for s in self.subjects:
-                for entrant in entrants:
-                    self.lost(s, entrant, "first_call", error)
+            for s, entrant in product(self.subjects, entrants):
+                self.lost(s, entrant, "first_call", error)
             return
         self.workers[backend, copy] = worker
-        for s in self.subjects:
-            for entrant in entrants:
-                self.open_cell(worker, s, entrant)
+        for s, entrant in product(self.subjects, entrants):
+            self.open_cell(worker, s, entrant)
         worker.pause()
 
     def open_cell(self, worker: Worker, subject: Subject, entrant: Entrant) -> None:
