@@ -79,16 +79,9 @@ class Plan:
 
     def cell(self, subject: Subject, backend: str, mode: str, threads: int = 1) -> Cell:
         """The key of one measurement."""
-        return Cell(
-            task=subject.task,
-            backend=backend,
-            mode=mode,
-            device=self.workplace.device,
-            precision="bfloat16" if mode == proof.LOW else "float32",  # never ranked together
-            data=subject.dataset.label,
-            batch=subject.batch,
-            threads=threads,
-        )
+        precision = "bfloat16" if mode == proof.LOW else "float32"  # never ranked together
+        device, label = self.workplace.device, subject.dataset.label
+        return Cell(subject.task, backend, mode, device, precision, label, subject.batch, threads)
 
     def tasks(self) -> dict[str, Subject]:
         """Every task once, in order: of several jobs the first."""
@@ -103,13 +96,9 @@ class Plan:
 
     def written(self) -> dict[str, Any]:
         """What the manifest must hold, beside suite, seed and device, for this plan to be made again: see harness/resume.py."""
-        return {
-            "chosen": dict(self.chosen),
-            "skipped": dict(self.skipped),
-            "entrants": [asdict(entrant) for entrant in self.entrants],
-            "python": dict(self.workplace.interpreters),
-            "data_dir": None if self.data_dir is None else str(self.data_dir.absolute()),
-        }
+        told = {"chosen": dict(self.chosen), "skipped": dict(self.skipped), "python": dict(self.workplace.interpreters)}
+        data_dir = None if self.data_dir is None else str(self.data_dir.absolute())
+        return {**told, "entrants": [asdict(entrant) for entrant in self.entrants], "data_dir": data_dir}
 
     def seconds(self) -> float:
         """A first estimate: proof, training and the least number of generations; one process more is the control."""
