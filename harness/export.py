@@ -2,7 +2,6 @@
 
 import re
 import sys
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
@@ -31,10 +30,8 @@ def need(package: str, extra: str) -> None:
 def junit(run: Run, file: Path) -> None:
     """The proofs as JUnit XML: a suite a task, a case a backend, mode and level; what failed says how far off, and where."""
     root = ET.Element("testsuites", name="concord")
-    tasks: dict[str, list[Proof]] = defaultdict(list)
-    for proof in run.proofs:
-        tasks[proof.task].append(proof)
-    for task, proofs in tasks.items():
+    for task in dict.fromkeys(proof.task for proof in run.proofs):
+        proofs = [proof for proof in run.proofs if proof.task == task]
         verdicts = [proof.verdict for proof in proofs]
         counts = {"failures": verdicts.count("failed"), "skipped": verdicts.count("skipped"), "errors": 0}
         suite = element(root, "testsuite", name=task, tests=len(proofs), **counts)
