@@ -35,11 +35,7 @@ def write(found: "Findings") -> Path:
     views: dict[str, Iterable[str]] = {
         f"{name}.csv": [frame.to_csv(index=False, lineterminator="\n")] for name, frame in frames(found).items()
     }
-    views |= {
-        "trials.csv": tables.trials(run),
-        "report.html": [html.render(found)],
-        "report.md": [markdown.render(found)],
-    }
+    views |= {"trials.csv": tables.trials(run), "report.html": [html.render(found)], "report.md": [markdown.render(found)]}
     for name, lines in views.items():
         draft = run_dir / f"{name}.{os.getpid()}.part"  # whoever reads sees the old file or the new one, whole
         try:
