@@ -160,22 +160,23 @@ class MaxPool:
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """(B, H, W, C) -> (B, P, Q, C)."""
-        self.shape = b, height, width, c = x.shape
-        p, q = height // 2, width // 2
-        tiles = x[:, : 2 * p, : 2 * q].reshape(b, p, 2, q, 2, c).transpose(0, 1, 3, 5, 2, 4)
-        tiles = tiles.reshape(b, p, q, c, 4)
-        self.first = tiles.argmax(axis=-1, keepdims=True)
-        return np.take_along_axis(tiles, self.first, axis=-1)[..., 0]
+        self.shape, windows = x.shape, tiles(x)
+        values = windows.reshape(*windows.shape[:4], 4)
+        self.first = values.argmax(axis=-1, keepdims=True)
+        return np.take_along_axis(values, self.first, axis=-1)[..., 0]
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         """(B, P, Q, C) -> (B, H, W, C)."""
-        b, p, q, c = dy.shape
-        tiles = np.zeros((*dy.shape, 4), dy.dtype)
-        np.put_along_axis(tiles, self.first, dy[..., None], axis=-1)
-        tiles = tiles.reshape(b, p, q, c, 2, 2).transpose(0, 1, 4, 2, 5, 3)  # (B, P, 2, Q, 2, C)
+        values = np.zeros((*dy.shape, 4), dy.dtype)
+        np.put_along_axis(values, self.first, dy[..., None], axis=-1)
         dx = np.zeros(self.shape, dy.dtype)
-        dx[:, : 2 * p, : 2 * q] = tiles.reshape(b, 2 * p, 2 * q, c)
+        tiles(dx)[...] = values.reshape(*dy.shape, 2, 2)
         return dx
+
+
+def tiles(x: np.ndarray) -> np.ndarray:
+    """The 2x2 windows of x (B, H, W, C) that do not overlap, (B, P, Q, C, 2, 2): a view, through which x can be set."""
+    return sliding_window_view(x, (2, 2), axis=(1, 2), writeable=True)[:, ::2, ::2]
 
 
 def matrix(kernel: np.ndarray) -> np.ndarray:
