@@ -36,7 +36,7 @@ def run(plan: Plan, folder: Path, say: Say, earlier: Run | None = None) -> None:
     timing, begun, complete = Timing(plan, journal, say), state.used(), state.progress["complete"]
     first = len(complete)
     while wanted(plan, len(complete), journal.run(state.manifest)):
-        number = state.next_generation()
+        number = len(complete) + len(state.progress["aside"])  # one that was cut short has used its number up
         for threads in plan.threads:
             Generation(timing, number, threads).measure()
         complete.append(number)
@@ -62,10 +62,6 @@ class State:
     def used(self) -> float:
         """Seconds of the whole run so far."""
         return self.earlier_s + self.watch.seconds()
-
-    def next_generation(self) -> int:
-        """The number of the generation that is due: one that was cut short has used its own up."""
-        return len(self.progress["complete"]) + len(self.progress["aside"])
 
     def save(self, *, finished: str | None = None) -> None:
         """Write the manifest as it is now."""
