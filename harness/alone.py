@@ -1,8 +1,10 @@
-"""One timing at a time on a machine: a lock of the system's own, which a process that dies in any way gives back."""
+"""One timing at a time on a machine, one scratch folder a harness: locks that a process gives back however it dies."""
 
+import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -11,6 +13,7 @@ from filelock import FileLock, Timeout
 from harness.errors import HarnessError
 
 NAME = "concord-timing.lock"  # in the system's folder for temporary files, which all users of a machine share
+SCRATCH = "concord-scratch"
 
 
 @contextmanager
@@ -38,3 +41,23 @@ def holder(path: Path) -> str:
         if any(file.path == str(path) for file in process.info["open_files"] or ()):
             return f"process {process.pid}"
     return "a process of another user"
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Where workers keep logs, caches and prepared data: gone after the run, or at the next one's start if it was killed."""
+    with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}-{os.getpid()}-", ignore_cleanup_errors=True) as name:
+        own = Path(name)
+        with FileLock(own / "lock"):
+            for other in own.parent.glob(f"{SCRATCH}-*-*"):
+                with suppress(OSError, ValueError, Timeout):  # it went in the meantime, is not one of ours, is in use
+                    remove(other, own)
+            yield own
+
+
+def remove(other: Path, own: Path) -> None:
+    """Remove another harness's scratch folder if it is this user's, its process is gone and nobody holds its lock."""
+    process = int(other.name.split("-")[2])  # holds the lock a moment after it has made the folder
+    if other.lstat().st_uid == own.stat().st_uid and not psutil.pid_exists(process):
+        with FileLock(other / "lock", timeout=0):
+            shutil.rmtree(other, ignore_errors=True)

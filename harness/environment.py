@@ -6,9 +6,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-# What a worker may inherit: how to find programs, libraries, a home, a temporary folder and the devices. Nothing else.
+# What a worker may inherit: how to find programs, libraries, a home and the devices. Nothing else.
 INHERITED = (
-    "PATH", "HOME", "USERPROFILE", "SYSTEMROOT", "TMPDIR", "TEMP", "TMP", "LANG", "LC_ALL",
+    "PATH", "HOME", "USERPROFILE", "SYSTEMROOT", "LANG", "LC_ALL",
     "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "CC", "CXX",
 )  # fmt: skip
 
@@ -52,6 +52,7 @@ def worker_environment(*, root: Path, cpus: list[int], device: str, scratch: Pat
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch)),  # a worker ends by being killed, and tidies nothing up
         # XLA sizes its pool by NPROC
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC"), str(len(cpus))),
         "TF_CPP_MIN_LOG_LEVEL": "2",

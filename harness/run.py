@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import as_completed
 from copy import deepcopy
@@ -205,8 +204,3 @@ def fit(plan: Plan, subject: Subject, backend: str, mode: str, seed: int, used: 
     cut = f"the run's time ended training after {len(reply['epochs'])} epochs" if reply["cut"] else ""
     found = {"values": reply["values"], "losses": tuple(reply["losses"]), "epochs": tuple(reply["epochs"])}
     return replace(trial, status="timeout" if cut else "ok", reason=cut, steps=steps, **found)
-
-
-def scratch_folder() -> tempfile.TemporaryDirectory[str]:
-    """Where workers keep logs, caches and prepared data; gone after the run."""
-    return tempfile.TemporaryDirectory(prefix="concord-", ignore_cleanup_errors=True)

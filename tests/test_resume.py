@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,8 +15,10 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+from filelock import FileLock
 
 from harness import data, records
+from harness.alone import SCRATCH
 from harness.cli import options
 from tests.test_run import build, command, of, text, workers
 
@@ -82,6 +85,38 @@ def test_no_worker_survives_the_harness(house: Path, tmp_path: Path, number: sig
         process.wait(30)
     assert len(alive) == 4  # two, the twin, the canary
     assert psutil.wait_procs(alive, timeout=5)[1] == []
+
+
+def test_what_a_killed_harness_left_is_removed(house: Path, tmp_path: Path) -> None:
+    """By whoever starts next; but not the folder of one that is alive, one whose lock is held, or that of another user."""
+    place, outs = Path(tempfile.gettempdir()), [tmp_path / name for name in ("killed", "alive")]
+
+    def left(pid: int) -> list[Path]:
+        return list(place.glob(f"{SCRATCH}-{pid}-*"))
+
+    with begun(house, outs[0]) as killed:
+        wait_for(outs[0] / "trials.jsonl", '"phase": "predict"')
+        killed.kill()
+    (folder,) = left(killed.pid)
+    assert list(folder.glob("*/worker.log"))
+    held, foreign = (place / f"{SCRATCH}-{killed.pid}-{name}" for name in ("held", "foreign"))
+    held.mkdir()
+    foreign.mkdir()
+    if os.getuid() == 0:  # who else could give a folder away?
+        os.chown(foreign, 12345, -1)
+    with FileLock(held / "lock"), begun(house, outs[1]) as alive:
+        wait_for(outs[1] / "run.json", "created")
+        alive.send_signal(signal.SIGSTOP)
+        with command(house, "run", "tiny", "--dry-run", "--data-dir", data.SAMPLES) as planning:
+            assert planning.wait(60) == 0
+        assert left(planning.pid) == []
+        assert set(left(killed.pid)) == {held, foreign} if os.getuid() == 0 else {held}
+        assert len(left(alive.pid)) == 1
+        alive.kill()
+    foreign.rmdir()
+    with command(house, "run", "tiny", "--dry-run", "--data-dir", data.SAMPLES) as planning:
+        assert planning.wait(60) == 0
+    assert [*left(killed.pid), *left(alive.pid)] == []
 
 
 # --- a disk that is full

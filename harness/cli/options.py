@@ -90,11 +90,11 @@ class Wanted:
     @contextmanager
     def workplace(self) -> "Iterator[Workplace]":
         """The place of the workers, gone afterwards."""
-        from harness.run import scratch_folder
+        from harness.alone import scratch_folder
         from harness.workplace import Workplace
 
         with scratch_folder() as scratch:
-            yield Workplace(Path(scratch), self.python, self.device, self.seed)
+            yield Workplace(scratch, self.python, self.device, self.seed)
 
     def subjects(self, suite: "Suite", place: "Workplace") -> "tuple[Subject, ...]":
         """The tasks of a suite, made ready."""
