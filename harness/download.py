@@ -19,7 +19,7 @@ import requests
 from filelock import FileLock, Timeout
 from requests.adapters import BaseAdapter
 
-from harness import data
+from harness import data, records
 from harness.editions import FOLDERS, MNIST, Edition, File, official
 from harness.errors import HarnessError
 
@@ -83,7 +83,9 @@ def _complete(folder: Path, edition: Edition, *, parts: Path, progress: Progress
         target = folder / file.name
         if target.exists():  # and is not what it should be; nothing of a user's is lost
             target.replace(f"{target}.damaged")
+        records.sync(parts / file.name)
         (parts / file.name).replace(target)
+    records.sync(folder)
 
 
 def _get(remote: str, mirrors: Sequence[str], *, files: Sequence[File], parts: Path, progress: Progress) -> None:

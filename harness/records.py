@@ -11,7 +11,7 @@ that were ``used_s``. Schema history, newest first:
 import json
 import os
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -151,11 +151,28 @@ def writing(path: Path) -> Iterator[None]:
 
 def append(path: Path, record: Trial | Proof) -> None:
     """Add one record as one line, on disk when this returns."""
-    line = json.dumps(row(record), allow_nan=True)  # ASCII: a log may hold what UTF-8 cannot
-    with writing(path), path.open("a", encoding="ascii") as file:
-        file.write(line + "\n")
+    add(path, json.dumps(row(record), allow_nan=True).encode("ascii"))  # a log may hold what UTF-8 cannot
+
+
+def add(path: Path, line: bytes) -> None:
+    """Add a line to a file, which may be new, on disk when this returns."""
+    new = not path.exists()
+    with writing(path), path.open("ab") as file:
+        file.write(line + b"\n")
         file.flush()
         os.fsync(file.fileno())
+    if new:
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Have a file or the names in a folder on disk, where the system can: that of a file tells nothing of its name's."""
+    with suppress(OSError):  # Windows opens no folder, and some file systems sync none
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @dataclass
@@ -203,10 +220,7 @@ def mend(path: Path) -> None:
     text = path.read_bytes() if path.is_file() else b""
     end = text.rfind(b"\n") + 1
     if end < len(text):
-        with writing(path), path.with_name(f"{path.name}.torn").open("ab") as torn:
-            torn.write(text[end:] + b"\n")
-            torn.flush()
-            os.fsync(torn.fileno())
+        add(path.with_name(f"{path.name}.torn"), text[end:])
         os.truncate(path, end)
 
 
@@ -219,6 +233,8 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(folder / "run.json")
+    for place in (folder, folder.parent):  # which may be new themselves
+        sync(place)
 
 
 def read(folder: Path) -> Run:

@@ -1,6 +1,7 @@
 """Records as they are read back: what a later Concord wrote beside is kept, and what is no record is told."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -76,3 +77,44 @@ def test_a_torn_line_is_moved_away_once(run: Path) -> None:
         assert torn.read_bytes() == whole[:-9] + b"\n"
     records.append(path, TRIAL)
     assert records.read(run).trials == (TRIAL, TRIAL)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="asks /proc which file a descriptor is")
+def test_names_are_on_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new file's folder is synced after the file, that of a replaced one after the replacement, and no folder without need."""
+    synced: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def record(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        sync(descriptor)
+
+    def recorded(path: Path, target: Path) -> Path:
+        synced.append(f"-> {target.name}")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", record)
+    monkeypatch.setattr(Path, "replace", recorded)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    records.write_manifest(folder, {})
+    assert synced == ["run.json.part", "-> run.json", "run", tmp_path.name]
+    synced.clear()
+    records.append(folder / "trials.jsonl", TRIAL)
+    records.append(folder / "trials.jsonl", TRIAL)
+    assert synced == ["trials.jsonl", "run", "trials.jsonl"]
+
+
+def test_a_system_that_syncs_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Windows, which opens none: records are written all the same."""
+    opened = os.open
+
+    def refuse(path: Path, *rest: int) -> int:
+        if Path(path).is_dir():
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *rest)
+
+    monkeypatch.setattr(os, "open", refuse)
+    records.write_manifest(tmp_path, {})
+    records.append(tmp_path / "trials.jsonl", TRIAL)
+    assert records.read(tmp_path).trials == (TRIAL,)
