@@ -10,13 +10,14 @@ that were ``used_s``. Schema history, newest first:
 
 import json
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from harness.errors import HarnessError
 
@@ -25,6 +26,17 @@ BEGUN = {"proven": False, "complete": [], "aside": [], "starts": [0], "used_s": 
 Status = Literal["ok", "failed", "timeout", "skipped"]
 Verdict = Literal["proven", "failed", "skipped"]
 Record = TypeVar("Record")
+# What views rely on beside the fields of a record: in the facts of a trial, and in run.json, of each task and as a whole.
+FACTS = {"cpus": tuple[int, ...], "gpus": tuple[str, ...]}
+TASK = {
+    **dict.fromkeys(("title", "metric", "published_source"), str),
+    **dict.fromkeys(("target", "margin", "published"), float | None),
+    **dict.fromkeys(("batch", "epochs", "max_steps", "forward_flops", "training_flops", "step_bytes", "example_bytes"), int),
+    "baseline": Mapping[str, float],
+    "code": Mapping[str, str],
+}
+PROGRESS = {**dict.fromkeys(("complete", "aside", "starts"), tuple[int, ...]), "used_s": float}
+MANIFEST = {"tasks": {...: TASK}, "progress": PROGRESS}
 
 
 def now() -> str:
@@ -129,8 +141,7 @@ class Run:
     @property
     def progress(self) -> dict[str, Any]:
         """How far it came; of a run that does not say, as if it had been started once."""
-        found = self.part("progress")
-        return {name: found[name] if isinstance(found.get(name), type(v)) else v for name, v in BEGUN.items()}
+        return {**BEGUN, **self.part("progress")}
 
 
 def row(record: Trial | Proof) -> dict[str, Any]:
@@ -225,16 +236,24 @@ def mend(path: Path) -> None:
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Replace run.json in one step: data on disk before the name."""
-    draft = folder / "run.json.part"
-    with writing(folder / "run.json"):
-        with draft.open("w", encoding="ascii") as file:
-            json.dump({"schema": SCHEMA, **manifest}, file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(folder / "run.json")
-    for place in (folder, folder.parent):  # which may be new themselves
-        sync(place)
+    """Replace run.json."""
+    put(folder / "run.json", [json.dumps({"schema": SCHEMA, **manifest}, indent=2)])
+    sync(folder.parent)  # the folder may be new itself
+
+
+def put(path: Path, lines: Iterable[str]) -> None:
+    """Replace a file: whoever reads, also after a crash, sees the old one or the new one, whole."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with writing(path):
+            with draft.open("w", encoding="utf-8", newline="") as file:
+                file.writelines(lines)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync(path.parent)
 
 
 def read(folder: Path) -> Run:
@@ -246,6 +265,8 @@ def read(folder: Path) -> Run:
     if (found := manifest.get("schema")) != SCHEMA:
         writer = f"the one that wrote it (version: {manifest.get('concord', 'not known')})"
         raise HarnessError(f"{manifest_path} has schema {found!r}, this Concord reads {SCHEMA}: use {writer}.")
+    with sound(manifest_path):
+        typed(manifest, MANIFEST)
     proofs = tuple(each(folder / "proofs.jsonl", proof))
     run = Run(folder, manifest, tuple(each(folder / "trials.jsonl", trial)), proofs)
     aside = run.progress["aside"]
@@ -255,19 +276,32 @@ def read(folder: Path) -> Run:
 def each(path: Path, made: Callable[[dict[str, Any]], Record]) -> Iterator[Record]:
     """The records of a file, or the sentence that says which line is none."""
     for number, found in enumerate(lines(path), start=1):
-        try:
-            yield made(found)
-        except (KeyError, TypeError) as error:
-            raise HarnessError(f"{path} line {number} is no record ({error}): restore it or remove the run.") from None
+        with sound(f"{path} line {number}"):
+            record = made(found)
+        yield record
+
+
+@contextmanager
+def sound(where: object) -> Iterator[None]:
+    """What is not of its kind becomes one sentence."""
+    try:
+        yield
+    except (KeyError, TypeError) as error:
+        raise HarnessError(f"{where} is no record ({error}): restore it or remove the run.") from None
 
 
 def trial(found: dict[str, Any]) -> Trial:
     """A trial from its JSON object. A cell has no unknown fields: what differs in one would be taken for the same."""
     sequences = {name: tuple(found[name]) for name in ("times_ns", "losses", "epochs")}
-    return Trial(**known(Trial, {**found, **sequences, "cell": cell(**found["cell"])}))
+    made = Trial(**known(Trial, {**found, **sequences, "cell": cell(**found["cell"])}))
+    typed(made.facts, FACTS)
+    return made
 
 
-cell = lru_cache(maxsize=None)(Cell)  # one object for all trials of a cell: a run has hundreds of thousands
+@cache
+def cell(**found: Any) -> Cell:
+    """A cell from its JSON object: one for all of its trials, since a run has hundreds of thousands."""
+    return Cell(**typed(found, Cell.__annotations__))
 
 
 def proof(found: dict[str, Any]) -> Proof:
@@ -275,11 +309,39 @@ def proof(found: dict[str, Any]) -> Proof:
     return Proof(**known(Proof, found))
 
 
-def known(kind: type[Trial | Proof], found: dict[str, Any]) -> dict[str, Any]:
+def known(kind: type[Trial | Proof], found: dict[str, Any]) -> Mapping[str, Any]:
     """The fields of a record, with those that it does not have under ``unknown``: they are kept, and break nothing."""
-    own = kind.__dataclass_fields__
+    own = kind.__annotations__
     unknown = {name: value for name, value in found.items() if name not in own}
-    return {**{name: value for name, value in found.items() if name in own}, "unknown": unknown}
+    return typed({name: value for name, value in found.items() if name in own} | {"unknown": unknown}, own)
+
+
+def typed(found: Mapping[str, Any], kinds: Mapping[Any, Any]) -> Mapping[str, Any]:
+    """What JSON held, each value by its name of the kind it must be; a TypeError names the first that is not."""
+    for name, kind in kinds.items():
+        if name in found and not fits([found[name]], kind):
+            raise TypeError(f"{name!r} is not what it must be")
+    return found
+
+
+def fits(values: Collection[Any], kind: Any) -> bool:
+    """Whether all values are of a kind: a type, an annotation, or a mapping of names to kinds; ``...`` stands for every name.
+
+    An integer counts something: 0 to 2**63 - 1. It can stand for a float.
+    """
+    types, origin, inner = set(map(type, values)), get_origin(kind), get_args(kind)
+    if origin is Mapping:
+        kind = {...: inner[1]}
+    if isinstance(kind, dict):
+        every = ((k, [v for value in values for n, v in value.items() if name in {n, ...}]) for name, k in kind.items())
+        return types <= {dict} and all(fits(found, k) for k, found in every)
+    if origin is tuple:
+        return types <= {tuple, list} and fits(list(chain.from_iterable(values)), inner[0])
+    if inner:  # a Literal or a union
+        return all(value in inner or any(fits([value], one) for one in inner) for value in values)
+    if kind in {int, float}:
+        return types <= {int, kind} and all(0 <= value < 2**63 for value in values if type(value) is int)
+    return kind is Any or types <= {kind}
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:

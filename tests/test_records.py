@@ -98,7 +98,7 @@ def test_names_are_on_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     folder = tmp_path / "run"
     folder.mkdir()
     records.write_manifest(folder, {})
-    assert synced == ["run.json.part", "-> run.json", "run", tmp_path.name]
+    assert synced == [f"run.json.{os.getpid()}.part", "-> run.json", "run", tmp_path.name]
     synced.clear()
     records.append(folder / "trials.jsonl", TRIAL)
     records.append(folder / "trials.jsonl", TRIAL)

@@ -677,7 +677,7 @@ def evil_run(folder):
     ):
         records.append(folder / "trials.jsonl", found)
     records.append(folder / "proofs.jsonl", Proof(EVIL, EVIL, EVIL, EVIL, EVIL, EVIL, 1.0, 0.1, EVIL, "failed", EVIL))
-    goal = {"title": EVIL, "metric": "accuracy", "published": 0.9, "published_source": EVIL, "target": EVIL}
+    goal = {"title": EVIL, "metric": "accuracy", "published": 0.9, "published_source": EVIL, "target": 0.9}
     part = {EVIL: {EVIL: [EVIL, {EVIL: EVIL}]}}
     records.write_manifest(
         folder,

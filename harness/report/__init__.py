@@ -1,6 +1,5 @@
 """Views of a run: tables, CSV files, plots, an HTML page, a Markdown file. Built from its records alone, as often as wanted."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,12 +36,5 @@ def write(found: "Findings") -> Path:
     }
     views |= {"trials.csv": tables.trials(run), "report.html": [html.render(found)], "report.md": [markdown.render(found)]}
     for name, lines in views.items():
-        draft = run_dir / f"{name}.{os.getpid()}.part"  # whoever reads sees the old file or the new one, whole
-        try:
-            with records.writing(run_dir / name):
-                with draft.open("w", encoding="utf-8", newline="") as file:
-                    file.writelines(lines)
-                draft.replace(run_dir / name)
-        finally:
-            draft.unlink(missing_ok=True)
+        records.put(run_dir / name, lines)
     return run_dir / "report.html"

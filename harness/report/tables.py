@@ -112,7 +112,7 @@ class Findings:
 
     def goal(self, task: str) -> dict[str, Any]:
         """What the manifest says of a task, harness/run.py task_facts; title and metric at least."""
-        return {"title": task, "metric": "", **(self.run.manifest.get("tasks") or {}).get(task, {})}
+        return {"title": task, "metric": "", **self.run.part("tasks", task)}
 
 
 def find(run: Run) -> Findings:
@@ -122,7 +122,7 @@ def find(run: Run) -> Findings:
     batched = dict.fromkeys(t.cell for t in run.trials if "latency" not in (t.phase, t.of) and t.phase != "canary")
     first = {replace(cell, batch=0): cell for cell in reversed(batched)}
     homes = {cell: cell if cell in batched else first.get(replace(cell, batch=0), cell) for cell in proofs}
-    known = [*(run.manifest.get("tasks") or ()), *(cell.task for cell in proofs), *(p.task for p in run.proofs)]
+    known = [*run.part("tasks"), *(cell.task for cell in proofs), *(p.task for p in run.proofs)]
     tasks = list(dict.fromkeys(known))
     cells = sorted(set(homes.values()), key=lambda cell: (tasks.index(cell.task), astuple(cell)))
     rows: dict[Cell, list[Row]] = {cell: [] for cell in cells}
@@ -189,7 +189,7 @@ def _costs(run: Run) -> Iterator[tuple[Cell, Row]]:
         yield cell, Row(phase, "cpu_time", "s", stats.absolute({key: cpu for key, (cpu, *_) in found.items()}))
         if metered := {key: joules for key, (*_, joules) in found.items() if joules > 0}:  # a meter that stood still is none
             yield cell, Row(phase, "energy", "J", stats.absolute(metered))
-        for name, work in _work((run.manifest.get("tasks") or {}).get(cell.task, {}), cell.batch, phase).items():
+        for name, work in _work(run.part("tasks", cell.task), cell.batch, phase).items():
             if ceilings[name] > 0:  # not where no canary sang
                 each = {key: work / wall / (ceilings[name] * cell.threads) for key, (_, wall, _) in found.items()}
                 yield cell, Row(phase, f"share_of_{name}", "1", stats.absolute(each))
@@ -197,7 +197,7 @@ def _costs(run: Run) -> Iterator[tuple[Cell, Row]]:
 
 def _work(goal: Mapping[str, Any], batch: int, phase: str) -> dict[str, float]:
     """Operations of a step, and the bytes that a training step must move at least, as far as the manifest knows them."""
-    if "step_bytes" not in goal:
+    if not {"forward_flops", "training_flops", "step_bytes", "example_bytes"} <= goal.keys():
         return {}
     if phase not in {"train", "epoch"}:
         return {"peak": goal["forward_flops"] * batch}
