@@ -20,9 +20,9 @@ class HostBatch(NamedTuple):
 
 def steps_per_epoch(arrays: Mapping[str, np.ndarray], batch: int) -> int:
     """Whole training batches; the rest of an epoch's order is dropped, since a smaller batch would compile anew."""
-    steps = len(arrays["x_train"]) // batch
+    steps = len(arrays["x_train"]) // batch if batch > 0 else 0
     if not steps:
-        raise HarnessError(f"batch {batch} is larger than the {len(arrays['x_train'])} training examples: choose a smaller one.")
+        raise HarnessError(f"batch {batch} is not from 1 to the {len(arrays['x_train'])} training examples: choose such a one.")
     return steps
 
 

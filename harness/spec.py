@@ -23,6 +23,15 @@ def f32(value: float) -> float:
     return float(np.float32(value))
 
 
+def settle(owner: object, *names: str, below: float = 1e38) -> None:
+    """Round these constants of a frozen spec; HarnessError where one is not from 0 to ``below``, or no longer is once rounded."""
+    for name in names:
+        value = getattr(owner, name)
+        if not (0 <= value < below and f32(value) < below):
+            raise HarnessError(f"{type(owner).__name__}: {name} is {value}: choose one from 0 to below {below:g}.")
+        object.__setattr__(owner, name, f32(value))
+
+
 @dataclass(frozen=True)
 class Init:
     """How an initial tensor is drawn: ``normal`` (scale = standard deviation), ``uniform`` (+-scale), ``constant``."""
@@ -63,7 +72,7 @@ class ParamSpec:
 
     def __post_init__(self) -> None:
         """Refuse a shape that does not fit its axes."""
-        if len(self.axes.split()) != len(self.shape) or min(self.shape) < 1:
+        if len(self.axes.split()) != len(self.shape) or min(self.shape, default=0) < 1:
             raise HarnessError(f"parameter {self.name!r}: shape {self.shape} does not fit axes {self.axes!r}.")
 
 
@@ -90,8 +99,7 @@ class ModelSpec:
         if len(set(names)) != len(names):
             raise HarnessError(f"the model names a tensor twice: {sorted({n for n in names if names.count(n) > 1})}.")
         object.__setattr__(self, "sizes", MappingProxyType(dict(self.sizes)))
-        for name in ("dropout_rate", "batch_norm_momentum", "batch_norm_eps"):
-            object.__setattr__(self, name, f32(getattr(self, name)))
+        settle(self, "dropout_rate", "batch_norm_momentum", "batch_norm_eps", below=1)
 
     @property
     def keep_scale(self) -> float:
@@ -139,8 +147,8 @@ class OptimizerSpec:
         """Refuse a decay that the rule would leave out; round to float32."""
         if self.kind == "adam" and self.weight_decay:
             raise HarnessError('optimizer "adam" has no weight decay: take "adamw", or set weight_decay to 0.')
-        for name in ("lr", "momentum", "beta1", "beta2", "eps", "weight_decay"):
-            object.__setattr__(self, name, f32(getattr(self, name)))
+        settle(self, "lr", "eps", "weight_decay")
+        settle(self, "momentum", "beta1", "beta2", below=1)
 
     def table(self, lrs: np.ndarray) -> np.ndarray:
         """The scalars of each step, shape (steps, 3), float64: lr, lr/(1-beta1**t), sqrt(1-beta2**t).
@@ -211,7 +219,5 @@ class TaskSpec:
 
     def learning_rates(self, steps: int) -> np.ndarray:
         """The lr of each of ``steps`` training steps, float64, shape (steps,): stepped at ``train.milestones``."""
-        passed = np.zeros(steps, int)
-        for share in self.train.milestones:
-            passed[math.floor(share * steps) :] += 1
-        return self.optimizer.lr * 0.1**passed
+        begins = np.floor(np.clip(self.train.milestones, 0, 1) * steps)
+        return self.optimizer.lr * 0.1 ** np.sum(np.arange(steps)[:, None] >= begins, axis=1)

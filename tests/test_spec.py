@@ -355,7 +355,7 @@ def test_masks_differ_by_layer_epoch_and_step() -> None:
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:
     """With both numbers."""
-    with pytest.raises(HarnessError, match="batch 21 is larger than the 20"):
+    with pytest.raises(HarnessError, match="batch 21 is not from 1 to the 20"):
         batches.steps_per_epoch(images(catalog.task("risk_mlp"), 20), 21)
 
 
