@@ -51,13 +51,8 @@ def scratch_folder() -> Iterator[Path]:
         with FileLock(own / "lock"):
             for other in own.parent.glob(f"{SCRATCH}-*-*"):
                 with suppress(OSError, ValueError, Timeout):  # it went in the meantime, is not one of ours, is in use
-                    remove(other, own)
+                    gone = not psutil.pid_exists(int(other.name.split("-")[2]))  # its lock alone is taken a moment too late
+                    if gone and other.lstat().st_uid == own.stat().st_uid:
+                        with FileLock(other / "lock", timeout=0):
+                            shutil.rmtree(other, ignore_errors=True)
             yield own
-
-
-def remove(other: Path, own: Path) -> None:
-    """Remove another harness's scratch folder if it is this user's, its process is gone and nobody holds its lock."""
-    process = int(other.name.split("-")[2])  # holds the lock a moment after it has made the folder
-    if other.lstat().st_uid == own.stat().st_uid and not psutil.pid_exists(process):
-        with FileLock(other / "lock", timeout=0):
-            shutil.rmtree(other, ignore_errors=True)
