@@ -85,9 +85,7 @@ def build(root: Path, engines: Mapping[str, str], *, rounds: int = 1) -> Path:
         shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("samples", "__pycache__"))
     (root / "suites" / "samples").symlink_to(data.SAMPLES)
     (root / "suites" / "tiny.py").write_text(TINY.format(rounds=rounds), encoding="utf-8")
-    measure = root / "harness" / "measure.py"
-    short = re.sub(r"(?m)^(WARMUP_STEPS, WARMUP_S, .*=).*$", r"\1 2, 0.01, 1.0", measure.read_text(encoding="utf-8"))
-    measure.write_text(short, encoding="utf-8")
+    shorten(root)
     (root / "backends").mkdir()
     shutil.copy(ROOT / "backends" / "__init__.py", root / "backends")
     reference = catalog.reference()
@@ -95,6 +93,13 @@ def build(root: Path, engines: Mapping[str, str], *, rounds: int = 1) -> Path:
     for name, lines in engines.items():
         stand_in(root / "backends" / name, reference, lines)
     return root
+
+
+def shorten(root: Path) -> None:
+    """Cut the warm-up of a copy short."""
+    measure = root / "harness" / "measure.py"
+    short = re.sub(r"(?m)^(WARMUP_STEPS, WARMUP_S, .*=).*$", r"\1 2, 0.01, 1.0", measure.read_text(encoding="utf-8"))
+    measure.write_text(short, encoding="utf-8")
 
 
 def stand_in(folder: Path, reference: str, lines: str) -> None:
