@@ -329,19 +329,20 @@ def fits(values: Collection[Any], kind: Any) -> bool:
 
     An integer counts something: 0 to 2**63 - 1. It can stand for a float.
     """
-    types, origin, inner = set(map(type, values)), get_origin(kind), get_args(kind)
-    if origin is Mapping:
-        kind = {...: inner[1]}
-    if isinstance(kind, dict):
-        every = ((k, [v for value in values for n, v in value.items() if name in {n, ...}]) for name, k in kind.items())
-        return types <= {dict} and all(fits(found, k) for k, found in every)
+    types = set(map(type, values))
+    if kind is int or kind is float:
+        counts = values if kind is int else [value for value in values if type(value) is int]
+        return types <= {int, kind} and (not counts or 0 <= min(counts) <= max(counts) < 2**63)
+    if kind is Any or isinstance(kind, type):
+        return kind is Any or types <= {kind}
+    origin, inner = get_origin(kind), get_args(kind)
     if origin is tuple:
         return types <= {tuple, list} and fits(list(chain.from_iterable(values)), inner[0])
-    if inner:  # a Literal or a union
+    if inner and origin is not Mapping:  # a Literal or a union
         return all(value in inner or any(fits([value], one) for one in inner) for value in values)
-    if kind in {int, float}:
-        return types <= {int, kind} and all(0 <= value < 2**63 for value in values if type(value) is int)
-    return kind is Any or types <= {kind}
+    names = {...: inner[1]} if inner else kind
+    every = ((k, [v for value in values for n, v in value.items() if name in {n, ...}]) for name, k in names.items())
+    return types <= {dict} and all(fits(found, k) for k, found in every)
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:
