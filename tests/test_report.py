@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from html import unescape
@@ -367,7 +368,7 @@ def test_a_task_that_has_only_proofs_is_told(tmp_path):
     found = tables.find(records.read(tmp_path))
     assert found.tasks == ["mnist_cnn"]
     assert words.sentence(found, "mnist_cnn") == "Nothing is proven; no training step was timed."
-    assert "initial weights" in page.render(found)
+    assert "initial weights" in page.render(found, report.frames(found))
 
 
 def test_a_suite_that_times_nothing_tells_proof_and_quality(tmp_path, run, capsys):
@@ -395,7 +396,7 @@ def test_an_empty_run_has_a_page_and_headed_files(tmp_path):
     """A manifest without anything else."""
     records.write_manifest(tmp_path, {"finished": None})
     assert "did not finish" in report.write(tables.find(records.read(tmp_path))).read_text(encoding="utf-8")
-    assert pd.read_csv(tmp_path / "losses.csv").columns.tolist()[:5] == ["task", "backend", "mode", "step", "loss"]
+    assert pd.read_csv(tmp_path / "losses.csv").columns.tolist() == list(tables.LOSSES)
     assert len(pd.read_csv(tmp_path / "summary.csv")) == 0
 
 
@@ -422,6 +423,21 @@ def test_every_block_and_figure_is_a_row_of_trials_csv(built, run):
     )
     assert found[found.status == "timeout"].reason.tolist() == ["no answer within 120 s: worker ended"]
     assert (found.metric == "epoch_val_auc").sum() == 15
+
+
+def test_every_column_of_every_file_is_explained(built, findings, text):
+    """On the page, by its file; and nothing is explained that no file has."""
+    held = {path.stem: path.read_text("utf-8").split("\n", 1)[0].split(",") for path in built.glob("*.csv")}
+    assert held.keys() == {*report.frames(findings), "trials"}
+    _, columns = page.dictionary(held)
+    assert [*zip(columns["file"], columns["column"], strict=True)] == [(f"{f}.csv", c) for f in held for c in held[f]]
+    assert all(f">{told}</td>" in unescape(text) for told in columns.iloc[:, 2])
+    told = tomllib.loads(Path(page.__file__).with_name("dictionary.toml").read_text("utf-8"))
+    own = {(file, column) for file in told.keys() - {"terms", "every"} for column in told[file]}
+    assert own <= {(file, column) for file in held for column in held[file]}
+    assert set(told["every"]) <= {c for file in held for c in held[file] if (file, c) not in own}
+    with pytest.raises(KeyError, match="mood"):
+        page.dictionary({"losses": ["task", "mood"]})
 
 
 def test_no_draft_is_left(built):
@@ -540,7 +556,7 @@ def test_a_sweep_is_told_beside_the_main_terms(tmp_path, run):
     assert len(over) == 4
     assert "from 8 to 512: " in plots["Throughput over batch size: training step"][1]
     assert "- Other batches and numbers of CPUs stand in report.html." in markdown.render(found)
-    text = page.render(found)
+    text = page.render(found, report.frames(found))
     assert "torch eager, batch 512, 1 CPU" in text
     assert "torch eager, batch 64, 2 CPUs" in text
 
@@ -549,7 +565,8 @@ def test_the_code_stands_side_by_side(run):
     """Each backend's own lines, numbered and escaped, as the manifest kept them."""
     code = {"torch": "class Model:\n    x = '<b>'\n", "jax": "def model():\n    return 1\n"}
     told = manifest(5, 5) | {"tasks": {"mnist_cnn": GOALS["mnist_cnn"] | {"code": code}}}
-    text = page.render(tables.find(replace(run, manifest=told)))
+    found = tables.find(replace(run, manifest=told))
+    text = page.render(found, report.frames(found))
     assert "<li>    x = &#39;&lt;b&gt;&#39;</li>" in text
     assert text.count('<pre tabindex="0"><ol>') == 2
     assert "this model in 2 idioms" in text
@@ -615,7 +632,7 @@ def test_the_page_needs_nothing_from_elsewhere(text):
     hrefs = {attrs["href"] for attrs in found.every("a")}
     assert {href for href in hrefs if not href.startswith("#")} == {
         *("summary.csv", "pairs.csv", "trials.csv", "losses.csv", "trust.csv", "fairness.csv", "quality.csv"),
-        *("equality.csv", "run.json", "trials.jsonl", "proofs.jsonl"),
+        *("equality.csv", "report.md", "run.json", "trials.jsonl", "proofs.jsonl"),
     }
     assert len(text) < 1_500_000
 

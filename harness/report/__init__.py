@@ -30,11 +30,11 @@ def write(found: "Findings") -> Path:
     from harness import records
     from harness.report import html, markdown, tables
 
-    run, run_dir = found.run, found.run.path
+    run, run_dir, parts = found.run, found.run.path, frames(found)
     views: dict[str, Iterable[str]] = {
-        f"{name}.csv": [frame.to_csv(index=False, lineterminator="\n")] for name, frame in frames(found).items()
+        f"{name}.csv": [frame.to_csv(index=False, lineterminator="\n")] for name, frame in parts.items()
     }
-    views |= {"trials.csv": tables.trials(run), "report.html": [html.render(found)], "report.md": [markdown.render(found)]}
+    views |= {"trials.csv": tables.trials(run), "report.html": [html.render(found, parts)], "report.md": [markdown.render(found)]}
     for name, lines in views.items():
         records.put(run_dir / name, lines)
     return run_dir / "report.html"

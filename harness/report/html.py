@@ -1,6 +1,7 @@
 """The page: one self-contained HTML file that needs no network and no scripts. Everything from outside is escaped."""
 
-from collections.abc import Mapping, Sequence
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from harness import ledger, noise, stats
 from harness.records import Cell, Proof
-from harness.report import charts, learning, tables, words
+from harness.report import charts, tables, words
 from harness.report.tables import Findings
 from harness.report.words import digits, name
 from harness.stats import Proven
@@ -17,17 +18,21 @@ from harness.stats import Proven
 HEADS = {"train": "Train step", "predict": "Predict batch", "latency": "Latency"}
 
 
-def render(findings: Findings) -> str:
-    """The whole page as text; equal findings give equal text."""
+def render(findings: Findings, files: Mapping[str, pd.DataFrame]) -> str:
+    """The whole page as text, with the frames of the CSV files by name; equal findings give equal text."""
     proofs = pd.DataFrame(list(findings.run.proofs), columns=list(Proof.__dataclass_fields__))
     proofs = proofs.drop(columns=["schema", "unknown"])
-    frames = {"figures": findings.summary, "pairs": tables.pairs(findings), "proofs": proofs}
-    frames |= {"reached": learning.reached(findings), "equality": learning.equality(findings)}
+    frames = {"figures": files["summary"], "reached": files["quality"], "proofs": proofs}
+    frames |= {name: files[name] for name in ("pairs", "equality")}
     tasks = [_task(findings, task, f"task{number}", frames) for number, task in enumerate(findings.tasks, start=1)]
-    trust = tables.trust(findings).astype(object)
+    trust, csv = files["trust"].astype(object), {**files, "trials": tables.TRIALS}
+    terms, columns = dictionary(csv)
     lines = ledger.judge(findings.run)
     return template("report.html.j2").render(
         title=findings.run.path.name,
+        terms=terms,
+        csv=csv,
+        columns=columns,
         findings=findings,
         tasks=tasks,
         colours=colours(findings.proofs),
@@ -37,6 +42,13 @@ def render(findings: Findings) -> str:
         fairness=_fairness(lines),
         metered=any(row.metric == "energy" for rows in findings.rows.values() for row in rows),
     )
+
+
+def dictionary(csv: Mapping[str, Iterable[str]]) -> tuple[Mapping[str, str], pd.DataFrame]:
+    """What the page's own words mean; and what each column of these files holds, a row a column."""
+    told = tomllib.loads((Path(__file__).parent / "dictionary.toml").read_text("utf-8"))
+    rows = [(f"{file}.csv", column, {**told["every"], **told[file]}[column]) for file in csv for column in csv[file]]
+    return told["terms"], pd.DataFrame(rows, columns=["file", "column", "what it holds"])
 
 
 def template(file: str) -> Template:

@@ -32,10 +32,12 @@ TRUST = (
     *("control", "control_low", "control_high", "noise_floor"),
     *("contended_rounds", "repeated_rounds", "canary_spread", "unsteady_warmups", "refusal"),
 )
+LOSSES = ("task", "backend", "mode", "step", "loss", "generation")
 FAIRNESS = ("rule", "verdict", "entry", "value", "why")
 NAMES = attrgetter("task", "backend", "mode", "device", "data")
 TERMS = attrgetter("batch", "threads")
 TRIAL = ("phase", "status", "generation", "round", "position", "steps", "compilations", "at", "reason")
+TRIALS = (*Cell.__dataclass_fields__, *TRIAL, "block", "metric", "unit", "value")
 PHASES = ("first_call", "train", "epoch", "predict", "latency", "memory", "fit")
 # The time of a phase that is shown; an epoch's is that of a step with its share of the framework's own input pipeline.
 SHOWN = {"train": "step_time", "epoch": "step_time", "predict": "batch_time", "latency": "latency_p50"}
@@ -283,7 +285,7 @@ def trials(run: Run) -> Iterator[str]:
     As text: a long run has millions of lines, which no data frame should hold.
     """
     head = attrgetter(*(f"cell.{name}" for name in Cell.__dataclass_fields__), *TRIAL)
-    yield _line([*Cell.__dataclass_fields__, *TRIAL, "block", "metric", "unit", "value"])
+    yield _line(TRIALS)
     for trial in run.trials:
         own = _line(head(trial)).removesuffix("\n")
         yield "".join([f"{own},{number},block_time,s,{time / 1e9}\n" for number, time in enumerate(trial.times_ns)])
@@ -310,4 +312,4 @@ def losses(run: Run) -> pd.DataFrame:
     """losses.csv: the training loss of every step of every fit; ``generation`` tells repeated fits apart."""
     fits = [(t.cell, t) for t in run.trials if t.phase == "fit"]
     rows = [(c.task, c.backend, c.mode, n, loss, t.generation) for c, t in fits for n, loss in enumerate(t.losses)]
-    return pd.DataFrame(rows, columns=["task", "backend", "mode", "step", "loss", "generation"])
+    return pd.DataFrame(rows, columns=LOSSES)
