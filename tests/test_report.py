@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -623,11 +624,12 @@ def test_curves_may_end_early_or_break(tmp_path):
 
 
 def test_the_page_needs_nothing_from_elsewhere(text):
-    """No network, no scripts, links only to files beside it."""
+    """No network, one script, our own, links only to files beside it."""
     found = Page(text)
     assert found.open == []
     assert "http" not in text
-    assert not found.every("script")
+    assert found.every("script") == [{}]
+    assert re.findall("<script>\n(.*?)</script>", text, re.DOTALL) == [SCRIPT]
     assert not found.every("link")
     hrefs = {attrs["href"] for attrs in found.every("a")}
     assert {href for href in hrefs if not href.startswith("#")} == {
@@ -679,6 +681,54 @@ def test_numbers_of_the_verdict_table_are_in_summary_csv(built, findings, text):
     assert shown == wanted
 
 
+def seen(text, folder, does):
+    """What a browser's page says after these statements of script, which write into ``told``; skips without Chromium."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("Chromium is not installed, which runs the page's script")
+    ends = f"<pre id=told></pre><script>const told = []; {does}; document.getElementById('told').append(JSON.stringify(told))"
+    (folder / "scripted.html").write_text(text.replace("</body>", f"{ends}</script></body>"), encoding="utf-8")
+    head = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'browser'}", "--dump-dom"]
+    page_ = (folder / "scripted.html").as_uri()
+    out = subprocess.run([*head, page_], capture_output=True, text=True, check=True, timeout=120).stdout
+    return json.loads(unescape(re.findall('<pre id="told">(.*?)</pre>', out, re.DOTALL)[0]))
+
+
+FIGURES = """
+const table = [...document.querySelectorAll("summary")].find((s) => s.textContent.includes("figures, as in")).parentNode;
+const heads = [...table.querySelectorAll("thead button")], column = (name) => heads.findIndex((h) => h.textContent === name);
+const read = (name) => [...table.querySelectorAll("tbody tr:not([hidden])")].map((r) => r.cells[column(name)].textContent);
+"""
+
+
+def test_a_head_sorts_its_table_and_a_field_filters_it(text, summary, tmp_path):
+    """Numbers by their size, words as words, both ways round, what is missing last; aria-sort and the count say so."""
+    does = f"""{FIGURES} for (const name of ["value", "value", "metric", "rank"]) {{
+      heads[column(name)].click();
+      told.push([table.querySelectorAll("[aria-sort]").length, heads[column(name)].parentNode.ariaSort, read(name)]);
+    }}
+    const field = table.querySelector("input"); field.value = "TORCH eager"; field.dispatchEvent(new Event("input"));
+    told.push([table.querySelector("output").textContent, read("backend")])"""
+    up, down, words_, ranks, (count, kept) = seen(text, tmp_path, does)
+    assert [(sorted_, way) for sorted_, way, _ in (up, down, words_)] == [(1, "ascending"), (1, "descending"), (1, "ascending")]
+    shown = rows(summary, task="mnist_cnn")
+    assert up[2] == [words.digits(value, 4) for value in sorted(shown.value)]
+    assert down[2] == up[2][::-1]
+    assert words_[2] == sorted(shown.metric)
+    assert [rank for rank in ranks[2] if rank] == ranks[2][: len([*filter(None, shown["rank"])])] != []
+    assert set(kept) == {"torch eager"}
+    assert count == f"{len(rows(shown, backend='torch', mode='eager'))} of {len(shown)}"
+
+
+def test_what_is_sorted_stays_text(tmp_path):
+    """The script makes no markup of what records hold."""
+    text = report.write(tables.find(records.read(evil_run(tmp_path / "run")))).read_text(encoding="utf-8")
+    does = """for (const head of document.querySelectorAll("thead button")) { head.click(); head.click(); }
+    told.push(document.querySelectorAll("script").length, document.body.textContent.includes("{{ 7*7 }}"))"""
+    assert seen(text, tmp_path, does) == [2, True]
+
+
+SCRIPT = Path(page.__file__).with_name("tables.js").read_text("utf-8").rstrip()
 EVIL = "<script>alert('x')</script>\"&{{ 7*7 }}[b]"
 
 
@@ -714,7 +764,8 @@ def test_hostile_records_stay_text(tmp_path, capsys):
     text = report.write(tables.find(records.read(evil_run(tmp_path / "run")))).read_text(encoding="utf-8")
     found = Page(text)
     assert found.open == []
-    assert not found.every("script")
+    assert text.count("<script") == 1
+    assert f"<script>\n{SCRIPT}</script>\n</body>" in text
     assert "&lt;script&gt;" in text
     assert "{{ 7*7 }}" in text
     assert "[b]" in printed(records.read(tmp_path / "run"), capsys)

@@ -1,4 +1,7 @@
-"""The page: one self-contained HTML file that needs no network and no scripts. Everything from outside is escaped."""
+"""The page: one self-contained HTML file that needs no network. Everything from outside is escaped.
+
+Its one script, tables.js, sorts and filters; nothing is missing without it.
+"""
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +28,8 @@ def render(findings: Findings, files: Mapping[str, pd.DataFrame]) -> str:
     frames = {"figures": files["summary"], "reached": files["quality"], "proofs": proofs}
     frames |= {name: files[name] for name in ("pairs", "equality")}
     tasks = [_task(findings, task, f"task{number}", frames) for number, task in enumerate(findings.tasks, start=1)]
-    trust, csv = files["trust"].astype(object), {**files, "trials": tables.TRIALS}
+    trust = files["trust"].astype(object)
+    csv: dict[str, Iterable[str]] = {**{name: frame.columns for name, frame in files.items()}, "trials": tables.TRIALS}
     terms, columns = dictionary(csv)
     lines = ledger.judge(findings.run)
     return template("report.html.j2").render(

@@ -1,0 +1,55 @@
+// Makes tables sortable by their heads and long ones searchable. The page is complete without it; it only moves and hides rows.
+"use strict";
+(() => {
+  const UNITS = { "µs": 1e-6, ms: 1e-3 };
+
+  function keyOf(row, column) {
+    const text = row.cells[column]?.textContent.trim() ?? "";
+    const found = /^[✓✗○]?\s*([-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?)(?:\s*(µs|ms)\b)?/.exec(text);
+    const number = found ? Number(found[1].replaceAll(",", "")) * (UNITS[found[2]] ?? 1) : NaN;
+    return { text, number, empty: text === "" || text === "-" };
+  }
+
+  function compare(a, b, sign) {
+    if (a.empty || b.empty) return a.empty - b.empty; // what is missing comes last, whichever way round
+    const numbers = [a, b].map((key) => Number.isNaN(key.number));
+    if (!numbers[0] && !numbers[1]) return sign * (a.number - b.number);
+    return numbers[0] - numbers[1] || sign * a.text.localeCompare(b.text, "en", { numeric: true });
+  }
+
+  function sort(table, head) {
+    const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+    for (const other of head.parentNode.cells) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
+    const rows = [...table.tBodies[0].rows].map((row) => ({ row, key: keyOf(row, head.cellIndex) }));
+    rows.sort((a, b) => compare(a.key, b.key, sign));
+    table.tBodies[0].append(...rows.map(({ row }) => row));
+  }
+
+  for (const table of document.querySelectorAll(".wide > table")) {
+    if (table.tBodies[0].rows.length < 2) continue;
+    for (const head of table.tHead.rows[0].cells) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      button.addEventListener("click", () => sort(table, head));
+      head.append(button);
+    }
+  }
+
+  for (const summary of document.querySelectorAll("details > summary")) {
+    const table = summary.parentNode.querySelector(":scope > .wide > table");
+    if (!table) continue;
+    const field = document.createElement("input");
+    const told = document.createElement("output");
+    field.type = "search";
+    field.placeholder = "Filter rows";
+    field.setAttribute("aria-label", `Filter: ${summary.textContent}`);
+    field.addEventListener("input", () => {
+      const rows = [...table.tBodies[0].rows];
+      for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(field.value.toLowerCase());
+      told.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length}`;
+    });
+    summary.after(field, told);
+  }
+})();
