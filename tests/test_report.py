@@ -562,6 +562,51 @@ def test_a_sweep_is_told_beside_the_main_terms(tmp_path, run):
     assert "torch eager, batch 64, 2 CPUs" in text
 
 
+def measured(run, kind="warm-up"):
+    """The run's MNIST CNN with warm-ups of 3,000 steps, the last 2,000 kept, canaries, and the work of a step."""
+    goal = GOALS["mnist_cnn"] | {"forward_flops": 1e6, "training_flops": 3e6, "step_bytes": 1e7, "example_bytes": 3e3}
+    trials = [t for t in run.trials if t.cell.task == "mnist_cnn" and t.status == "ok"]
+    where = cell("mnist_cnn", "torch eager")
+    facts = {"kind": kind, "start": 1100}
+    warmups = [Trial(where, "warmup", "ok", g, of="train", steps=3000, times_ns=(10**6,) * 2000, facts=facts) for g in range(5)]
+    songs = [Trial(where, "canary", "ok", values={"product_s": 5.66231e-3, "copy_s": 6.7108864e-3}, of="train")]
+    manifest_ = {**run.manifest, "tasks": {"mnist_cnn": goal}, "progress": {"starts": [0]}}
+    cold = [
+        replace(t, values=t.values | {"train_first_call_s": 9.0}) if t.phase == "first_call" and not t.generation else t
+        for t in trials
+    ]
+    return tables.find(replace(run, manifest=manifest_, trials=(*cold, *warmups, *songs)))
+
+
+def test_the_time_until_steady_training_is_told_in_steps_too(run):
+    """Stages as summary.csv has them, the warm-up up to its first steady step, and a cold cache apart."""
+    found = measured(run)
+    svg, says = charts.plots(found, "mnist_cnn", "x")["Time until steady training"]
+    entry = cell("mnist_cnn", "torch eager")
+    parts = [found.pick(entry, "first_call", name).figure.value for name in ("import", "build", "train_first_call_warm")]
+    total = sum(parts) + 1.1
+    steps = f"{total / found.pick(entry, 'train').figure.value:,.0f} steps"
+    assert f"torch eager {words.digits(total, 2)} s = {steps} of training (import {words.digits(parts[0], 2)}" in says
+    assert "first call 0.31, warm-up 1.1; first call with a cold cache 9.0)" in says
+    assert f"= {steps} ({words.digits(total + 9 - parts[2], 2)} s cold)" in svg
+    assert "warm-up 0;" in charts.plots(measured(run, "flat"), "mnist_cnn", "x")["Time until steady training"][1]
+    assert "jax" not in says  # it has no warm-up on record
+
+
+def test_the_roofline_is_what_summary_csv_says_of_it(run):
+    """Each entry's point over operations a byte; its share of the ceiling is its share of the canary's product."""
+    found = measured(run)
+    svg, says = charts.plots(found, "mnist_cnn", "x")["Roofline of the training step"]
+    assert says.startswith("At 18.8 FLOP a byte, where the ceiling is the product: ")
+    assert "one CPU at most: 80.0 GFLOP/s, 10.0 GB/s" in svg
+    entry = cell("mnist_cnn", "torch eager")
+    rate = 3e6 * 64 / found.pick(entry, "train").figure.value
+    assert f"torch eager {words.digits(rate / 1e9)} GFLOP/s, {rate / 80e9:.0%} of the ceiling" in says
+    assert rate / 80e9 == pytest.approx(found.pick(entry, "train", "share_of_peak").figure.value, rel=1e-3)
+    mute = replace(found.run, trials=tuple(t for t in found.run.trials if t.phase != "canary"))
+    assert "ceiling" not in charts.plots(tables.find(mute), "mnist_cnn", "x")["Roofline of the training step"][1]
+
+
 def test_the_code_stands_side_by_side(run):
     """Each backend's own lines, numbered and escaped, as the manifest kept them."""
     code = {"torch": "class Model:\n    x = '<b>'\n", "jax": "def model():\n    return 1\n"}

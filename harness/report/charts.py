@@ -20,7 +20,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocato
 
 from harness import stats
 from harness.records import Cell, Trial
-from harness.report.tables import Findings
+from harness.report.tables import Findings, ceilings, work
 from harness.report.words import digits, listed, name, plural, sized, terms, time_unit
 from harness.stats import MARGIN, TIE_BAND, Contest, Proven
 
@@ -34,6 +34,7 @@ PHASES = {
     "epoch": ("step with its input", "step"),
     "predict": ("prediction", "batch"),
 }
+STAGES = {"import": 0.95, "model build": 0.6, "first call": 0.35, "warm-up": 0.15}  # how opaque each is drawn
 SCALES = {"batch": "batch size", "threads": "CPUs"}  # what a sweep goes over
 STYLE: dict[str, Any] = {
     "figure.figsize": (6.0, 3.2),
@@ -88,6 +89,10 @@ def plots(findings: Findings, task: str, ident: str) -> dict[str, tuple[str, str
     for phase, over in product(("train", "predict"), SCALES):
         if scaled := _scaling(findings, task, phase, over):
             drawn[f"Throughput over {SCALES[over]}: {PHASES[phase][0]}"] = _throughput(scaled, styles, over=over)
+    if costs := _stages(findings, task):
+        drawn["Time until steady training"] = _start(costs, styles)
+    if achieved := _work_done(findings, task):
+        drawn["Roofline of the training step"] = _roofline(achieved, ceilings(findings.run), styles)
     return {
         caption: (_svg(figure, f"{ident}-{number}", title=f"{caption}, {task}", says=says), says)
         for number, (caption, (figure, says)) in enumerate(drawn.items())
@@ -239,6 +244,89 @@ def _throughput(curves: Curves, styles: Looks, *, over: str) -> Drawn:
     told = (f"{name(cell)} {digits(points[0][1])} to {digits(points[-1][1])}" for cell, points in curves.items())
     (first, *_, last) = sorted({at for points in curves.values() for at, _ in points})
     return axes.figure, f"Examples a second, from {first} to {last}: {'; '.join(told)}."
+
+
+def _stages(findings: Findings, task: str) -> dict[Cell, tuple[list[float], float, float]]:
+    """By entry: median seconds of each stage over warm processes, the first call's with a cold cache, and of a steady step."""
+    waits: dict[Cell, list[float]] = defaultdict(list)
+    for t in findings.run.trials:
+        if (t.phase, t.of, t.status, t.cell.task) == ("warmup", "train", "ok", task) and t.times_ns:
+            lost = t.steps - len(t.times_ns)  # only the last ones of a long warm-up are kept
+            start = 0 if t.facts.get("kind") == "flat" else int(t.facts.get("start") or 0)
+            mean = sum(t.times_ns) / len(t.times_ns)
+            waits[t.cell].append((min(start, lost) * mean + sum(t.times_ns[: max(start - lost, 0)])) / 1e9)
+    found = {}
+    for cell in findings.cells_of(task):
+        step = findings.pick(cell, "train")
+        names = ("import", "build", "train_first_call_warm", "train_first_call_cold")
+        rows = (findings.pick(cell, "first_call", name) for name in names)
+        imported, built, warm, cold = (row.figure.value if row else None for row in rows)
+        if step and cell in waits and imported is not None and built is not None and (first := warm or cold):
+            stages = [imported, built, first, float(np.median(waits[cell]))]
+            found[cell] = (stages, cold or first, step.figure.value)
+    return found
+
+
+def _start(costs: Mapping[Cell, tuple[list[float], float, float]], styles: Looks) -> Drawn:
+    """Stacked bars of the stages, shaded; behind them, dashed, what a cold compile cache adds; in steps beside."""
+    axes, told = Figure(figsize=(6.0, 1.4 + 0.42 * len(costs))).subplots(), []
+    for height, (cell, (stages, cold, step)) in enumerate(costs.items()):
+        color, left = styles[cell]["color"], 0.0
+        for seconds, alpha in zip(stages, STAGES.values(), strict=True):
+            axes.barh(height, seconds, 0.6, left, facecolor=(color, alpha), edgecolor=color, linewidth=0.6)
+            left += seconds
+        if (more := cold - stages[2]) > 0.01 * left:
+            axes.barh(height, more, 0.6, left, facecolor="none", edgecolor=color, linestyle="--", linewidth=0.9)
+        steps = f"{digits(left, 2)} s = {left / step:,.0f} steps"
+        beside = steps + (f" ({digits(left + more, 2)} s cold)" if more > 0.01 * left else "")
+        axes.annotate(beside, (left + max(more, 0), height), (4, 0), textcoords="offset points", va="center")
+        parts = ", ".join(f"{stage} {digits(seconds, 2)}" for stage, seconds in zip(STAGES, stages, strict=True))
+        told.append(f"{name(cell)} {steps} of training ({parts}; first call with a cold cache {digits(cold, 2)})")
+    for stage, alpha in STAGES.items():
+        axes.barh(0, 0, facecolor=(INK, alpha), edgecolor=INK, linewidth=0.6, label=stage)
+    axes.barh(0, 0, facecolor="none", edgecolor=INK, linestyle="--", linewidth=0.9, label="more with a cold cache")
+    axes.set(xlim=(0, 1.7 * axes.get_xlim()[1]), ylim=(len(costs) - 0.5, -0.5), xlabel="seconds until training is steady")
+    axes.set_yticks(range(len(costs)), [styles[cell]["label"] for cell in costs])
+    axes.grid(visible=False, axis="y")
+    axes.figure.legend(loc="outside upper left", ncols=3)
+    return axes.figure, f"Seconds until training is steady, and as many steps: {'; '.join(told)}."
+
+
+def _work_done(findings: Findings, task: str) -> Curves:
+    """(operations a byte, operations a second and CPU) of a training step by entry, over the batches that were timed."""
+    curves: dict[tuple[str, str], list[tuple[Cell, float, float]]] = defaultdict(list)
+    for cell in findings.rows:
+        row, needs = findings.pick(cell, "train"), work(findings.goal(task), cell.batch, "train")
+        if row and cell.task == task and cell.threads == 1 and needs.get("bandwidth") and findings.proofs[cell].state != "failed":
+            point = (needs["peak"] / needs["bandwidth"], needs["peak"] / row.figure.value)
+            curves[cell.backend, cell.mode].append((cell, *point))
+    return {points[0][0]: sorted((x, y) for _, x, y in points) for points in curves.values()}
+
+
+def _roofline(curves: Curves, most: Mapping[str, float], styles: Looks) -> Drawn:
+    """What a step achieves below what one CPU can compute and move at most, both axes logarithmic."""
+    peak, bandwidth = most["peak"], most["bandwidth"]
+    points = [point for found in curves.values() for point in found]
+    ridge, at = peak / bandwidth, [x for x, _ in points]
+    axes = Figure().subplots()
+    if ridge > 0:
+        x = np.geomspace(min(ridge, *at) / 4, max(ridge, *at) * 4, 3)
+        x[1] = ridge
+        label = f"one CPU at most: {digits(peak / 1e9)} GFLOP/s, {digits(bandwidth / 1e9)} GB/s"
+        axes.plot(x, np.minimum(peak, bandwidth * x) / 1e9, color=INK, linewidth=1.5, label=label)
+    for cell, found in curves.items():
+        axes.plot(*zip(*((x, y / 1e9) for x, y in found), strict=True), **_line(styles[cell], 0) | {"linewidth": 0.8})
+    axes.set(xscale="log", yscale="log", xlabel="FLOP per byte that a step must move at least", ylabel="GFLOP/s")
+    _plain(axes.xaxis, "{x:g}")
+    _plain(axes.yaxis, "{x:g}")
+    axes.figure.legend(loc="outside upper left", ncols=2)
+    bound = "" if not ridge > 0 else f", where the ceiling is {'the product' if max(at) > ridge else 'the copy'}"
+    reached = (
+        f"{name(cell)} {digits(y / 1e9)} GFLOP/s" + (f", {y / min(peak, bandwidth * x):.0%} of the ceiling" if ridge > 0 else "")
+        for cell, found in curves.items()
+        for x, y in found[-1:]
+    )
+    return axes.figure, f"At {digits(max(at))} FLOP a byte{bound}: {'; '.join(reached)}."
 
 
 def _line(look: Mapping[str, Any], layer: int) -> dict[str, Any]:

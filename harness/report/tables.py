@@ -179,8 +179,7 @@ def _single(run: Run) -> Iterator[tuple[Cell, Row]]:
 
 def _costs(run: Run) -> Iterator[tuple[Cell, Row]]:
     """CPU time of a step beside its wall time, and the shares of what the canary shows one CPU can compute and move."""
-    songs = pd.DataFrame([t.values for t in run.trials if t.phase == "canary"], columns=["product_s", "copy_s"]).median()
-    ceilings = {"peak": Canary.flops / songs.product_s, "bandwidth": Canary.moved_bytes / songs.copy_s}
+    most = ceilings(run)
     steps: dict[tuple[Cell, str], dict[stats.Key, tuple[float, float, float]]] = defaultdict(dict)
     for t in run.trials:
         if t.phase in SHOWN and stats.usable(t) and t.cpu_ns:
@@ -191,13 +190,19 @@ def _costs(run: Run) -> Iterator[tuple[Cell, Row]]:
         yield cell, Row(phase, "cpu_time", "s", stats.absolute({key: cpu for key, (cpu, *_) in found.items()}))
         if metered := {key: joules for key, (*_, joules) in found.items() if joules > 0}:  # a meter that stood still is none
             yield cell, Row(phase, "energy", "J", stats.absolute(metered))
-        for name, work in _work(run.part("tasks", cell.task), cell.batch, phase).items():
-            if ceilings[name] > 0:  # not where no canary sang
-                each = {key: work / wall / (ceilings[name] * cell.threads) for key, (_, wall, _) in found.items()}
+        for name, amount in work(run.part("tasks", cell.task), cell.batch, phase).items():
+            if most[name] > 0:  # not where no canary sang
+                each = {key: amount / wall / (most[name] * cell.threads) for key, (_, wall, _) in found.items()}
                 yield cell, Row(phase, f"share_of_{name}", "1", stats.absolute(each))
 
 
-def _work(goal: Mapping[str, Any], batch: int, phase: str) -> dict[str, float]:
+def ceilings(run: Run) -> dict[str, float]:
+    """What one CPU did at most in this run: operations and bytes a second, by the canary's median; NaN where none sang."""
+    songs = pd.DataFrame([t.values for t in run.trials if t.phase == "canary"], columns=["product_s", "copy_s"]).median()
+    return {"peak": Canary.flops / songs.product_s, "bandwidth": Canary.moved_bytes / songs.copy_s}
+
+
+def work(goal: Mapping[str, Any], batch: int, phase: str) -> dict[str, float]:
     """Operations of a step, and the bytes that a training step must move at least, as far as the manifest knows them."""
     if not {"forward_flops", "training_flops", "step_bytes", "example_bytes"} <= goal.keys():
         return {}
