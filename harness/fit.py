@@ -22,6 +22,7 @@ class Fit:
     epochs: list[dict[str, float]] = field(default_factory=list)
     final: dict[str, float] = field(default_factory=dict)
     cut: bool = False
+    facts: dict[str, list[float]] = field(default_factory=dict)  # of a binary task: scores and labels of the test examples
 
 
 def fit(
@@ -60,7 +61,10 @@ def fit(
         figures = {"epoch": float(epoch + 1), "train_s": watch.seconds(), "train_loss": float(np.mean(losses))}
         result.losses += losses
         split = "val" if spec.train.monitor else "test"
-        figures |= {f"{split}_{name}": value for name, value in evaluate(session, spec, arrays, split).items()}
+        figures |= {
+            f"{split}_{name}": value
+            for name, value in metrics.figures(spec.loss, *evaluate(session, spec, arrays, split)).items()
+        }
         result.epochs.append(figures)
         report(figures)
         if spec.train.monitor:
@@ -70,12 +74,13 @@ def fit(
             break
     if spec.train.monitor:
         session.load(best_weights)
-    result.final = evaluate(session, spec, arrays, "test")
+    logits, y = evaluate(session, spec, arrays, "test")
+    result.final, result.facts = metrics.figures(spec.loss, logits, y), metrics.scores(spec.loss, logits, y)
     return result
 
 
-def evaluate(session: Session, spec: TaskSpec, arrays: Mapping[str, np.ndarray], split: str) -> dict[str, float]:
-    """The figures on one split, from logits of whole batches; the padding of the last one is cut off."""
+def evaluate(session: Session, spec: TaskSpec, arrays: Mapping[str, np.ndarray], split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (N, K) and labels (N,) of one split, by whole batches; the padding of the last one is cut off."""
     x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
     batch = min(len(x), 256)
     blank = np.zeros(batch, np.int32)
@@ -83,4 +88,4 @@ def evaluate(session: Session, spec: TaskSpec, arrays: Mapping[str, np.ndarray],
         session.fetch(session.predict(session.put(part, blank)))[:count]
         for part, count in batches.evaluation(spec.data, x, batch)
     ]
-    return metrics.figures(spec.loss, np.concatenate(logits), y)
+    return np.concatenate(logits), y

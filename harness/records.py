@@ -68,7 +68,8 @@ class Trial:
     of        the timed phase that a warm-up, a control or a canary belongs to
     times_ns  wall time of each block of ``steps`` steps, or of each call (latency, warmup), in nanoseconds
     values    single figures, the unit in the name: ``train_first_call_s``, ``peak_bytes``, ``predict_peak_bytes``, ``accuracy``
-    facts     first_call: what the worker says of itself: versions, devices, threads, CPUs
+    facts     first_call: what the worker says of itself: versions, devices, threads, CPUs;  warmup: what its series is;
+              fit of a binary task: ``scores`` and ``labels`` of the test examples
     noise     what the sample met, see harness/noise.py; what a system does not count is missing
     losses    fit: the training loss of every step;  epochs: one mapping of figures an epoch
     """

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from harness import records, report
+from harness import metrics, records, report
 from harness.records import Cell, Proof, Trial
 from harness.report import charts, markdown, tables, terminal, words
 from harness.report import html as page
@@ -388,7 +388,7 @@ def test_a_suite_that_times_nothing_tells_proof_and_quality(tmp_path, run, capsy
     assert "every sample" not in text
     files = {path: path.read_bytes() for path in tmp_path.iterdir()}
     report.write(tables.find(records.read(tmp_path)))
-    assert len(files) == 13
+    assert len(files) == 14
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files  # same records, same bytes
     assert re.search(r"torch eager +│ ✓ proven +│ +│ +not timed │ +│ +│ +│ +auc 0\.78", printed(found.run, capsys))
 
@@ -607,6 +607,70 @@ def test_the_roofline_is_what_summary_csv_says_of_it(run):
     assert "ceiling" not in charts.plots(tables.find(mute), "mnist_cnn", "x")["Roofline of the training step"][1]
 
 
+def scored(run, **facts):
+    """The run's credit MLP with these facts in every training: by default 40 examples, the probabilities a little apart."""
+    where = ["torch eager", "tensorflow graph", "jax jit"]
+    labels = [0, 0, 1, 0, 1, 1, 0, 1] * 5
+    scores = {entry: [round(0.1 + 0.5 * y + 0.02 * n % 0.3, 6) for n, y in enumerate(labels, k)] for k, entry in enumerate(where)}
+    fits = [
+        replace(t, facts={"scores": scores[f"{t.cell.backend} {t.cell.mode}"], "labels": labels} | facts)
+        for t in run.trials
+        if t.phase == "fit" and t.cell.task == "risk_mlp"
+    ]
+    return tables.find(replace(run, trials=tuple(fits)))
+
+
+def test_a_binary_outcome_has_its_curves_and_every_score_in_a_file(run):
+    """What the plots say follows from scores.csv alone."""
+    found = scored(run)
+    file, drawn = tables.scores(found.run), charts.plots(found, "risk_mlp", "x")
+    assert len(file) == 120
+    assert file.columns.tolist() == list(tables.SCORES)
+    for entry in ("torch eager", "jax jit"):
+        own = rows(file, backend=entry.split()[0])
+        area = metrics.auc(own.score.to_numpy(), own.label.to_numpy())
+        assert f"{entry} {words.digits(area, 4)}" in drawn["ROC curve"][1]
+        assert f"{entry} {words.digits(((own.score - own.label) ** 2).mean(), 4)}" in drawn["Calibration"][1]
+        said = own.score > 0.5
+        true, false = (said & (own.label == 1)).sum(), (said & (own.label == 0)).sum()
+        missed, right = (~said & (own.label == 1)).sum(), (~said & (own.label == 0)).sum()
+        told = f"{entry} {true} true and {false} false positives, {missed} false and {right} true negatives"
+        assert told in drawn["Confusion at probability 0.5"][1]
+    assert drawn["Precision and recall"][1].startswith("Average precision: jax jit ")
+    assert charts.LOOKS["jax"][0] in drawn["ROC curve"][0]
+    assert not {"ROC curve", "Calibration"} & charts.plots(found, "mnist_cnn", "x").keys()
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"scores": "0.5" * 40},
+        {"scores": [0.5] * 39},
+        {"scores": ["0.5"] * 40},
+        {"scores": [float("nan")] * 40},
+        {"scores": [10**400] * 40},
+        {"scores": [[0.5]] * 40},
+        {"scores": [None] * 40, "labels": None},
+        {"labels": [0.5] * 40},
+        {"labels": [{}] * 40},
+        {"labels": [], "scores": []},
+    ],
+    ids=lambda facts: ascii(facts)[:40],
+)
+def test_scores_that_make_no_sense_are_left_out(run, facts):
+    """Whatever a record holds: no plot, no line of the file."""
+    found = scored(run, **facts)
+    assert tables.scores(found.run).empty
+    assert "ROC curve" not in charts.plots(found, "risk_mlp", "x")
+
+
+def test_labels_of_one_kind_have_no_curves(run):
+    """There is no rate of what does not occur; the scores are kept."""
+    found = scored(run, labels=[1] * 40)
+    assert len(tables.scores(found.run)) == 120
+    assert "ROC curve" not in charts.plots(found, "risk_mlp", "x")
+
+
 def test_the_code_stands_side_by_side(run):
     """Each backend's own lines, numbered and escaped, as the manifest kept them."""
     code = {"torch": "class Model:\n    x = '<b>'\n", "jax": "def model():\n    return 1\n"}
@@ -678,7 +742,7 @@ def test_the_page_needs_nothing_from_elsewhere(text):
     assert not found.every("link")
     hrefs = {attrs["href"] for attrs in found.every("a")}
     assert {href for href in hrefs if not href.startswith("#")} == {
-        *("summary.csv", "pairs.csv", "trials.csv", "losses.csv", "trust.csv", "fairness.csv", "quality.csv"),
+        *("summary.csv", "pairs.csv", "trials.csv", "losses.csv", "trust.csv", "fairness.csv", "quality.csv", "scores.csv"),
         *("equality.csv", "report.md", "run.json", "trials.jsonl", "proofs.jsonl"),
     }
     assert len(text) < 1_500_000

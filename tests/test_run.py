@@ -27,7 +27,7 @@ import psutil
 import pytest
 
 import backends
-from harness import catalog, data, environment, launch, records, report, run, workplace
+from harness import catalog, data, environment, launch, metrics, records, report, run, workplace
 from harness.cli import options, viewing
 from harness.plan import Entrant, Plan, subject
 from harness.records import Cell, Run, Trial
@@ -228,6 +228,10 @@ def test_trials_say_what_was_measured(sound: Run) -> None:
         (fit,) = of(sound, backend=name, phase="fit")
         assert len(fit.losses) == fit.steps == 6
         assert {"auc", "log_loss", "brier", "accuracy", "precision", "recall", "f1"} <= set(fit.values)
+        labels, scores = pd.DataFrame(tables.scored(fit)).to_numpy().T
+        assert len(scores) == 200
+        assert metrics.auc(scores, labels) == pytest.approx(fit.values["auc"], abs=1e-4)
+        assert ((scores - labels) ** 2).mean() == pytest.approx(fit.values["brier"], abs=1e-5)
         for first in of(sound, backend=name, phase="first_call"):
             assert {f"{phase}_first_call_s" for phase in PHASES} | {"import_s"} <= set(first.values)
     left, right = (of(sound, backend=name, phase="fit")[0].losses for name in ("left", "right"))

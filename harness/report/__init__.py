@@ -18,6 +18,7 @@ def frames(found: "Findings") -> "dict[str, pd.DataFrame]":
         "summary": found.summary,
         "pairs": tables.pairs(found),
         "losses": tables.losses(found.run),
+        "scores": tables.scores(found.run),
         "trust": tables.trust(found),
         "fairness": tables.fairness(found),
         "quality": learning.reached(found),

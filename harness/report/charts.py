@@ -20,7 +20,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocato
 
 from harness import stats
 from harness.records import Cell, Trial
-from harness.report.tables import Findings, ceilings, work
+from harness.report.tables import Findings, ceilings, scored, work
 from harness.report.words import digits, listed, name, plural, sized, terms, time_unit
 from harness.stats import MARGIN, TIE_BAND, Contest, Proven
 
@@ -28,6 +28,7 @@ INK = "#010203"  # stands for currentColor until the SVG is text
 LOOKS = {"torch": ("#d55e00", "o"), "tensorflow": ("#0072b2", "s"), "jax": ("#009e73", "^"), "numpy": (INK, "D")}
 SPARE = (("#cc79a7", "v"), ("#e69f00", "P"), ("#56b4e9", "X"), ("#a08600", "p"))  # for backends that came later
 FILLS = ("full", "none", "left", "top", "bottom", "right")
+EVEN = 0.5  # the probability above which an example is taken for a 1
 POINTS = 300  # most points a loss curve is drawn with
 PHASES = {
     "train": ("training step", "step"),
@@ -35,6 +36,15 @@ PHASES = {
     "predict": ("prediction", "batch"),
 }
 STAGES = {"import": 0.95, "model build": 0.6, "first call": 0.35, "warm-up": 0.15}  # how opaque each is drawn
+OUTCOMES = {  # axes of the plots of a binary outcome, and the figure that sums each up
+    "ROC curve": ("false positives, share of the 0s", "true positives, share of the 1s", "Dotted: chance. Area under the curve"),
+    "Precision and recall": ("recall", "precision", "Average precision"),
+    "Calibration": (
+        "mean probability of a tenth of the examples",
+        "share of 1s among them",
+        "Dotted: ideal. Brier score, lower is better",
+    ),
+}
 SCALES = {"batch": "batch size", "threads": "CPUs"}  # what a sweep goes over
 STYLE: dict[str, Any] = {
     "figure.figsize": (6.0, 3.2),
@@ -79,6 +89,7 @@ def plots(findings: Findings, task: str, ident: str) -> dict[str, tuple[str, str
         drawn["Loss curves"] = _losses(losses, styles)
     if curves := {cell: points for cell, trial in fits.items() if (points := _epochs(trial, goal["metric"]))}:
         drawn["Quality over epochs"] = _quality(curves, styles, goal=goal)
+    drawn |= _outcomes(fits, styles)
     for phase, (called, _) in PHASES.items():
         contests = findings.contests_of(task, phase)
         for contest in contests:
@@ -160,6 +171,60 @@ def _quality(curves: Curves, styles: Looks, *, goal: Mapping[str, Any]) -> Drawn
     axes.figure.legend(loc="outside upper left", ncols=3)
     last = "; ".join(f"{name(cell)} {digits(points[-1][1], 4)}" for cell, points in curves.items())
     return axes.figure, f"{goal['metric']} after the last epoch: {last}."
+
+
+def _outcomes(fits: Mapping[Cell, Trial], styles: Looks) -> dict[str, Drawn]:
+    """ROC, precision-recall and calibration curves of recorded test scores, and the confusion; nothing without scores."""
+    found = {cell: np.array(pairs).T for cell, trial in fits.items() if (pairs := scored(trial))}
+    outcomes = {cell: pairs for cell, pairs in found.items() if np.ptp(pairs[0])}  # of labels both kinds occur
+    if not outcomes:
+        return {}
+    from sklearn import metrics
+    from sklearn.calibration import calibration_curve
+
+    curves: dict[str, dict[Cell, Any]] = {"ROC curve": {}, "Precision and recall": {}, "Calibration": {}}
+    figures: dict[str, list[str]] = defaultdict(list)
+    for cell, (labels, scores) in outcomes.items():
+        precision, recall, _ = metrics.precision_recall_curve(labels, scores, drop_intermediate=True)
+        curves["ROC curve"][cell] = metrics.roc_curve(labels, scores)[:2]
+        curves["Precision and recall"][cell] = recall, precision
+        curves["Calibration"][cell] = calibration_curve(labels, scores, n_bins=10, strategy="quantile")[::-1]
+        told = metrics.roc_auc_score, metrics.average_precision_score, metrics.brier_score_loss
+        for caption, score in zip(curves, told, strict=True):
+            figures[caption].append(f"{name(cell)} {digits(score(labels, scores), 4)}")
+    drawn = {}
+    for caption, (x, y, summed) in OUTCOMES.items():
+        axes = Figure().subplots()
+        if caption != "Precision and recall":
+            axes.plot((0, 1), (0, 1), color=INK, linewidth=1, linestyle=":")
+        for number, (cell, points) in enumerate(curves[caption].items()):
+            line = _line(styles[cell], len(outcomes) - 1 - number) | {"markevery": 0.15}
+            axes.plot(*points, **line)
+        axes.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
+        axes.figure.legend(loc="outside upper left", ncols=3)
+        drawn[caption] = axes.figure, f"{summed}: {'; '.join(figures[caption])}."
+    return {**drawn, f"Confusion at probability {EVEN}": _confusion(outcomes, styles)}
+
+
+def _confusion(outcomes: Mapping[Cell, np.ndarray], styles: Looks) -> Drawn:
+    """Labels of the test examples over what each cell predicts, in counts; the darker the more of that label."""
+    columns = min(3, len(outcomes))
+    lines, told = -(-len(outcomes) // columns), []
+    grid = Figure(figsize=(6.0, 0.4 + 2.0 * lines)).subplots(lines, columns, squeeze=False)
+    for axes in grid.flat[len(outcomes) :]:
+        axes.set_axis_off()
+    for axes, (cell, (labels, scores)) in zip(grid.flat, outcomes.items(), strict=False):
+        counts = [[int(np.sum((labels == a) & ((scores > EVEN) == b))) for b in (0, 1)] for a in (0, 1)]
+        for a, b in product((0, 1), (0, 1)):
+            color = (styles[cell]["color"], 0.6 * counts[a][b] / sum(counts[a]))
+            axes.axvspan(b - 0.5, b + 0.5, 0.5 - a / 2, 1 - a / 2, facecolor=color, linewidth=0)
+            axes.annotate(f"{counts[a][b]:,}", (b, a), ha="center", va="center")
+        axes.set(xlim=(-0.5, 1.5), ylim=(1.5, -0.5), xticks=(0, 1), yticks=(0, 1), xlabel="predicted", ylabel="label")
+        axes.set_title(styles[cell]["label"], fontsize="medium")
+        axes.grid(visible=False)
+        (tn, fp), (fn, tp) = counts
+        told.append(f"{name(cell)} {tp:,} true and {fp:,} false positives, {fn:,} false and {tn:,} true negatives")
+    return grid[0, 0].figure, f"Test examples at probability {EVEN}: {'; '.join(told)}."
 
 
 def _ratios(contest: Contest, styles: Looks) -> Drawn:

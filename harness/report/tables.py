@@ -32,6 +32,7 @@ TRUST = (
     *("control", "control_low", "control_high", "noise_floor"),
     *("contended_rounds", "repeated_rounds", "canary_spread", "unsteady_warmups", "refusal"),
 )
+SCORES = ("task", "backend", "mode", "seed", "example", "label", "score")
 LOSSES = ("task", "backend", "mode", "step", "loss", "generation")
 FAIRNESS = ("rule", "verdict", "entry", "value", "why")
 NAMES = attrgetter("task", "backend", "mode", "device", "data")
@@ -318,3 +319,19 @@ def losses(run: Run) -> pd.DataFrame:
     fits = [(t.cell, t) for t in run.trials if t.phase == "fit"]
     rows = [(c.task, c.backend, c.mode, n, loss, t.generation) for c, t in fits for n, loss in enumerate(t.losses)]
     return pd.DataFrame(rows, columns=LOSSES)
+
+
+def scored(trial: Trial) -> list[tuple[int, float]]:
+    """Label and probability of each test example of a training; empty where the record holds none, or none that make sense."""
+    labels, scores = (trial.facts.get(key) if isinstance(trial.facts, Mapping) else None for key in ("labels", "scores"))
+    if not isinstance(labels, list) or not isinstance(scores, list) or len(labels) != len(scores):
+        return []
+    sound = all(type(value) in {int, float} and 0 <= value <= 1 for value in (*labels, *scores)) and {*labels} <= {0, 1}
+    return [(int(label), float(score)) for label, score in zip(labels, scores, strict=True)] if sound else []
+
+
+def scores(run: Run) -> pd.DataFrame:
+    """scores.csv: the probability that each training of a binary task gives each test example."""
+    fits = [(t.cell, t) for t in run.trials if t.phase == "fit"]
+    rows = [(c.task, c.backend, c.mode, t.seed, n, *pair) for c, t in fits for n, pair in enumerate(scored(t))]
+    return pd.DataFrame(rows, columns=SCORES)
