@@ -790,14 +790,22 @@ def test_numbers_of_the_verdict_table_are_in_summary_csv(built, findings, text):
     assert shown == wanted
 
 
-def seen(text, folder, does):
+def seen(text, folder, does, width=1280):
     """What a browser's page says after these statements of script, which write into ``told``; skips without Chromium."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("Chromium is not installed, which runs the page's script")
     ends = f"<pre id=told></pre><script>const told = []; {does}; document.getElementById('told').append(JSON.stringify(told))"
     (folder / "scripted.html").write_text(text.replace("</body>", f"{ends}</script></body>"), encoding="utf-8")
-    head = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'browser'}", "--dump-dom"]
+    head = [
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--window-size={width},900",
+        f"--user-data-dir={folder / 'browser'}",
+        "--dump-dom",
+    ]
     page_ = (folder / "scripted.html").as_uri()
     out = subprocess.run([*head, page_], capture_output=True, text=True, check=True, timeout=120).stdout
     return json.loads(unescape(re.findall('<pre id="told">(.*?)</pre>', out, re.DOTALL)[0]))
@@ -827,6 +835,14 @@ def test_a_head_sorts_its_table_and_a_field_filters_it(text, summary, tmp_path):
     assert [rank for rank in ranks[2] if rank] == ranks[2][: len([*filter(None, shown["rank"])])] != []
     assert set(kept) == {"torch eager"}
     assert count == f"{len(rows(shown, backend='torch', mode='eager'))} of {len(shown)}"
+
+
+def test_a_narrow_page_scrolls_only_its_tables(run, tmp_path):
+    """Nothing sticks out to the right, not even a digest, with everything unfolded."""
+    found = tables.find(replace(run, manifest={**run.manifest, "code": "d9146a3d" * 8}))
+    does = """document.querySelectorAll("details").forEach((d) => { d.open = true; });
+    told.push(document.documentElement.scrollWidth <= innerWidth, innerWidth)"""
+    assert seen(page.render(found, report.frames(found)), tmp_path, does, width=500) == [True, 500]
 
 
 def test_what_is_sorted_stays_text(tmp_path):
