@@ -198,8 +198,7 @@ def _outcomes(fits: Mapping[Cell, Trial], styles: Looks) -> dict[str, Drawn]:
         if caption != "Precision and recall":
             axes.plot((0, 1), (0, 1), color=INK, linewidth=1, linestyle=":")
         for number, (cell, points) in enumerate(curves[caption].items()):
-            line = _line(styles[cell], len(outcomes) - 1 - number) | {"markevery": 0.15}
-            axes.plot(*points, **line)
+            axes.plot(*points, **_line(styles[cell], len(outcomes) - 1 - number) | {"markevery": 0.15})
         axes.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
         axes.figure.legend(loc="outside upper left", ncols=3)
         drawn[caption] = axes.figure, f"{summed}: {'; '.join(figures[caption])}."
@@ -371,8 +370,7 @@ def _work_done(findings: Findings, task: str) -> Curves:
 def _roofline(curves: Curves, most: Mapping[str, float], styles: Looks) -> Drawn:
     """What a step achieves below what one CPU can compute and move at most, both axes logarithmic."""
     peak, bandwidth = most["peak"], most["bandwidth"]
-    points = [point for found in curves.values() for point in found]
-    ridge, at = peak / bandwidth, [x for x, _ in points]
+    ridge, at = peak / bandwidth, [x for points in curves.values() for x, _ in points]
     axes = Figure().subplots()
     if ridge > 0:
         x = np.geomspace(min(ridge, *at) / 4, max(ridge, *at) * 4, 3)
