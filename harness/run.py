@@ -202,5 +202,10 @@ def fit(plan: Plan, subject: Subject, backend: str, mode: str, seed: int, used: 
     figure = reply["values"].get(metric, float("nan"))
     say(f"train   {subject.task}  {backend} {mode}: {metric} {figure:.4f} after {steps} steps")
     cut = f"the run's time ended training after {len(reply['epochs'])} epochs" if reply["cut"] else ""
-    found = {"values": reply["values"], "facts": reply["facts"], "losses": tuple(reply["losses"]), "epochs": tuple(reply["epochs"])}
+    found = {
+        "values": reply["values"],
+        "facts": reply["facts"],
+        "losses": tuple(reply["losses"]),
+        "epochs": tuple(reply["epochs"]),
+    }
     return replace(trial, status="timeout" if cut else "ok", reason=cut, steps=steps, **found)
