@@ -390,12 +390,10 @@ def fetch(name, progress, *, data_dir=None):
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The reference alone, a tiny suite and one of three generations, a selfcheck cut short, a mirror that is none."""
+    """The reference alone, a tiny suite and one of three generations, a mirror that is none."""
     root = build(tmp_path_factory.mktemp("cli") / "house", {})
     tiny = (root / "suites" / "tiny.py").read_text("utf-8")
     (root / "suites" / "long.py").write_text(tiny.replace("generations=1", "generations=3"), encoding="utf-8")
-    check = root / "harness" / "selfcheck.py"
-    check.write_text(check.read_text("utf-8").replace("sample_s=0.15", "sample_s=0.002, generations=1, rounds=1"), "utf-8")
     with (root / "harness" / "download.py").open("a", encoding="utf-8") as file:
         file.write(FETCH)
     return root
@@ -437,7 +435,7 @@ def asked(run: Path, tmp: Path) -> Mapping[str, tuple[list[str | Path], set[str]
         "verify": (["risk_mlp", "-b", REFERENCE, *samples], {"task", "backend", "mode", "level", "worst", "where", "verdict"}),
         "run": (["smoke", "-b", REFERENCE, "--dry-run", *samples], {"says", "seconds", "suite", "chosen", "entrants", "python"}),
         "selfcheck": (
-            ["-b", REFERENCE, "--out", tmp / "run", *samples],
+            ["tiny", "-b", REFERENCE, "--out", tmp / "run", *samples],
             {"run", "says", "false_winners", "found", "refusal", "equals", "planted"},
         ),
         "doctor": ([], {"findings", "gpu_checks"}),

@@ -1,7 +1,8 @@
 """The figures behind "How far to trust it": `python tests/trust.py NAME [COUNT]`, or all of them by `nox -s trust` (hours).
 
 equals    A/A under load: `selfcheck` COUNT times while another process burns one CPU on and off; how often an equal won
-power     a delay of 10 % planted in one process, COUNT times on the quiet machine: how often it was found
+power     a delay of 10 % planted in one process, COUNT times on the quiet machine: how often quick's five generations find it
+small     one of 5 %: how often rigorous' ten generations find it
 coverage  the intervals' coverage, by simulation on the noise of a recorded run (newest in results/)
 repeat    two runs of quick: how many verdicts contradict each other
 cost      quick, smoke and --help: how long; and the harness's own share of the CPU time
@@ -52,24 +53,34 @@ def run(*arguments: str) -> tuple[int, str, float]:
     return done.returncode, done.stdout, time.perf_counter() - start
 
 
-def selfchecks(count: int, *, loaded: bool) -> Iterator[tuple[int, str]]:
+def selfchecks(count: int, *options: str, loaded: bool = False) -> Iterator[tuple[int, str]]:
     """Exit code and sentence of that many selfchecks."""
     with tempfile.TemporaryDirectory() as folder, neighbour() if loaded else nullcontext():
         for number in range(count):
-            yield run("selfcheck", "--seed", str(number), "--out", f"{folder}/{number}")[:2]
+            yield run("selfcheck", *options, "--seed", str(number), "--out", f"{folder}/{number}")[:2]
 
 
 def equals(count: int = 40) -> str:
     """False winners among equals on a loaded machine."""
-    found = [told for _, told in selfchecks(count, loaded=True)]
-    wrong, refused = (sum(word in told for told in found) for word in ("FALSE WINNER", "contended"))
+    told = [sentence for _, sentence in selfchecks(count, loaded=True)]
+    wrong, refused = (sum(word in sentence for sentence in told) for word in ("FALSE WINNER", "contended"))
     return f"a false winner in {wrong} of {count} selfchecks beside a neighbour; {refused} refused a ranking as contended"
 
 
 def power(count: int = 40) -> str:
     """Planted delays found on a quiet machine."""
-    codes = [code for code, _ in selfchecks(count, loaded=False)]
-    return f"a planted 10 % found in {codes.count(0)} of {count} selfchecks; {codes.count(1)} false winners"
+    return found("10 %", selfchecks(count))
+
+
+def small(count: int = 40) -> str:
+    """Smaller ones, by a longer suite."""
+    return found("5 %", selfchecks(count, "rigorous", "--slowdown", "0.05"))
+
+
+def found(planted: str, checks: Iterator[tuple[int, str]]) -> str:
+    """How many of some selfchecks found their delay."""
+    codes = [code for code, _ in checks]
+    return f"a planted {planted} found in {codes.count(0)} of {len(codes)} selfchecks; {codes.count(1)} false winners"
 
 
 def coverage() -> str:
@@ -130,6 +141,7 @@ if __name__ == "__main__":
     known: dict[str, Callable[..., str]] = {
         "equals": equals,
         "power": power,
+        "small": small,
         "coverage": coverage,
         "repeat": repeat,
         "cost": cost,

@@ -131,26 +131,32 @@ def run(
 
 
 @click.command()
+@click.argument("suite", default="quick")
 @click.option("--backend", "-b", default="", help="Which one runs against itself. Default: the first that is installed.")
 @click.option("--slowdown", type=click.FloatRange(0.01, 1), default=0.1, show_default=True, help="Planted in one process.")
 @options("python", "seed", "data_dir")
 @as_json_option
 @out_option
 @wait_option
-def selfcheck(wanted: Wanted, backend: str, slowdown: float, as_json: bool, out: Path | None, wait: bool) -> None:
-    """Run one backend against itself: equals must not be ranked, a planted delay must be found.
+def selfcheck(suite: str, wanted: Wanted, backend: str, slowdown: float, as_json: bool, out: Path | None, wait: bool) -> None:
+    """Run one backend against itself, as often as SUITE does: equals must not be ranked, a planted delay must be found.
 
     Exit code 1 if an equal won, 4 if the machine is too noisy to find the delay.
+
+    \b
+    Examples:
+      concord selfcheck
+      concord selfcheck rigorous --backend jax --slowdown 0.05
     """
     from harness import records, selfcheck
     from harness.plan import Plan
 
     chosen, _, installed = choose(replace(wanted, backends=[backend] if backend else []))
     name, (mode, *_) = next(iter(chosen.items()))
-    suite, entrants = selfcheck.SUITE, selfcheck.entrants(name, mode, slowdown)
+    recipe, entrants = selfcheck.suite(catalog.suite(suite)), selfcheck.entrants(name, mode, slowdown)
     with wanted.workplace() as place:
-        subjects = wanted.subjects(suite, place)
-        plan = Plan("selfcheck", suite, subjects, {name: (mode,)}, {}, installed, place, entrants, wanted.data_dir)
+        subjects = wanted.subjects(recipe, place)
+        plan = Plan("selfcheck", recipe, subjects, {name: (mode,)}, {}, installed, place, entrants, wanted.data_dir)
         folder = carry_out(plan, out, wait=wait, as_json=None if as_json else False)
     finding = selfcheck.judge(plan, records.read(folder))
     if as_json:
