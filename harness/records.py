@@ -339,8 +339,10 @@ def fits(values: Collection[Any], kind: Any) -> bool:
     origin, inner = get_origin(kind), get_args(kind)
     if origin is tuple:
         return types <= {tuple, list} and fits(list(chain.from_iterable(values)), inner[0])
-    if inner and origin is not Mapping:  # a Literal or a union
-        return all(value in inner or any(fits([value], one) for one in inner) for value in values)
+    if origin is Literal:
+        return all(value in inner for value in values)
+    if inner and origin is not Mapping:  # a union
+        return all(any(fits([value], one) for one in inner) for value in values)
     names = {...: inner[1]} if inner else kind
     every = ((k, [v for value in values for n, v in value.items() if name in {n, ...}]) for name, k in names.items())
     return types <= {dict} and all(fits(found, k) for k, found in every)
