@@ -1,8 +1,8 @@
 """Training to the end: epochs, early stopping, figures on held-out data. Runs inside a worker."""
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
@@ -40,31 +40,25 @@ def fit(
     """Train for ``epochs``, or ``max_steps`` steps if that is not 0; stop early where the spec monitors a metric.
 
     No epoch begins once ``seconds`` have passed, if they are given.
-    ``report`` is called after each epoch with its figures. Losses are fetched once an epoch, so that no step waits.
+    ``report`` is called after each epoch with its figures.
     """
     session.load(weights)
+    split = "val" if spec.train.monitor else "test"
     result, best, best_weights, waited, whole = Fit(), -np.inf, weights, 0, Stopwatch()
     for epoch in range(epochs):
         if seconds is not None and whole.seconds() > seconds:
             result.cut = True
             break
         watch = Stopwatch()
-        handles = []
-        for batch in batches.training(spec, arrays, batch=spec.train.batch, seed=seed, epoch=epoch):
-            handles.append(session.train_step(session.put(*batch)))
-            if max_steps and len(result.losses) + len(handles) >= max_steps:
-                break
-        losses = [float(session.fetch(handle)) for handle in handles]
-        for step, loss in enumerate(losses, start=len(result.losses)):
-            if not math.isfinite(loss):  # what follows is no training, and figures of it would look like some
-                raise FloatingPointError(f"the loss is {loss} at step {step}")
-        figures = {"epoch": float(epoch + 1), "train_s": watch.seconds(), "train_loss": float(np.mean(losses))}
+        left = max_steps - len(result.losses) if max_steps else None
+        losses = train(session, batches.training(spec, arrays, batch=spec.train.batch, seed=seed, epoch=epoch), left)
         result.losses += losses
-        split = "val" if spec.train.monitor else "test"
-        figures |= {
-            f"{split}_{name}": value
-            for name, value in metrics.figures(spec.loss, *evaluate(session, spec, arrays, split)).items()
-        }
+        bad = np.flatnonzero(~np.isfinite(result.losses))
+        if len(bad):  # what follows is no training, though its figures would look like those of one
+            raise FloatingPointError(f"the loss is {result.losses[bad[0]]} at step {bad[0]}")
+        figures = {"epoch": float(epoch + 1), "train_s": watch.seconds(), "train_loss": float(np.mean(losses))}
+        logits, y = evaluate(session, spec, arrays, split)
+        figures |= {f"{split}_{name}": value for name, value in metrics.figures(spec.loss, logits, y).items()}
         result.epochs.append(figures)
         report(figures)
         if spec.train.monitor:
@@ -74,9 +68,16 @@ def fit(
             break
     if spec.train.monitor:
         session.load(best_weights)
-    logits, y = evaluate(session, spec, arrays, "test")
+    if spec.train.monitor or not result.epochs:  # else the last epoch's are these
+        logits, y = evaluate(session, spec, arrays, "test")
     result.final, result.facts = metrics.figures(spec.loss, logits, y), metrics.scores(spec.loss, logits, y)
     return result
+
+
+def train(session: Session, stream: Iterator[batches.HostBatch], steps: int | None) -> list[float]:
+    """Take a step on each batch of an epoch, at most so many; their losses, fetched at the end so that no step waits."""
+    handles = [session.train_step(session.put(*batch)) for batch in islice(stream, steps)]
+    return [float(session.fetch(handle)) for handle in handles]
 
 
 def evaluate(session: Session, spec: TaskSpec, arrays: Mapping[str, np.ndarray], split: str) -> tuple[np.ndarray, np.ndarray]:
