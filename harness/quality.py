@@ -1,12 +1,12 @@
 """What training reaches, over several seeds: equivalence, time to a target, and the published figure. Pure functions.
 
 A seed means the same weights and batches in every backend, so that two backends are compared seed by seed. Higher is better in
-every figure here: accuracy and AUC. Sources: Schuirmann 1987 and Lakens 2017 (two one-sided tests), Kaplan and Meier 1958.
+every figure here: accuracy and AUC. Sources: Schuirmann 1987 and Lakens 2017 (two one-sided tests).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -56,43 +56,12 @@ def equivalent(a: Mapping[int, float], b: Mapping[int, float], margin: float) ->
     return Equivalence(mean, low, high, p, verdict, seeds)
 
 
-@dataclass(frozen=True)
-class ToTarget:
-    """Epochs and seconds of training until the target was reached or, where it was not, until training ended."""
-
-    epochs: int
-    seconds: float
-    reached: bool
-
-
-def to_target(epochs: Sequence[Mapping[str, float]], target: float, metric: str) -> ToTarget:
-    """Up to the first epoch of a trial whose ``metric`` (``test_accuracy``, ``val_auc``) is at the target."""
-    hit = next((number for number, figures in enumerate(epochs, start=1) if figures[metric] >= target), None)
-    return ToTarget(hit or len(epochs), sum(figures["train_s"] for figures in epochs[:hit]), reached=hit is not None)
-
-
-def median_to_target(runs: Sequence[ToTarget]) -> tuple[float | None, float | None, int]:
-    """The median epochs and seconds over seeds, None where half of the runs did not arrive; and how many arrived.
-
-    Kaplan and Meier alone do not ask for that half: they suppose that a run which ended might have arrived later. One that early
-    stopping ended would not have, and must not make the others look quick.
-    """
-    reached = sum(run.reached for run in runs)
-    if 2 * reached < max(len(runs), 1):
-        return None, None, reached
-    epochs, seconds = ([(getattr(run, name), run.reached) for run in runs] for name in ("epochs", "seconds"))
-    return kaplan_meier(epochs), kaplan_meier(seconds), reached
-
-
-def kaplan_meier(times: Sequence[tuple[float, bool]]) -> float | None:
-    """The median of times that are exact (True) or a lower bound (False); the plain median where all are exact."""
-    left, half = Fraction(1), None  # the share that has not arrived; when half had
-    for time in sorted({time for time, exact in times if exact}):
-        left *= 1 - Fraction(times.count((time, True)), sum(other >= time for other, _ in times))
-        half = time if half is None and 2 * left <= 1 else half
-        if half is not None and 2 * left < 1:
-            return (half + time) / 2
-    return None
+def to_target(epochs: Sequence[Mapping[str, float]], target: float, metric: str) -> tuple[float, float]:
+    """Epochs and seconds of training to the first epoch whose ``metric`` (``val_auc``) is at the target; infinite without one."""
+    for number, figures in enumerate(epochs, start=1):
+        if figures[metric] >= target:
+            return number, sum(each["train_s"] for each in epochs[:number])
+    return math.inf, math.inf
 
 
 def reproduced(values: Sequence[float], published: float) -> tuple[Estimate, Reproduction]:

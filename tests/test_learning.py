@@ -51,6 +51,15 @@ def test_nobody_arrived():
     assert found["epochs_to_target"].isna().all()
 
 
+@pytest.mark.parametrize(("arrived", "epochs"), [((3, 4, None), 4), ((3, 3, 5, None), 4), ((5, 5, None, None, None), None)])
+def test_most_runs_must_arrive(arrived, epochs):
+    """A training that ended early without arriving is no quick one: it stands behind all that did."""
+    fits = [training("torch", seed, *[0.9] * ((at or 3) - 1), 0.99 if at else 0.9) for seed, at in enumerate(arrived)]
+    (row,) = learning.reached(findings(*fits)).to_dict("records")
+    assert row["reached_target"] == f"{len(arrived) - arrived.count(None)} of {len(arrived)}"
+    assert (row["epochs_to_target"], row["seconds_to_target"]) == (epochs, epochs and 10.0 * epochs)
+
+
 @pytest.mark.parametrize("short", [{"epochs": 1}, {"max_steps": 20}, "sample"])
 def test_a_sample_or_a_short_training_reproduces_nothing(short):
     """However near its figure comes."""

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from itertools import combinations
 
+import numpy as np
 import pandas as pd
 
 from harness import quality
@@ -47,14 +48,19 @@ def reached(findings: Findings) -> pd.DataFrame:
 
 
 def _to_target(trials: list[Trial], metric: str, target: float | None) -> tuple[str | None, float | None, float | None]:
-    """How many seeds arrived, and their median epochs and seconds until then."""
+    """How many seeds arrived, and the median epochs and seconds until then, None where half of the seeds did not.
+
+    To take the end of a training as a lower bound (Kaplan and Meier) would suppose that it might have arrived later: one that
+    early stopping ended would not have, and must not make the others look quick.
+    """
     monitored = any(f"val_{metric}" in epoch for t in trials for epoch in t.epochs)
     key = f"{'val' if monitored else 'test'}_{metric}"
     timed = [t for t in trials if t.epochs and all({key, "train_s"} <= epoch.keys() for epoch in t.epochs)]
     if target is None or not timed:
         return None, None, None
-    epochs, seconds, arrived = quality.median_to_target([quality.to_target(t.epochs, target, key) for t in timed])
-    return f"{arrived} of {len(timed)}", epochs, seconds
+    found = np.array([quality.to_target(t.epochs, target, key) for t in timed])  # (seeds, 2)
+    epochs, seconds = (None if np.isinf(middle) else float(middle) for middle in np.median(found, axis=0))
+    return f"{np.isfinite(found[:, 0]).sum()} of {len(timed)}", epochs, seconds
 
 
 def equality(findings: Findings) -> pd.DataFrame:
