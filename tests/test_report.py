@@ -390,7 +390,7 @@ def test_a_suite_that_times_nothing_tells_proof_and_quality(tmp_path, run, capsy
     report.write(tables.find(records.read(tmp_path)))
     assert len(files) == 14
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files  # same records, same bytes
-    assert re.search(r"torch eager +│ ✓ proven +│ +│ +not timed │ +│ +│ +│ +auc 0\.78", printed(found.run, capsys))
+    assert re.search(r"torch eager +│ ✓ proven +│ +│ +not timed │ +│ +not timed │ +│ +auc 0\.78", printed(found.run, capsys))
 
 
 def test_an_empty_run_has_a_page_and_headed_files(tmp_path):

@@ -6,16 +6,13 @@ from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
-from rich.table import Table
 
 from harness.compare import Comparison, Line
-from harness.report import words
+from harness.report import terminal, words
 from harness.report.markdown import plain as quoted
 from harness.report.markdown import table as markdown_table
-from harness.report.terminal import console, plain
 from harness.report.words import digits, name
 
-STYLES = {"slower": "bold red", "faster": "green", "undecided": "yellow"}
 HEADS = {"gates": "A gate fired", "warnings": "Read with care", "changes": "What is not the same", "missing": "Not compared"}
 METHOD = (
     "Each ratio is the time in NEW over that in BASE, from the medians of generations (fresh processes) of two runs that share"
@@ -77,19 +74,18 @@ def summed(found: Comparison) -> str:
 
 def show(found: Comparison) -> None:
     """Warnings, the table, what was left out and which gate fired, on stdout."""
-    out, kinds = console(), notes(found)
-    for kind in ("warnings", "changes"):
+    kinds, rows = notes(found), table(found)
+
+    def told(kind: str, style: str = "") -> None:
         for text in kinds[kind]:
-            out.print(plain(f"{HEADS[kind]}: {text}", "yellow" if kind == "warnings" else ""))
-    rows = table(found)
-    shown = Table(*rows.columns)
-    for row in rows.to_dict("records"):
-        shown.add_row(*(plain(text, STYLES.get(text, "")) for text in row.values()))
-    out.print(shown)
-    out.print(plain(summed(found)))
-    for kind in ("missing", "gates"):
-        for text in kinds[kind]:
-            out.print(plain(f"{HEADS[kind]}: {text}", "bold red" if kind == "gates" else ""))
+            terminal.print_line(f"{HEADS[kind]}: {text}", style)
+
+    told("warnings", "yellow")
+    told("changes")
+    terminal.print_table([*map(str, rows)], rows.to_numpy().tolist())
+    terminal.print_line(summed(found))
+    told("missing")
+    told("gates", "bold red")
 
 
 def markdown(found: Comparison) -> str:

@@ -1,20 +1,19 @@
 """report.md: the answer and the proof in GitHub's Markdown, short enough for a comment. Everything from outside is escaped."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import accumulate
 
 from harness import ledger, stats
-from harness.records import Cell, Proof
-from harness.report import words
+from harness.records import Proof
+from harness.report import answer, words
 from harness.report.tables import Findings
-from harness.report.words import digits, name
+from harness.report.words import digits
 
 ROOM = 60_000  # characters; a comment may have 65,536
 TEXT = 400  # of one text from outside: a reason may be a whole log
 FOLD = "<details><summary>The worst difference of every level from the reference or another entry</summary>"
-PHASES = {"train": "train step", "predict": "predict batch"}
 CUT = "What is left out here for its length stands in report.html."
 MARKS = {ord(char): f"\\{char}" for char in "`*_[]~$"} | {ord("|"): "&#124;", ord("\\"): "&#92;"}
 UNSEEN = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")  # also what turns writing round
@@ -53,35 +52,21 @@ def _head(findings: Findings) -> str:
 
 def _answer(findings: Findings, task: str) -> str:
     """The sentence, the verdict table, and what is missing from it."""
-    cells, units = findings.cells_of(task), words.units(findings, task)
-    title, metric = plain(findings.goal(task)["title"]), findings.goal(task)["metric"] or "quality"
-    columns = [text for phase, head in PHASES.items() for text in (head, "to best")]
-    rows = [
-        [
-            plain(name(cell)),
-            words.badge(findings.proofs[cell].state),
-            row.rank if (row := findings.pick(cell, "train")) else "",
-            *(text for phase in PHASES for text in _time(findings, cell, phase, units)),
-            digits(found.figure.value, 4) if (found := findings.quality(cell)) else "",
-        ]
-        for cell in cells
-    ]
-    labels = {cell: name(cell) for cell in cells} | {cell: words.swept(cell) for cell in findings.sweep_of(task)}
-    notes = [f"- Missing: {plain(f'{label}: {text}')}" for cell, label in labels.items() for text in findings.troubles[cell]]
-    notes += ["- Other batches and numbers of CPUs stand in report.html."] * (len(labels) > len(cells))
-    verdicts = table(["backend", "proof", "rank", *columns, plain(metric)], rows) if rows else ""
-    parts = (f"**{title}.** {plain(words.sentence(findings, task), 10 * TEXT)}", verdicts, "\n".join(notes))
+    rows = [[_shown(text) for text in row] for row in answer.table(findings, task).values()]
+    notes = [f"- Missing: {plain(text)}" for text in answer.missing(findings, task)]
+    notes += ["- Other batches and numbers of CPUs stand in report.html."] * bool(findings.sweep_of(task))
+    verdicts = table(answer.HEADS, rows) if rows else ""
+    parts = (
+        f"**{plain(findings.goal(task)['title'])}.** {plain(words.sentence(findings, task), 10 * TEXT)}",
+        verdicts,
+        "\n".join(notes),
+    )
     return "\n\n".join(filter(None, parts))
 
 
-def _time(findings: Findings, cell: Cell, phase: str, units: Mapping[str, tuple[float, str]]) -> tuple[str, str]:
-    """Time and ratio of one phase with their intervals; struck through where the proof failed."""
-    row = findings.pick(cell, phase)
-    if row is None:
-        return "", ""
-    time = words.sized(row.figure, *units[phase])
-    void = findings.proofs[cell].state == "failed"
-    return f"~~{time}~~ void" if void else time, words.sized(row.ratio) if row.ratio else ""
+def _shown(text: str) -> str:
+    """A text of the verdict table; a time whose proof failed is struck through."""
+    return f"~~{plain(text.removeprefix(answer.VOID))}~~ void" if text.startswith(answer.VOID) else plain(text)
 
 
 def _trust(findings: Findings) -> str:
