@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 
@@ -37,57 +36,50 @@ LOW_LEAST = 2.0**-8 / 3  # of the logits, root mean square: sound ones are 2.2e-
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose traces these are."""
+    """Whose traces these are, and of which task."""
 
+    task: str
     backend: str
     mode: str
     traces: Mapping[str, Arrays]  # by precision
 
 
-class Difference(NamedTuple):
-    """A relative difference and the place where it was found."""
-
-    value: float
-    where: str
+Found = dict[str, float]  # relative differences by the place where they were found, in the order in which they arise
 
 
-def judge(spec: TaskSpec, task: str, reference: Subject, subjects: list[Subject], weights: Arrays) -> list[Proof]:
+def judge(spec: TaskSpec, reference: Subject, subjects: list[Subject], weights: Arrays) -> Iterator[Proof]:
     """Every proof of a task: each subject against the initial weights and the reference, then against each later subject.
 
     A bfloat16 mode meets the reference only: it lies further from the others than they from each other.
     """
-    rows: list[Proof] = []
     for i, subject in enumerate(subjects):
-        rows += round_trip(task, subject, weights)
+        yield from round_trip(subject, weights)
         if subject.backend != reference.backend:  # the reference is not its own witness
-            rows += float64(spec, task, subject, reference)
-        rows += [*start(spec, task, subject, reference), update(spec, task, subject, reference, weights)]
+            yield from float64(spec, subject, reference)
+        yield from start(spec, subject, reference)
+        yield update(spec, subject, reference, weights)
         if subject.mode == LOW:
-            rows += bfloat16(task, subject, reference)
+            yield from bfloat16(subject, reference)
             continue
-        rows.append(held(spec, task, subject, reference))
+        yield held(spec, subject, reference)
         for other in subjects[i + 1 :]:
             if other.mode != LOW:
-                rows += [*float64(spec, task, subject, other), float32_pair(task, subject, other)]
-    return rows
+                yield from float64(spec, subject, other)
+                yield float32_pair(subject, other)
 
 
-def round_trip(task: str, subject: Subject, weights: Arrays) -> Iterator[Proof]:
+def round_trip(subject: Subject, weights: Arrays) -> Iterator[Proof]:
     """Weights that were loaded and dumped again must be the same bits."""
-    for precision_, found in subject.traces.items():
-        wrong = [name for name, value in weights.items() if not same_bits(found.get(f"weights/{name}"), value.astype(precision_))]
-        count = Difference(float(len(wrong)), next(iter(wrong), ""))
-        yield row(task, subject, precision_, "weights", "initial weights", count, 0.0)
+
+    def bits(array: np.ndarray | None) -> object:
+        return None if array is None else (array.dtype, array.shape, array.tobytes())
+
+    for precision, found in subject.traces.items():
+        wrong = [name for name, value in weights.items() if bits(found.get(f"weights/{name}")) != bits(value.astype(precision))]
+        yield row(subject, precision, "weights", "initial weights", {next(iter(wrong), ""): float(len(wrong))}, 0.0)
 
 
-def same_bits(found: np.ndarray | None, expected: np.ndarray) -> bool:
-    """Equal dtype, shape and bytes."""
-    if found is None or (found.dtype, found.shape) != (expected.dtype, expected.shape):
-        return False
-    return found.tobytes() == expected.tobytes()
-
-
-def float64(spec: TaskSpec, task: str, subject: Subject, other: Subject) -> Iterator[Proof]:
+def float64(spec: TaskSpec, subject: Subject, other: Subject) -> Iterator[Proof]:
     """The six levels of the float64 proof of one pair."""
     ours, theirs = subject.traces["float64"], other.traces["float64"]
     against = other.backend if other.mode == "reference" else f"{other.backend} {other.mode}"
@@ -101,11 +93,10 @@ def float64(spec: TaskSpec, task: str, subject: Subject, other: Subject) -> Iter
         | {f"after/{name}": f"{name} after the evaluation" for name in names},
     }
     for level, keys in places.items():
-        found = [Difference(distance(ours.get(key), theirs.get(key)), where) for key, where in keys.items()]
-        tolerance = LOSS_TOLERANCE if level == "loss" else TENSOR_TOLERANCE
-        yield row(task, subject, "float64", level, against, telling(found, tolerance), tolerance)
+        found = {where: distance(ours.get(key), theirs.get(key)) for key, where in keys.items()}
+        yield row(subject, "float64", level, against, found, LOSS_TOLERANCE if level == "loss" else TENSOR_TOLERANCE)
     steps = along(losses(subject, "float64"), losses(other, "float64"))
-    yield row(task, subject, "float64", "steps", against, telling(steps, LOSS_TOLERANCE), LOSS_TOLERANCE)
+    yield row(subject, "float64", "steps", against, steps, LOSS_TOLERANCE)
 
 
 def distance(ours: np.ndarray | None, theirs: np.ndarray | None) -> float:
@@ -117,12 +108,6 @@ def distance(ours: np.ndarray | None, theirs: np.ndarray | None) -> float:
     largest = float(np.max(np.abs(theirs)))
     difference = float(np.max(np.abs(ours - theirs)))
     return difference / largest if largest else difference
-
-
-def telling(found: list[Difference], tolerance: float) -> Difference:
-    """The first difference beyond the tolerance, since later ones follow from it; if there is none, the worst."""
-    first = next((d for d in found if not d.value <= tolerance), None)
-    return first or max(found, key=lambda d: d.value)
 
 
 def losses(subject: Subject, precision: str) -> np.ndarray:
@@ -140,9 +125,9 @@ def apart(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     return np.where(both, np.abs(np.where(both, ours, 0) - np.where(both, theirs, 0)) / scale, np.inf)
 
 
-def along(ours: np.ndarray, theirs: np.ndarray) -> list[Difference]:
+def along(ours: np.ndarray, theirs: np.ndarray) -> Found:
     """The relative difference of the losses of each step."""
-    return [Difference(float(value), f"loss at step {k}") for k, value in enumerate(apart(ours, theirs))]
+    return {f"loss at step {k}": float(value) for k, value in enumerate(apart(ours, theirs))}
 
 
 def rounding(subject: Subject) -> np.ndarray:
@@ -151,7 +136,7 @@ def rounding(subject: Subject) -> np.ndarray:
     return np.maximum.accumulate(np.maximum(error, FLOAT32_FLOOR))
 
 
-def start(spec: TaskSpec, task: str, subject: Subject, reference: Subject) -> Iterator[Proof]:
+def start(spec: TaskSpec, subject: Subject, reference: Subject) -> Iterator[Proof]:
     """Float32, or bfloat16, at step 0 against the reference's float64: a product of lower precision would stand out here.
 
     Of the gradients only the last layer's: below it a pre-activation near zero may round to the other side of its ReLU, and moves
@@ -159,20 +144,20 @@ def start(spec: TaskSpec, task: str, subject: Subject, reference: Subject) -> It
     kernel's, since a bias's is a sum that may cancel.
     """
     ours, exact = subject.traces["float32"], reference.traces["float64"]
-    logits = Difference(distance(ours.get("logits"), exact.get("logits")), "logits at step 0")
-    loss = along(losses(subject, "float32"), losses(reference, "float64"))[0]
     layer = spec.model.parameters[-1].name.rpartition("/")[0]
     names = [t.name for t in spec.model.parameters if t.name.startswith(f"{layer}/")]
-    precision_, of_tensor, of_loss = "float32", FLOAT32_TENSOR_TOLERANCE, FLOAT32_LOSS_TOLERANCE
+    precision, of_tensor, of_loss = "float32", FLOAT32_TENSOR_TOLERANCE, FLOAT32_LOSS_TOLERANCE
     if subject.mode == LOW:
-        precision_, of_tensor, of_loss, names = "bfloat16", LOW_TOLERANCE, LOW_TOLERANCE, names[:1]
-    grads = [Difference(distance(ours.get(f"grad/{n}"), exact.get(f"grad/{n}")), f"{n} at step 0") for n in names]
-    yield row(task, subject, precision_, "logits", reference.backend, logits, of_tensor)
-    yield row(task, subject, precision_, "loss", reference.backend, loss, of_loss)
-    yield row(task, subject, precision_, "gradients", reference.backend, telling(grads, of_tensor), of_tensor)
+        precision, of_tensor, of_loss, names = "bfloat16", LOW_TOLERANCE, LOW_TOLERANCE, names[:1]
+    logits = {"logits at step 0": distance(ours.get("logits"), exact.get("logits"))}
+    loss = {"loss at step 0": float(apart(losses(subject, "float32"), losses(reference, "float64"))[0])}
+    grads = {f"{name} at step 0": distance(ours.get(f"grad/{name}"), exact.get(f"grad/{name}")) for name in names}
+    yield row(subject, precision, "logits", reference.backend, logits, of_tensor)
+    yield row(subject, precision, "loss", reference.backend, loss, of_loss)
+    yield row(subject, precision, "gradients", reference.backend, grads, of_tensor)
 
 
-def update(spec: TaskSpec, task: str, subject: Subject, reference: Subject, weights: Arrays) -> Proof:
+def update(spec: TaskSpec, subject: Subject, reference: Subject, weights: Arrays) -> Proof:
     """The reference's update rule, in float64 but fed with the backend's own gradients, makes the backend's float32 parameters.
 
     The losses of ten steps would not show an optimizer that holds its state in less than float32. Where a device does not compute
@@ -182,20 +167,20 @@ def update(spec: TaskSpec, task: str, subject: Subject, reference: Subject, weig
     rule = import_module(f"backends.{reference.backend}.engine").optimizer
     table = spec.optimizer.table(learning_rates(spec)).tolist()
     states: dict[str, Arrays] = {t.name: {} for t in spec.model.parameters}
-    found = []
+    found = {}
     for step, t in product(range(UPDATES), spec.model.parameters):
         p, g = (tensor(ours, key, t.shape) for key in (f"made/{step - 1}/{t.name}", f"given/{step}/{t.name}"))
         with np.errstate(invalid="ignore", over="ignore"):
             rule(spec.optimizer, p, g=g, state=states[t.name], row=table[step])
-        found.append(Difference(distance(ours.get(f"made/{step}/{t.name}"), p), f"{t.name} after step {step}"))
-    told = row(task, subject, "float32", "update", reference.backend, telling(found, UPDATE_TOLERANCE), UPDATE_TOLERANCE)
+        found[f"{t.name} after step {step}"] = distance(ours.get(f"made/{step}/{t.name}"), p)
+    told = row(subject, "float32", "update", reference.backend, found, UPDATE_TOLERANCE)
     again = [distance(ours.get(f"given/0/{t.name}"), ours.get(f"grad/{t.name}")) for t in spec.model.parameters]
     if not 0 < max(again) < np.inf:
         return told
     return replace(told, verdict="skipped", reason="the gradients are not the same bits twice")
 
 
-def held(spec: TaskSpec, task: str, subject: Subject, reference: Subject) -> Proof:
+def held(spec: TaskSpec, subject: Subject, reference: Subject) -> Proof:
     """No gradient of a float32 step, and no running statistic after it, consists of what half precision could hold.
 
     The bits tell: by its values one layer's rounded gradient would not stand out from what a ReLU's other side moves.
@@ -203,8 +188,8 @@ def held(spec: TaskSpec, task: str, subject: Subject, reference: Subject) -> Pro
     ours = subject.traces["float32"]
     places = {f"given/0/{t.name}": f"gradient of {t.name}" for t in spec.model.parameters}
     places |= {f"made/0/{t.name}": f"{t.name} after step 0" for t in spec.model.buffers}
-    found = [Difference(coarse(ours.get(key)), f"{where}: what half precision could hold") for key, where in places.items()]
-    return row(task, subject, "float32", "rounding", reference.backend, telling(found, COARSE), COARSE)
+    found = {f"{where}: what half precision could hold": coarse(ours.get(key)) for key, where in places.items()}
+    return row(subject, "float32", "rounding", reference.backend, found, COARSE)
 
 
 def coarse(values: np.ndarray | None) -> float:
@@ -221,23 +206,20 @@ def tensor(arrays: Arrays, key: str, shape: tuple[int, ...]) -> np.ndarray:
     return np.full(shape, np.nan) if found is None or found.shape != shape else found.astype(np.float64)
 
 
-def bfloat16(task: str, subject: Subject, reference: Subject) -> Iterator[Proof]:
+def bfloat16(subject: Subject, reference: Subject) -> Iterator[Proof]:
     """A bfloat16 mode really rounds to it, all but its loss, which stays as near the reference's float64 as that allows.
 
     The level ``rounding`` tells how many times nearer the logits are than bfloat16 puts them at least.
     """
-    exact = reference.traces["float64"]["logits"]
+    exact, ours = reference.traces["float64"]["logits"], losses(subject, "float32")
     off = np.linalg.norm(tensor(subject.traces["float32"], "logits", exact.shape) - exact) / np.linalg.norm(exact)
-    nearer = Difference(LOW_LEAST / max(float(off), 2.0**-52), "logits too exact for bfloat16")
-    yield row(task, subject, "bfloat16", "rounding", reference.backend, nearer, 1.0)
-    ours = losses(subject, "float32")
-    share = Difference(coarse(ours), "losses: what half precision could hold")
-    yield row(task, subject, "float32", "loss", reference.backend, share, COARSE)
-    far = telling(along(ours, losses(reference, "float64")), LOW_TOLERANCE)
-    yield row(task, subject, "bfloat16", "steps", reference.backend, far, LOW_TOLERANCE)
+    nearer = {"logits too exact for bfloat16": LOW_LEAST / max(float(off), 2.0**-52)}
+    yield row(subject, "bfloat16", "rounding", reference.backend, nearer, 1.0)
+    yield row(subject, "float32", "loss", reference.backend, {"losses: what half precision could hold": coarse(ours)}, COARSE)
+    yield row(subject, "bfloat16", "steps", reference.backend, along(ours, losses(reference, "float64")), LOW_TOLERANCE)
 
 
-def float32_pair(task: str, subject: Subject, other: Subject) -> Proof:
+def float32_pair(subject: Subject, other: Subject) -> Proof:
     """Two backends' float32 losses lie no further apart than ten times their own measured rounding error.
 
     The tolerance grows with the steps; shown is the first step beyond it, or the one nearest to it.
@@ -246,27 +228,30 @@ def float32_pair(task: str, subject: Subject, other: Subject) -> Proof:
     limit = FLOAT32_FACTOR * np.maximum(rounding(subject), rounding(other))
     beyond = np.flatnonzero(~np.isfinite(found) | (found > limit))
     step = int(beyond[0]) if len(beyond) else int(np.argmax(found / limit))
-    difference = Difference(float(found[step]), f"loss at step {step}")
-    return row(task, subject, "float32", "steps", f"{other.backend} {other.mode}", difference, float(limit[step]))
+    shown = {f"loss at step {step}": float(found[step])}
+    return row(subject, "float32", "steps", f"{other.backend} {other.mode}", shown, float(limit[step]))
 
 
-def row(task: str, subject: Subject, precision_: str, level: str, against: str, found: Difference, tolerance: float) -> Proof:
-    """A proof record with its verdict; a difference that is no number is recorded as none."""
-    finite = np.isfinite(found.value)
-    worst, allowed = found.value if finite else None, tolerance if np.isfinite(tolerance) else None
-    verdict: Verdict = "proven" if finite and found.value <= tolerance else "failed"
+def row(subject: Subject, precision: str, level: str, against: str, found: Found, tolerance: float) -> Proof:
+    """The proof record of the first difference beyond the tolerance, since later ones follow from it; without one, of the worst.
+
+    A difference that is no number is recorded as none.
+    """
+    where = next((place for place, value in found.items() if not value <= tolerance), max(found, key=found.__getitem__))
+    finite = np.isfinite(found[where])
+    worst, allowed = found[where] if finite else None, tolerance if np.isfinite(tolerance) else None
+    verdict: Verdict = "proven" if finite and found[where] <= tolerance else "failed"
     reason = "" if finite else "missing, of another shape, or not finite"
-    return Proof(task, subject.backend, subject.mode, precision_, level, against, worst, allowed, found.where, verdict, reason)
+    return Proof(subject.task, subject.backend, subject.mode, precision, level, against, worst, allowed, where, verdict, reason)
 
 
-def drift(task: str, subject: Subject, reference: Subject) -> Proof:
+def drift(subject: Subject, reference: Subject) -> Proof:
     """How far the framework's own defaults end up from the spec, in the losses and after training: measured, not judged."""
     found = along(losses(subject, "float64"), losses(reference, "float64"))
     ours, theirs = (s.traces["float64"].get("eval") for s in (subject, reference))
-    found.append(Difference(distance(ours, theirs), "evaluation logits after the last step"))
-    told = row(task, subject, "float64", "drift", reference.backend, max(found, key=lambda d: d.value), np.inf)
+    found["evaluation logits after the last step"] = distance(ours, theirs)
     reason = "the framework's own defaults are timed beside the spec, not proven: this is their drift from it"
-    return replace(told, verdict="skipped", reason=reason)
+    return replace(row(subject, "float64", "drift", reference.backend, found, np.inf), verdict="skipped", reason=reason)
 
 
 def missing(task: str, backend: str, mode: str, *, verdict: Verdict, reason: str) -> Proof:

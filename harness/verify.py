@@ -99,7 +99,7 @@ def judge_task(ex: Exhibit, traces: Traces, chosen: Mapping[str, tuple[str, ...]
     name = catalog.reference()
     mode = catalog.backend(name).MODES[0]
     witness = traces[ex.task, name, mode]
-    reference = None if isinstance(witness, str) else proof.Subject(name, mode, witness)
+    reference = None if isinstance(witness, str) else proof.Subject(ex.task, name, mode, witness)
     rows, subjects = [], []
     for backend, m in ((backend, m) for backend, modes in chosen.items() for m in modes):
         found = traces[ex.task, backend, m]
@@ -107,10 +107,10 @@ def judge_task(ex: Exhibit, traces: Traces, chosen: Mapping[str, tuple[str, ...]
             reason = found if isinstance(found, str) else f"the {name} reference gave no trace: {witness}"
             rows.append(proof.missing(ex.task, backend, m, verdict="failed", reason=reason))
         elif backend != name and m == "stock":
-            rows.append(proof.drift(ex.task, proof.Subject(backend, m, found), reference))
+            rows.append(proof.drift(proof.Subject(ex.task, backend, m, found), reference))
         else:
-            subjects.append(proof.Subject(backend, m, found))
-    return (proof.judge(ex.spec, ex.task, reference, subjects, ex.weights) if reference else []) + rows
+            subjects.append(proof.Subject(ex.task, backend, m, found))
+    return [*(proof.judge(ex.spec, reference, subjects, ex.weights) if reference else ()), *rows]
 
 
 def code_digest(root: Path) -> str:

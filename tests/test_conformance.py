@@ -69,9 +69,9 @@ def fit(worker: Worker, small_data: Files, exhibit: Exhibits) -> Callable[..., d
 
 def judged(ex: Exhibit, backend: str, mode: str, *, found: dict[str, Arrays], witness: dict[str, Arrays]) -> list[Proof]:
     """All proofs of one mode against the reference."""
-    reference = proof.Subject(catalog.reference(), "reference", witness)
+    reference = proof.Subject(ex.task, catalog.reference(), "reference", witness)
     name = f"{backend}, another process" if backend == catalog.reference() else backend  # no one is his own witness
-    return proof.judge(ex.spec, ex.task, reference, [proof.Subject(name, mode, found)], ex.weights)
+    return list(proof.judge(ex.spec, reference, [proof.Subject(ex.task, name, mode, found)], ex.weights))
 
 
 def modes(wanted: Callable[[str, str], bool]) -> list[Any]:

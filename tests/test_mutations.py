@@ -98,10 +98,10 @@ class Court:
         for task, subject in subjects.items():
             ex, reference = exhibit(task), self.witness.result()[task]
             if case.precisions == verify.PRECISIONS:
-                rows += proof.judge(ex.spec, ex.task, reference, [subject], ex.weights)
+                rows += proof.judge(ex.spec, reference, [subject], ex.weights)
             else:
-                rows += proof.round_trip(ex.task, subject, ex.weights)
-                rows += proof.float64(ex.spec, ex.task, subject, reference)
+                rows += proof.round_trip(subject, ex.weights)
+                rows += proof.float64(ex.spec, subject, reference)
         return rows
 
     def subjects(self, case: Case, root: Path) -> dict[str, proof.Subject]:
@@ -116,10 +116,8 @@ class Court:
             self.workplace.cpu() as cpu,
             launch.Worker(case.backend, scratch=scratch, cpus=[cpu], root=root) as worker,
         ):
-            return {
-                task: proof.Subject(case.backend, case.mode, {p: traced(worker, task, case.mode, p) for p in case.precisions})
-                for task in case.tasks
-            }
+            traces = {task: {p: traced(worker, task, case.mode, p) for p in case.precisions} for task in case.tasks}
+        return {task: proof.Subject(exhibit(task).task, case.backend, case.mode, found) for task, found in traces.items()}
 
 
 def traced(worker: launch.Worker, task: str, mode: str, precision: str) -> Arrays:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from harness import proof
-from harness.proof import Difference, Subject
+from harness.proof import Subject
 from harness.records import Proof
 from harness.spec import (
     ONES,
@@ -78,7 +78,7 @@ def subject(backend: str, mode: str = "eager", change: Change = lambda _traces: 
     """A backend that computes exactly, but for a change."""
     traces = {precision: trace(precision) for precision in ("float64", "float32")}
     change(traces)
-    return Subject(backend, mode, traces)
+    return Subject("made_up", backend, mode, traces)
 
 
 REFERENCE = subject("numpy", "reference")
@@ -86,7 +86,7 @@ REFERENCE = subject("numpy", "reference")
 
 def judged(*subjects: Subject) -> list[Proof]:
     """All proofs of the made-up task."""
-    return proof.judge(SPEC, "made_up", REFERENCE, list(subjects), WEIGHTS)
+    return list(proof.judge(SPEC, REFERENCE, list(subjects), WEIGHTS))
 
 
 def failed(change: Change) -> dict[str, Proof]:
@@ -166,7 +166,7 @@ def test_tolerances_at_their_edge(key: str, level: str, tolerance: float) -> Non
 def test_a_difference_on_the_tolerance_is_allowed() -> None:
     """The tolerance itself belongs to what is equal; the next number does not."""
     for value, verdict in ((1e-10, "proven"), (math.nextafter(1e-10, 1), "failed")):
-        row = proof.row("t", REFERENCE, "float64", "logits", "numpy", Difference(value, "here"), 1e-10)
+        row = proof.row(REFERENCE, "float64", "logits", "numpy", {"here": value}, 1e-10)
         assert row.verdict == verdict
 
 
@@ -470,11 +470,11 @@ def test_a_backend_without_a_trace_has_failed() -> None:
 
 def test_drift_is_measured_and_not_judged() -> None:
     """The largest distance of the stock losses or evaluation from the reference's, and where; neither proven nor failed."""
-    row = proof.drift("made_up", subject("torch", "stock", shifted("losses", 0.02)), REFERENCE)
+    row = proof.drift(subject("torch", "stock", shifted("losses", 0.02)), REFERENCE)
     assert (row.verdict, row.level, row.tolerance) == ("skipped", "drift", None)
     assert (row.mode, row.against, row.where) == ("stock", "numpy", "loss at step 0")
     assert row.worst == pytest.approx(0.02)
-    row = proof.drift("made_up", subject("torch", "stock", shifted("eval", 0.5)), REFERENCE)
+    row = proof.drift(subject("torch", "stock", shifted("eval", 0.5)), REFERENCE)
     assert row.where.startswith("evaluation")
     assert row.worst == pytest.approx(0.5)
 
@@ -484,7 +484,7 @@ def test_drift_is_measured_and_not_judged() -> None:
 )
 def test_drift_of_what_is_no_number(value: np.ndarray) -> None:
     """Stock defaults that diverge are a row without a figure, which is JSON."""
-    row = proof.drift("made_up", subject("torch", "stock", set_to("losses", value)), REFERENCE)
+    row = proof.drift(subject("torch", "stock", set_to("losses", value)), REFERENCE)
     assert row.worst is None
     assert row.reason
     json.dumps(asdict(row), allow_nan=False)
@@ -527,7 +527,7 @@ def test_distance_from_zero_is_absolute() -> None:
 def test_a_reference_that_is_not_finite_proves_nothing() -> None:
     """Nothing is near a NaN, whoever computed it."""
     sick = replace(REFERENCE, traces={**REFERENCE.traces, "float64": {**trace("float64"), "logits": np.full((4, 3), np.nan)}})
-    rows = proof.judge(SPEC, "made_up", sick, [subject("torch")], WEIGHTS)
+    rows = proof.judge(SPEC, sick, [subject("torch")], WEIGHTS)
     assert [(row.precision, row.level) for row in rows if row.verdict == "failed"] == [
         ("float64", "logits"),
         ("float32", "logits"),

@@ -79,8 +79,8 @@ def test_only_a_session_that_stacks_is_one() -> None:
 def test_the_stack_itself_is_proven(kind: type[Stack], exhibit: Exhibits) -> None:
     """Ten steps of one call: what goes wrong between them only is found in the losses, and in what they leave behind."""
     ex = exhibit(TASK)
-    reference = proof.Subject("numpy", "reference", traced(ex, engine.Session))
-    rows = proof.judge(ex.spec, ex.task, reference, [proof.Subject("another", "scan", traced(ex, kind))], ex.weights)
+    reference = proof.Subject(ex.task, "numpy", "reference", traced(ex, engine.Session))
+    rows = proof.judge(ex.spec, reference, [proof.Subject(ex.task, "another", "scan", traced(ex, kind))], ex.weights)
     failed = [(row.level, row.where) for row in rows if row.verdict == "failed" and row.precision == "float64"]
     wrong = {Backwards: "loss at step 0", Forgetful: "loss at step 2"}
     assert failed == ([] if kind is Stack else [("eval", "evaluation logits after step 9"), ("steps", wrong[kind])])
