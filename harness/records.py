@@ -262,7 +262,8 @@ def read(folder: Path) -> Run:
     manifest_path = folder / "run.json"
     if not manifest_path.is_file():
         raise HarnessError(f"{folder} holds no run.json: name a folder that `concord run` made.")
-    manifest = parse(manifest_path.read_bytes(), manifest_path)
+    with sound(manifest_path):
+        manifest = parse(manifest_path.read_bytes())
     if (found := manifest.get("schema")) != SCHEMA:
         writer = f"the one that wrote it (version: {manifest.get('concord', 'not known')})"
         raise HarnessError(f"{manifest_path} has schema {found!r}, this Concord reads {SCHEMA}: use {writer}.")
@@ -275,20 +276,34 @@ def read(folder: Path) -> Run:
 
 
 def each(path: Path, made: Callable[[dict[str, Any]], Record]) -> Iterator[Record]:
-    """The records of a file, or the sentence that says which line is none."""
-    for number, found in enumerate(lines(path), start=1):
-        with sound(f"{path} line {number}"):
-            record = made(found)
-        yield record
+    """The records of a JSON-lines file, in order; none if it does not exist. A torn last line is not looked at."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.endswith(b"\n"):
+                with sound(f"{path} line {number}"):
+                    record = made(parse(line))
+                yield record
 
 
 @contextmanager
 def sound(where: object) -> Iterator[None]:
-    """What is not of its kind becomes one sentence."""
+    """What is no JSON, or not of its kind, becomes one sentence."""
     try:
         yield
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:  # the last: brackets without end
         raise HarnessError(f"{where} is no record ({error}): restore it or remove the run.") from None
+
+
+def parse(text: bytes) -> dict[str, Any]:
+    """A JSON object; a ValueError or TypeError where there is none."""
+    value = json.loads(text)
+    if b"\\ud" in text or b"\\uD" in text:  # it may be half a character, which no view could write
+        value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    if not isinstance(value, dict):
+        raise TypeError("it is not a JSON object")
+    return value
 
 
 def trial(found: dict[str, Any]) -> Trial:
@@ -302,6 +317,8 @@ def trial(found: dict[str, Any]) -> Trial:
 @cache
 def cell(**found: Any) -> Cell:
     """A cell from its JSON object: one for all of its trials, since a run has hundreds of thousands."""
+    if found.get("threads") == 0:
+        raise TypeError("'threads' is 0")
     return Cell(**typed(found, Cell.__annotations__))
 
 
@@ -346,26 +363,3 @@ def fits(values: Collection[Any], kind: Any) -> bool:
     names = {...: inner[1]} if inner else kind
     every = ((k, [v for value in values for n, v in value.items() if name in {n, ...}]) for name, k in names.items())
     return types <= {dict} and all(fits(found, k) for k, found in every)
-
-
-def lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file, in order; none if the file does not exist."""
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.endswith(b"\n"):  # or it is torn
-                yield parse(line, f"{path} line {number}")
-
-
-def parse(text: bytes, where: object) -> dict[str, Any]:
-    """A JSON object, or the sentence that says where there is none."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:  # not JSON, not even text, or brackets without end
-        raise HarnessError(f"{where} is not JSON ({error}): restore it or remove the run.") from None
-    if b"\\ud" in text or b"\\uD" in text:  # it may be half a character, which no view could write
-        value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
-    if not isinstance(value, dict):
-        raise HarnessError(f"{where} is not a JSON object: restore it or remove the run.")
-    return value

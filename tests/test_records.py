@@ -40,15 +40,16 @@ def test_unknown_fields_survive(run: Path, name: str, record: Trial | Proof) -> 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (b'{"phase": "train"', "is not JSON"),
-        (b"\xff\xfe", "is not JSON"),
-        (b"[" * 100_000, "is not JSON"),
-        (b"[1]", "is not a JSON object"),
+        (b'{"phase": "train"', "is no record"),
+        (b"\xff\xfe", "is no record"),
+        (b"[" * 100_000, "is no record"),
+        (b"[1]", r"is no record \(it is not a JSON object\)"),
         (b'{"phase": "train"}', "is no record"),
         (json.dumps({**records.row(TRIAL), "cell": {**asdict(CELL), "nodes": 2}}).encode(), "is no record"),
+        (json.dumps({**records.row(TRIAL), "cell": {**asdict(CELL), "threads": 0}}).encode(), "is no record"),
         (json.dumps({**records.row(TRIAL), "cell": 5}).encode(), "is no record"),
     ],
-    ids=["cut", "no text", "deep", "list", "empty", "another kind of cell", "no cell"],
+    ids=["cut", "no text", "deep", "list", "empty", "another kind of cell", "a cell without a CPU", "no cell"],
 )
 def test_a_line_that_is_no_record(run: Path, line: bytes, words: str) -> None:
     """Its file and number, in one sentence; a cell with more in it is another measurement, and never taken for ours."""

@@ -467,9 +467,9 @@ def test_records_hold_any_text(tmp_path: Path) -> None:
     for trial in trials:
         records.append(path, trial)
     whole = log.replace("\udc80", "?")
-    assert [records.trial(row) for row in records.lines(path)] == [replace(t, reason=whole, log=whole) for t in trials]
+    assert list(records.each(path, records.trial)) == [replace(t, reason=whole, log=whole) for t in trials]
     path.write_text("", encoding="utf-8")
-    assert list(records.lines(path)) == []
+    assert list(records.each(path, records.trial)) == []
 
 
 # --- the command itself
