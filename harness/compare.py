@@ -15,20 +15,18 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ttest_ind
 
-from harness import noise, stats
+from harness import noise, records, stats
 from harness.errors import HarnessError
 from harness.records import Cell, Run
 from harness.stats import Blocks, Contest, Proven, Ratio, Verdict
 
-MACHINE = {  # what makes times of two runs comparable: where the manifest's environment says it
-    "CPU": ("machine", "cpu"),
-    "number of CPUs": ("machine", "cpus"),
-    "CPUs it may use": ("machine", "cpus_available"),
-    "affinity": ("machine", "affinity"),
-    "device": ("device",),
-    "memory": ("machine", "memory_bytes"),
-}
-MEMORY = 0.02  # what a kernel keeps for itself varies; a module more or less is beyond it
+TERMS = ("schema", "seed", "environment", "code", "weights", "data")  # the parts of the manifest that two runs may share
+MEMORY = "environment.machine.memory_bytes"
+MACHINE = (  # of them, by dotted name, what makes times comparable
+    *("environment.machine.cpu", "environment.machine.cpus", "environment.machine.cpus_available"),
+    *("environment.machine.affinity", "environment.device", "GPUs", MEMORY),
+)
+KERNEL = 0.02  # the share of memory that a kernel keeps for itself varies; a module more or less is beyond it
 LONGEST = 120  # characters of a value that are told
 
 Place = tuple[Cell, str]  # a cell and a timed phase
@@ -85,7 +83,11 @@ class Comparison:
         gates, warnings = self.unproven() if unproven else [], [*self.warnings]
         if slower is not None:
             fired = [line for line in self.lines if line.slower(slower)]
-            gates += [f"{told(line.cell, line.phase)}: {_size(line.ratio)}, all of it beyond {1 + slower:g}" for line in fired]
+            for line in fired:
+                interval = f"{line.ratio.low:.3f} to {line.ratio.high:.3f}"
+                gates.append(
+                    f"{told(line.cell, line.phase)}: {line.ratio.value:.3f}x ({interval}), all of it beyond {1 + slower:g}"
+                )
             if blind := sum((line.ratio.high or math.inf) > 1 + slower for line in self.lines) - len(fired):
                 seen = f"{blind} of {len(self.lines)} lines neither show nor exclude a slowdown beyond {1 + slower:g}"
                 warnings.append(f"{seen}: more generations would tell")
@@ -129,7 +131,8 @@ def compare(base: Run, new: Run, *, across: bool = False) -> Comparison:
     if across:
         warnings.append("each time is in times of one entry of the same run: if that one changed, all others seem to")
     warnings += [*_warnings(base, new), *_unranked(contests)]
-    return Comparison(base, new, lines, *proofs, warnings, _differing(terms(base), terms(new)), missing)
+    changes = _differing(*({name: v for name, v in facts(run).items() if name not in MACHINE} for run in (base, new)))
+    return Comparison(base, new, lines, *proofs, warnings, changes, missing)
 
 
 def _sides(pair: Sequence[Any]) -> Iterator[tuple[str, Any]]:
@@ -140,10 +143,6 @@ def told(cell: Cell, phase: str) -> str:
     """A cell and phase with all its terms."""
     terms = f"{cell.device}, {cell.precision}, {cell.data}, batch {cell.batch}, threads {cell.threads}"
     return f"{cell.task} {cell.backend} {cell.mode} {phase} ({terms})"
-
-
-def _size(ratio: Ratio) -> str:
-    return f"{ratio.value:.3f}x ({ratio.low:.3f} to {ratio.high:.3f})"
 
 
 def _lines(
@@ -197,13 +196,23 @@ def welch(base: np.ndarray, new: np.ndarray, *, pairs: int = 1) -> Ratio:
 
 def machine_differences(base: Run, new: Run) -> list[str]:
     """In what the machines of two runs differ; not their names, nor the frequency of the moment."""
-    facts = [{name: run.at("environment", *path) for name, path in MACHINE.items()} for run in (base, new)]
-    sizes = [f["memory"] for f in facts]
-    if all(isinstance(size, int | float) for size in sizes) and abs(sizes[0] - sizes[1]) <= MEMORY * max(sizes):
-        facts[1]["memory"] = sizes[0]
-    for run, found in zip((base, new), facts, strict=True):
-        found["GPUs"] = sorted({str(gpu) for t in run.trials for gpu in t.facts.get("gpus") or ()})
-    return _differing(*facts)
+    ours, theirs = ({name: found.get(name) for name in MACHINE} for found in map(facts, (base, new)))
+    sizes: list[Any] = [ours[MEMORY], theirs[MEMORY]]
+    if all(isinstance(size, int | float) for size in sizes) and abs(sizes[0] - sizes[1]) <= KERNEL * max(sizes):
+        theirs[MEMORY] = sizes[0]
+    return _differing(ours, theirs)
+
+
+def facts(run: Run) -> dict[str, Any]:
+    """All that the manifest says of a run's terms, by dotted names, and the GPUs as the workers saw them."""
+    gpus = sorted({str(gpu) for t in run.trials for gpu in t.facts.get("gpus") or ()})
+    return {"GPUs": gpus} | {k: v for part in TERMS for k, v in records.leaves(run.manifest.get(part), part)}
+
+
+def _differing(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What both name and is not the same."""
+    names = [name for name in base if name in new and base[name] != new[name]]
+    return [f"{name}: {str(base[name])[:LONGEST]} in BASE, {str(new[name])[:LONGEST]} in NEW" for name in names]
 
 
 def frameworks(run: Run) -> dict[str, str]:
@@ -212,29 +221,6 @@ def frameworks(run: Run) -> dict[str, str]:
     found = [(p, name, v) for name in workers for p, v in run.part("environment", "workers", name, "versions").items()]
     often = Counter(package for package, *_ in found)
     return {p if often[p] == 1 else f"{p} of {name}": str(version) for p, name, version in found}
-
-
-def terms(run: Run) -> dict[str, Any]:
-    """All that the manifest names, beside the machine: versions, schema, seed, initial weights, the bytes of data."""
-    packages, workers = run.part("environment", "machine", "packages"), run.part("environment", "workers")
-    facts: dict[str, Any] = {"schema": run.at("schema"), "seed": run.at("seed"), **frameworks(run)}
-    facts |= {f"python of {name}": run.at("environment", "workers", name, "python") for name in workers}
-    facts["python of the harness"] = run.at("environment", "machine", "python")
-    facts |= {f"{name} of the harness": version for name, version in packages.items()}
-    facts |= {"system": run.at("environment", "machine", "system"), "Concord's code": run.at("code")}
-    facts |= {f"weights of {task}": digest for task, digest in run.part("weights").items()}
-    facts |= {f"data of {name}": run.at("data", name, "label") for name in run.part("data")}
-    return facts | {f"digest of {name}": run.at("data", name, "digest") for name in run.part("data")}
-
-
-def _differing(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What both name and is not the same."""
-    names = [name for name in base if name in new and base[name] != new[name]]
-    return [f"{name}: {_value(base[name])} in BASE, {_value(new[name])} in NEW" for name in names]
-
-
-def _value(value: object) -> str:
-    return "none" if value is None else str(value)[:LONGEST]
 
 
 def canary(run: Run) -> pd.Series:

@@ -151,6 +151,15 @@ def row(record: Trial | Proof) -> dict[str, Any]:
     return found | found.pop("unknown")
 
 
+def leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """The leaves of a part of the manifest by their dotted names; not where data and interpreters lie."""
+    if isinstance(value, dict):
+        for key in value.keys() - {"where", "interpreter"}:
+            yield from leaves(value[key], f"{name}.{key}")
+    else:
+        yield name, value
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Whatever the disk refuses becomes one sentence."""

@@ -6,7 +6,7 @@ half of a set of fresh processes is no unit of inference, and must not count bes
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def ready(earlier: Run, again: Plan) -> Run:
     HarnessError, and nothing is touched, where code, data, versions or the machine are no longer what they were.
     """
     folder, now = earlier.path, json.loads(json.dumps(describe(again)))
-    before, after = ({k: v for part in UNCHANGED for k, v in flat(m[part], part)} for m in (earlier.manifest, now))
+    before, after = ({k: v for part in UNCHANGED for k, v in records.leaves(m[part], part)} for m in (earlier.manifest, now))
     if changed := sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)):
         raise HarnessError(f"{folder} was begun with another {', '.join(changed)}: restore it, or begin a new run.")
     for name in ("trials.jsonl", "proofs.jsonl"):
@@ -70,12 +70,3 @@ def ready(earlier: Run, again: Plan) -> Run:
     progress["starts"] = list(dict.fromkeys(starts))
     records.write_manifest(folder, {**earlier.manifest, "progress": progress})
     return records.read(folder)
-
-
-def flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """The leaves of a JSON value by their dotted names; not where data lie, since their digest says what they are."""
-    if isinstance(value, dict):
-        for key in value.keys() - {"where"}:
-            yield from flat(value[key], f"{name}.{key}")
-    else:
-        yield name, value

@@ -212,10 +212,10 @@ def test_a_gate_says_what_it_cannot_see(tmp_path, base):
 @pytest.mark.parametrize(
     ("other", "told"),
     [
-        ({"cpu": "Another CPU"}, "CPU: Example CPU in BASE, Another CPU in NEW"),
-        ({"cpus": 4}, "number of CPUs: 2 in BASE, 4 in NEW"),
-        ({"cpus_available": [0]}, "CPUs it may use"),
-        ({"memory_bytes": 16_000_000_000}, "memory: 8000000000 in BASE"),
+        ({"cpu": "Another CPU"}, "machine.cpu: Example CPU in BASE, Another CPU in NEW"),
+        ({"cpus": 4}, "machine.cpus: 2 in BASE, 4 in NEW"),
+        ({"cpus_available": [0]}, "machine.cpus_available: [0, 1] in BASE, [0] in NEW"),
+        ({"memory_bytes": 16_000_000_000}, "machine.memory_bytes: 8000000000 in BASE"),
     ],
 )
 def test_another_machine_is_refused(tmp_path, base, concord, other, told):
@@ -259,8 +259,8 @@ def test_what_differs_beside_the_machine_is_named(tmp_path, base):
         facts["finished"] = None
 
     found = held(base, changed(tmp_path / "new", new, change))
-    assert "torch: 1.0 in BASE, 2.0 in NEW" in found.changes
-    assert "digest of mnist: ab12 in BASE, cd34 in NEW" in found.changes
+    assert "environment.workers.torch.versions.torch: 1.0 in BASE, 2.0 in NEW" in found.changes
+    assert "data.mnist.digest: ab12 in BASE, cd34 in NEW" in found.changes
     assert any("NEW did not finish" in text for text in found.warnings)
     assert set(verdicts(found)) == {"torch", "tensorflow"}
     assert [text.rpartition(": ")[2] for text in found.missing] == ["only in BASE", "only in NEW"]
