@@ -6,7 +6,6 @@ Nothing is ever unpickled, and no file is unpacked further than the size it must
 import gzip
 import hashlib
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from platformdirs import user_cache_path
 
+from harness import records
 from harness.editions import EDITIONS, FOLDERS, KERAS, NAMES, TABLE, Edition, File, official
 from harness.errors import HarnessError
 
@@ -87,16 +87,10 @@ def locate_all(data_dir: Path | None = None) -> dict[str, tuple[str, Path | None
 
 
 def save(dataset: Dataset, folder: Path) -> Path:
-    """The arrays as an uncompressed .npz for the workers, moved into place only when it is whole."""
+    """The arrays as an uncompressed .npz in a run's own folder, for its workers."""
     target = folder / f"{dataset.name}-{dataset.digest[:16]}.npz"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as part:
-            whole = Path(part) / target.name
-            np.savez(whole, **dataset.arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
-            whole.replace(target)
-    except OSError as error:
-        raise HarnessError(f"cannot write {target} ({error.strerror}): free space or name another folder.") from None
+    with records.writing(target):
+        np.savez(target, **dataset.arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
     return target
 
 
@@ -191,10 +185,7 @@ def _names(folder: Path, title: str) -> set[str]:
 
 
 def _unusable(name: str, title: str, fact: str) -> HarnessError:
-    remedy = f"get the official files with `concord data fetch {name}`, or take these away"
-    if name == "german_credit":
-        remedy = "take the file away, or install Concord again: it ships with a copy"
-    return HarnessError(f"{name} in {title}: {fact}; {remedy}.")
+    return HarnessError(f"{name} in {title}: {fact}; take it away, or get the official files with `concord data fetch {name}`.")
 
 
 def _decoded(name: str, contents: Sequence[bytes]) -> dict[str, np.ndarray]:
