@@ -10,11 +10,15 @@ from collections.abc import Hashable
 import numpy as np
 
 
-def bits(seed: int, *stream: Hashable, count: int) -> np.ndarray:
-    """``count`` uint64 words of the stream named by ``stream`` under ``seed``: one named stream a use, none shared."""
+def philox(seed: int, *stream: Hashable) -> np.random.Philox:
+    """The bit generator of the stream named by ``stream`` under ``seed``: one named stream a use, none shared."""
     name = "/".join(str(part) for part in (seed, *stream)).encode()
-    key = np.frombuffer(hashlib.sha256(name).digest()[:16], "<u8")
-    return np.random.Philox(key=key).random_raw(count)
+    return np.random.Philox(key=np.frombuffer(hashlib.sha256(name).digest()[:16], "<u8"))
+
+
+def bits(seed: int, *stream: Hashable, count: int) -> np.ndarray:
+    """``count`` uint64 words of a stream."""
+    return philox(seed, *stream).random_raw(count)
 
 
 def permutation(seed: int, *stream: Hashable, count: int) -> np.ndarray:

@@ -3,13 +3,15 @@
 import hashlib
 
 import numpy as np
+from numpy.random import Generator
 
+from harness import draws
 from harness.spec import Arrays, ParamSpec, TaskSpec
 
 
 def initial(spec: TaskSpec, seed: int) -> Arrays:
     """The spec's initial weights, float32, by tensor name."""
-    return {t.name: draw(t, generator(seed, "init", t.name)) for t in spec.model.tensors}
+    return {t.name: draw(t, Generator(draws.philox(seed, "init", t.name))) for t in spec.model.tensors}
 
 
 def unsettled(spec: TaskSpec, seed: int) -> Arrays:
@@ -19,19 +21,13 @@ def unsettled(spec: TaskSpec, seed: int) -> Arrays:
     """
     weights = initial(spec, seed)
     for t in spec.model.tensors:
-        noise = generator(seed, "unsettled", t.name).normal(0.0, 0.1, t.shape)
+        noise = Generator(draws.philox(seed, "unsettled", t.name)).normal(0.0, 0.1, t.shape)
         if t.init.kind == "constant":
             weights[t.name] = (t.init.scale + (abs(noise) if t.name.endswith("/var") else noise)).astype(np.float32)
     return weights
 
 
-def generator(seed: int, *stream: str) -> np.random.Generator:
-    """The generator of one named stream."""
-    name = "/".join((str(seed), *stream)).encode()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(hashlib.sha256(name).digest()[:16], "little")))
-
-
-def draw(tensor: ParamSpec, random: np.random.Generator) -> np.ndarray:
+def draw(tensor: ParamSpec, random: Generator) -> np.ndarray:
     """One tensor as its ``init`` says, rounded once to float32."""
     scale = tensor.init.scale
     if tensor.init.kind == "normal":
