@@ -1,4 +1,4 @@
-"""What a worker can be asked: start, trace, open, sample, fit. One handler a request, each answers with one message."""
+"""What a worker can be asked: start, trace, open, sample, canary, fit. One method a request, each answers with one message."""
 
 import traceback
 from collections.abc import Callable, Iterator
@@ -54,19 +54,11 @@ class Worker:
         self.device = "cpu"
         self.cells: dict[str, Cell] = {}
         self.bird: measure.Canary | None = None
-        self.handlers: dict[str, Callable[[Message, Arrays], tuple[Message, Arrays]]] = {
-            "start": self.start,
-            "trace": self.trace,
-            "open": self.open,
-            "sample": self.sample,
-            "canary": self.canary,
-            "fit": self.fit,
-        }
 
     def answer(self, message: Message, arrays: Arrays) -> None:
         """Run one request; a failure is an answer too, so that the other cells of this worker go on."""
         try:
-            reply, found = self.handlers[message["op"]](message, arrays)
+            reply, found = getattr(self, message["op"])(message, arrays)
         except HarnessError as error:
             reply, found = {"error": str(error)}, {}
         except Exception as error:  # noqa: BLE001 - whatever a framework raises becomes a record
@@ -102,7 +94,7 @@ class Worker:
         """The proof's trace; arrays are ``weight/T`` and the proof's inputs."""
         spec = catalog.task(message["task"])
         session = self.session(spec, message, len(message["lrs"]))
-        weights = cast(pick(arrays, "weight/"), message["precision"])
+        weights = {name: array.astype(message["precision"]) for name, array in pick(arrays, "weight/").items()}
         return {}, trace(session, weights, arrays, tensors=message["tensors"])
 
     def open(self, message: Message, arrays: Arrays) -> tuple[Message, Arrays]:
@@ -197,8 +189,3 @@ class Worker:
 def pick(arrays: Arrays, prefix: str) -> Arrays:
     """The arrays whose names begin so, without the prefix."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def cast(arrays: Arrays, precision: str) -> Arrays:
-    """The arrays in another precision; float32 to float64 is exact."""
-    return {name: array.astype(precision) for name, array in arrays.items()}

@@ -63,7 +63,7 @@ def traced(ex: Exhibit, kind: type[engine.Session]) -> dict[str, Arrays]:
     table = ex.spec.optimizer.table(np.array(ex.lrs))
     found: dict[str, Arrays] = {}
     for precision in ("float64", "float32"):
-        weights = jobs.cast(ex.weights, precision)
+        weights = {name: array.astype(precision) for name, array in ex.weights.items()}
         session = kind(ex.spec, precision=precision, table=table)
         found[precision] = trace(session, weights, ex.arrays, tensors=precision == "float64")
     return found
