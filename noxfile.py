@@ -1,11 +1,15 @@
-"""Sessions: quick (the main job), tests (everything), unit, backend(NAME), lint, types.
+"""Sessions: quick (the main job), tests (everything), unit, backend(NAME), lint, types, lock.
 
 Each framework lives in an environment of its own, .nox/framework-NAME, which quick and backend(NAME) share and reuse, so that
-the frameworks' requirements can never conflict. Versions come from pyproject.toml alone.
+the frameworks' requirements can never conflict. Versions come from pyproject.toml alone; `lock` writes down what they came to
+on this kind of machine, with the hashes of the files.
 """
 
 import hashlib
+import json
 import os
+import sys
+import sysconfig
 from pathlib import Path
 
 import nox
@@ -19,6 +23,11 @@ EXTRAS = PROJECT["project"]["optional-dependencies"]
 GROUPS = PROJECT["dependency-groups"]
 FRAMEWORKS = [name for name in EXTRAS if Path("backends", name).is_dir()]
 WORKER = ["numpy", "einops"]  # all that a worker needs beside its framework
+EVERYTHING = ["--no-build-isolation", "-e", ".[all,parquet,tensorboard]"]  # built by the hatchling of the tests
+TOOLS = [*GROUPS["tests"], *GROUPS["lint"], *GROUPS["types"]]
+# Wheels alone: what builds a source archive would be hashed by nobody.
+LOCK = Path("tests", f"locked-{sysconfig.get_platform()}-{sys.implementation.cache_tag}.txt")
+LOCKED = ["--no-deps", "--only-binary=:all:", "--require-hashes", "-r", str(LOCK)]
 BIN = "Scripts" if os.name == "nt" else "bin"
 
 
@@ -47,10 +56,42 @@ def quick(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Everything: lint, types, unit, proof, mutations, with all three frameworks in one environment."""
-    session.install("-e", ".[all,parquet,tensorboard]", *GROUPS["tests"], *GROUPS["lint"], *GROUPS["types"])
+    session.install(*(LOCKED if LOCK.is_file() else TOOLS))
+    session.install(*EVERYTHING, *TOOLS)  # adds what no lock holds: Concord, and what another build of PyTorch asks for
     check_style(session)
     check_types(session)
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write the files that pin `tests` on this kind of machine, and nox itself, by the hashes of everything installed."""
+    session.install(*TOOLS)
+    write_lock(session, LOCK, *EVERYTHING, *TOOLS)
+    write_lock(session, Path("tests", "locked-nox.txt"), *GROUPS["nox"])
+
+
+def write_lock(session: nox.Session, path: Path, *wanted: str) -> None:
+    """Every package with the hash of its file, as this machine finds it and as the default index has it: PyTorch's differ."""
+    here = resolved(session, *wanted)
+    unset = dict.fromkeys(("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_CONSTRAINT"), "")
+    index = {"PIP_CONFIG_FILE": os.devnull, **unset}
+    there = resolved(session, "--no-deps", "--use-feature=fast-deps", *here, env=index)
+    lines = [" \\\n    --hash=sha256:".join([pin, *sorted({here[pin], there[pin]})]) for pin in sorted(here)]
+    path.write_text("\n".join(["# Written by: nox -s lock", *lines, ""]), encoding="utf-8")
+
+
+def resolved(session: nox.Session, *wanted: str, env: dict[str, str] | None = None) -> dict[str, str]:
+    """What pip would install where nothing is, but for Concord: NAME==VERSION and the sha256 of the file."""
+    report = Path(session.create_tmp(), "report.json")
+    command = ["python", "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--only-binary=:all:"]
+    session.run(*command, "--report", str(report), *wanted, env=env)
+    found = {}
+    for package in json.loads(report.read_text("utf-8"))["install"]:
+        name, version = (package["metadata"][key] for key in ("name", "version"))
+        if archive := package["download_info"].get("archive_info"):
+            found[f"{name.lower()}=={version.partition('+')[0]}"] = archive["hashes"]["sha256"]
+    return found
 
 
 @nox.session
