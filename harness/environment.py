@@ -44,6 +44,11 @@ def proc(file: str, key: str) -> str:
     return next((value.strip() for name, _, value in rows if name.strip() == key), "")
 
 
+def inherited() -> dict[str, str]:
+    """What an interpreter that is not our own may see of this process's environment."""
+    return {name: os.environ[name] for name in INHERITED if name in os.environ}
+
+
 def worker_environment(*, root: Path, cpus: list[int], device: str, scratch: Path, cache: Path) -> dict[str, str]:
     """The whole environment of a worker: the same thread budget for every framework, quiet logs, its own compile cache."""
     chosen = {
@@ -69,7 +74,7 @@ def worker_environment(*, root: Path, cpus: list[int], device: str, scratch: Pat
     }
     if device == "cpu":
         chosen |= {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
-    return {name: os.environ[name] for name in INHERITED if name in os.environ} | chosen
+    return inherited() | chosen
 
 
 def machine() -> dict[str, Any]:

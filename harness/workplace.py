@@ -40,11 +40,11 @@ class Installed:
 
 
 def probe(name: str, interpreter: str) -> Installed:
-    """Ask an interpreter for a backend's packages."""
+    """Ask an interpreter for a backend's packages, in an environment as clean as its workers' will be."""
     door = catalog.backend(name)
-    command = [interpreter, "-c", PROBE, door.IMPORT, *door.DISTRIBUTIONS]
+    command, env = [interpreter, "-c", PROBE, door.IMPORT, *door.DISTRIBUTIONS], environment.inherited()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=catalog.ROOT)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=catalog.ROOT, env=env)
         return Installed(interpreter, *json.loads(done.stdout))
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         fact = f"--python {name}={interpreter} is not a Python that answers ({error})"
