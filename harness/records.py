@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -22,6 +22,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from harness.errors import HarnessError
 
 SCHEMA = 2
+LONGEST = 100_000  # characters of a text that are read; views would show the rest nowhere, and choke on it
+LIMIT = 1 << 26  # bytes of a line, and of run.json; more is no record of ours
 BEGUN = {"proven": False, "complete": [], "aside": [], "starts": [0], "used_s": 0.0}  # the progress of a new run
 Status = Literal["ok", "failed", "timeout", "skipped"]
 Verdict = Literal["proven", "failed", "skipped"]
@@ -256,7 +258,8 @@ def put(path: Path, lines: Iterable[str]) -> None:
     draft = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with writing(path):
-            with draft.open("w", encoding="utf-8", newline="") as file:
+            draft.unlink(missing_ok=True)
+            with draft.open("x", encoding="utf-8", newline="") as file:  # a link laid there would lead elsewhere
                 file.writelines(lines)
                 file.flush()
                 os.fsync(file.fileno())
@@ -271,8 +274,8 @@ def read(folder: Path) -> Run:
     manifest_path = folder / "run.json"
     if not manifest_path.is_file():
         raise HarnessError(f"{folder} holds no run.json: name a folder that `concord run` made.")
-    with sound(manifest_path):
-        manifest = parse(manifest_path.read_bytes())
+    with manifest_path.open("rb") as file, sound(manifest_path):
+        manifest = parse(file.read(LIMIT + 1))
     if (found := manifest.get("schema")) != SCHEMA:
         writer = f"the one that wrote it (version: {manifest.get('concord', 'not known')})"
         raise HarnessError(f"{manifest_path} has schema {found!r}, this Concord reads {SCHEMA}: use {writer}.")
@@ -286,11 +289,13 @@ def read(folder: Path) -> Run:
 
 def each(path: Path, made: Callable[[dict[str, Any]], Record]) -> Iterator[Record]:
     """The records of a JSON-lines file, in order; none if it does not exist. A torn last line is not looked at."""
-    if not path.is_file():
+    if not path.exists():
         return
+    if not path.is_file():  # to open a pipe would be to wait
+        raise HarnessError(f"{path} is no file: restore it or remove the run.")
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.endswith(b"\n"):
+        for number, line in enumerate(iter(partial(file.readline, LIMIT + 1), b""), start=1):
+            if line.endswith(b"\n") or len(line) > LIMIT:  # or it is torn
                 with sound(f"{path} line {number}"):
                     record = made(parse(line))
                 yield record
@@ -306,13 +311,15 @@ def sound(where: object) -> Iterator[None]:
 
 
 def parse(text: bytes) -> dict[str, Any]:
-    """A JSON object; a ValueError or TypeError where there is none."""
+    """A JSON object; a ValueError or TypeError where there is none. Of a text that is very long, the beginning."""
+    if len(text) > LIMIT:
+        raise ValueError(f"longer than {LIMIT:,} bytes")
     value = json.loads(text)
     if b"\\ud" in text or b"\\uD" in text:  # it may be half a character, which no view could write
         value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     if not isinstance(value, dict):
         raise TypeError("it is not a JSON object")
-    return value
+    return clipped(value) if len(text) > LONGEST else value
 
 
 def trial(found: dict[str, Any]) -> Trial:
@@ -372,3 +379,12 @@ def fits(values: Collection[Any], kind: Any) -> bool:
     names = {...: inner[1]} if inner else kind
     every = ((k, [v for value in values for n, v in value.items() if name in {n, ...}]) for name, k in names.items())
     return types <= {dict} and all(fits(found, k) for k, found in every)
+
+
+def clipped(value: Any) -> Any:
+    """A JSON value whose texts are no longer than LONGEST."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST else value[:LONGEST] + "…"
+    if isinstance(value, list):
+        return value if set(map(type, value)) <= {int, float} else [clipped(each) for each in value]
+    return {clipped(key): clipped(each) for key, each in value.items()} if isinstance(value, dict) else value

@@ -16,6 +16,7 @@ import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from harness import stats
@@ -29,6 +30,7 @@ LOOKS = {"torch": ("#d55e00", "o"), "tensorflow": ("#0072b2", "s"), "jax": ("#00
 SPARE = (("#cc79a7", "v"), ("#e69f00", "P"), ("#56b4e9", "X"), ("#a08600", "p"))  # for backends that came later
 FILLS = ("full", "none", "left", "top", "bottom", "right")
 EVEN = 0.5  # the probability above which an example is taken for a 1
+LABEL = 200  # most characters of one
 POINTS = 300  # most points a loss curve is drawn with
 PHASES = {
     "train": ("training step", "step"),
@@ -408,6 +410,8 @@ def _plain(axis: Any, form: str) -> None:
 def _svg(figure: Any, ident: str, *, title: str, says: str) -> str:
     """SVG text fit for a page: own ids, title and description, page colours and font, nothing that points elsewhere."""
     buffer = io.StringIO()
+    for text in figure.findobj(Text):  # of a label that is far too long matplotlib would take minutes to find the width
+        text.set_text(text.get_text()[:LABEL])
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     body = buffer.getvalue().partition("<svg")[2]
     body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.DOTALL)
