@@ -36,6 +36,7 @@ class WorkerError(Exception):
 
 
 STOPPING = threading.Event()  # set once the harness itself is going down: no worker starts any more
+GROUPS = hasattr(os, "killpg")
 ALIVE: "weakref.WeakSet[Worker]" = weakref.WeakSet()
 
 
@@ -43,7 +44,7 @@ def stop_all() -> None:
     """Kill every worker, whichever thread waits for it, and let no other start."""
     STOPPING.set()
     for worker in list(ALIVE):
-        worker.process.kill()
+        worker.kill()
 
 
 class Worker:
@@ -74,8 +75,9 @@ class Worker:
         self.replies: queue.SimpleQueue[tuple[Message, Arrays] | None] = queue.SimpleQueue()
         env = worker_environment(root=root, cpus=cpus, device=device, scratch=scratch, cache=cache or scratch)
         command, pipe = [interpreter, "-m", "harness.worker"], subprocess.PIPE
+        group = 0 if GROUPS else -1  # one of its own
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=root, env=env, stdin=pipe, stdout=pipe, stderr=log)
+            self.process = subprocess.Popen(command, cwd=root, env=env, stdin=pipe, stdout=pipe, stderr=log, process_group=group)
         self.outgoing, self.incoming = cast("IO[bytes]", self.process.stdin), cast("IO[bytes]", self.process.stdout)
         ALIVE.add(self)
         threading.Thread(target=self.listen, daemon=True).start()
@@ -113,7 +115,7 @@ class Worker:
             while (reply := self.replies.get(timeout=allowed_s)) and "event" in reply[0]:
                 on_event(reply[0])
         except queue.Empty:
-            self.process.kill()
+            self.kill()
             raise WorkerError("timeout", f"no answer within {allowed_s:.0f} s", self.tail()) from None
         if not reply:
             raise self.death()
@@ -126,8 +128,9 @@ class Worker:
         try:
             code = self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
-            self.process.kill()
             return WorkerError("failed", "the worker closed its pipe", self.tail())
+        finally:
+            self.kill()
         known = {member.value: member.name for member in signal.Signals}  # real-time signals have numbers only
         cause = f"signal {known.get(-code, -code)}" if code < 0 else f"exit code {code}"
         return WorkerError("failed", f"the worker died ({cause})", self.tail())
@@ -148,9 +151,16 @@ class Worker:
         with suppress(psutil.NoSuchProcess):
             psutil.Process(self.process.pid).resume()
 
+    def kill(self) -> None:
+        """End the process, paused or not, and whatever it has started; once, since later its number may be another's."""
+        if self in ALIVE:
+            ALIVE.discard(self)
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL) if GROUPS else self.process.kill()
+
     def close(self) -> None:
-        """End the process, paused or not."""
-        self.process.kill()
+        """End the process and collect it."""
+        self.kill()
         with suppress(OSError), self.process:  # closes the pipes and waits; what was not sent is lost with the worker
             pass
 

@@ -174,7 +174,7 @@ def test_exit_during_a_request(start: Start, root: Root, exhibit: Callable[[str]
 
 def test_a_crash_during_a_request(start: Start, root: Root, exhibit: Callable[[str], Exhibit]) -> None:
     """A fault in a framework's C: the signal is told, with what was printed before."""
-    crash = "print('last words', flush=True); os.kill(os.getpid(), signal.SIGSEGV)"
+    crash = "print('last words', flush=True); import ctypes; ctypes.string_at(0)"
     with pytest.raises(WorkerError, match=r"the worker died \(signal SIGSEGV\)") as caught:
         trace(start(root=root(in_method("predict", crash))), exhibit)
     assert (caught.value.status, caught.value.log) == ("failed", "last words\n")
@@ -219,9 +219,41 @@ resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))
 """
 
 
+GROUPS = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+LIMITS = ("memory.limit_in_bytes", "memory.max")  # of the first version of control groups and the second
+
+
+@pytest.fixture
+def cage() -> Iterator[Path]:
+    """A control group that may hold 512 MiB, where this machine lets us make one."""
+    for home, limit in zip(GROUPS, LIMITS, strict=True):
+        folder = home / f"concord-test-{os.getpid()}"
+        with suppress(OSError):
+            folder.mkdir()
+            if (folder / limit).is_file():
+                (folder / limit).write_text(str(2**29))
+                yield folder
+                wait_until(lambda: not (folder / "cgroup.procs").read_text())  # noqa: B023 - of this one
+                folder.rmdir()
+                return
+            folder.rmdir()
+    pytest.skip("this machine lets us make no control group that limits memory")
+
+
+@LINUX
+def test_killed_for_its_memory(start: Start, root: Root, cage: Path, exhibit: Callable[[str], Exhibit]) -> None:
+    """By the system's own OOM killer, beyond a limit set on the child: told by its signal, with what it printed before."""
+    greedy = "print('last words', flush=True); return np.ones(2**28)"
+    worker = start(root=root(in_method("predict", greedy)))
+    (cage / "cgroup.procs").write_text(str(worker.process.pid))
+    with pytest.raises(WorkerError, match=r"the worker died \(signal SIGKILL\)") as caught:
+        trace(worker, exhibit)
+    assert (caught.value.status, caught.value.log) == ("failed", "last words\n")
+
+
 @LINUX
 def test_memory_that_runs_out(start: Start, root: Root, exhibit: Callable[[str], Exhibit]) -> None:
-    """Against a limit of the process's own: an answer with what was asked for; the system's OOM killer sends SIGKILL."""
+    """Against a limit of the process's own: an answer with what was asked for."""
     greedy = in_method("predict", "return np.ones(2**28)")
     worker = start(root=root(LIMITED + textwrap.dedent(greedy)))
     with pytest.raises(WorkerError, match=r"MemoryError: Unable to allocate 2.00 GiB"):
@@ -414,6 +446,33 @@ def test_none_outlives_its_block(start: Start, *, paused: bool) -> None:
     assert gone(worker.process.pid)
     worker.close()
     assert workers_alive() == []
+
+
+HELPED = """
+import subprocess
+helper = subprocess.Popen(["sleep", "600"])
+print("helper", helper.pid, flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no groups of processes")
+@pytest.mark.parametrize("end", ["close", "death", "timeout", "stop_all"])
+def test_what_a_worker_started_ends_with_it(start: Start, root: Root, exhibit: Callable[[str], Exhibit], end: str) -> None:
+    """A compiler's pool, a loader's processes: a framework may start its own, which hold its CPU, and nobody else knows them."""
+    worker = start(root=root(HELPED + textwrap.dedent(in_method("predict", SLEEP))))
+    helper = int(worker.tail().split("helper ")[1].split()[0])
+    assert not gone(helper)
+    if end == "close":
+        worker.close()
+    elif end == "stop_all":
+        launch.stop_all()
+        launch.STOPPING.clear()
+    else:
+        if end == "death":
+            worker.process.kill()
+        with pytest.raises(WorkerError):
+            trace(worker, exhibit, timeout_s=1.0)
+    wait_until(lambda: gone(helper))
 
 
 def test_pause_and_resume(start: Start, exhibit: Callable[[str], Exhibit]) -> None:
