@@ -10,7 +10,7 @@ import tarfile
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -52,18 +52,31 @@ def fetch(name: str, progress: Progress, *, data_dir: Path | None = None) -> Pat
     folder, parts = root / FOLDERS[name][0], root / ".parts" / name
     try:
         parts.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{parts}.lock", timeout=0):
+        with alone(Path(f"{parts}.lock"), progress):
             parts.mkdir(exist_ok=True)
             _complete(folder, edition, parts=parts, progress=progress)
             shutil.rmtree(parts)
     except data.DamagedError as error:
         raise HarnessError(f"{error}: try again later, or put it into {folder} yourself.") from None
-    except Timeout:
-        raise HarnessError(f"another fetch of {name} into {root} is under way: wait for it to end.") from None
     except OSError as error:
         fact = error.strerror or error
         raise HarnessError(f"cannot write below {root} ({fact}): free space or give another --data-dir.") from None
     return folder
+
+
+@contextmanager
+def alone(path: Path, progress: Progress) -> Iterator[None]:
+    """Hold a lock; where another fetch holds it, wait for its end: it may bring what is wanted."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        progress("waits for another fetch", 0, None)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _complete(folder: Path, edition: Edition, *, parts: Path, progress: Progress) -> None:
@@ -95,22 +108,31 @@ def _get(remote: str, mirrors: Sequence[str], *, files: Sequence[File], parts: P
         if mirror in refused:
             continue
         time.sleep(PAUSE_S * (2**attempt - 1))
-        resumed = part.exists()
         try:
-            _stream(mirror + remote, part, limit=2 * sum(file.size for file in files), progress=progress)
-            for name, content in _contents(part, files):
-                (parts / name).write_bytes(content)
+            _take(mirror + remote, part, files, progress)
         except data.DamagedError as error:
             facts[mirror] = str(error)
-            part.unlink(missing_ok=True)
-            if not resumed:  # else what was there before may be to blame, and the mirror is asked again
-                refused.add(mirror)
+            refused.add(mirror)
         except requests.RequestException as error:
             facts[mirror] = _reason(error)
         else:
             return
     told = "; ".join(f"{urlsplit(mirror).netloc}: {fact}" for mirror, fact in facts.items())
     raise data.DamagedError(f"cannot fetch {remote} ({told})")
+
+
+def _take(url: str, part: Path, files: Sequence[File], progress: Progress) -> None:
+    """Download to ``part``, check, and unpack beside it; a part that is no good is taken away."""
+    resumed = part.exists()
+    try:
+        _stream(url, part, limit=2 * sum(file.size for file in files), progress=progress)
+        for name, content in _contents(part, files):
+            part.with_name(name).write_bytes(content)
+    except data.DamagedError:
+        part.unlink(missing_ok=True)
+        if not resumed:
+            raise
+        _take(url, part, files, progress)  # what was there before may be to blame, from another mirror or an earlier fetch
 
 
 def _stream(url: str, part: Path, *, limit: int, progress: Progress) -> None:
@@ -123,7 +145,7 @@ def _stream(url: str, part: Path, *, limit: int, progress: Progress) -> None:
             return  # nothing is left to send
         if code in _PASSING:
             answer.raise_for_status()
-        partial = code == requests.codes.partial_content and sent.startswith(f"bytes {start}-")
+        partial = start > 0 and code == requests.codes.partial_content and sent.startswith(f"bytes {start}-")
         if code != requests.codes.ok and not partial:
             raise data.DamagedError(f"HTTP {code}{sent and f', {sent!r}'}")
         done = start if partial else 0

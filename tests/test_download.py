@@ -3,19 +3,21 @@
 import gzip
 import hashlib
 import io
+import select
 import shutil
 import ssl
 import subprocess
+import sys
 import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from harness import data, download, editions
 from harness.errors import HarnessError
@@ -23,6 +25,7 @@ from harness.errors import HarnessError
 PACKED = (data.SAMPLES / "german_credit" / "germancredit.csv.gz").read_bytes()
 FILE = "germancredit.csv.gz"
 REST = f"bytes={len(PACKED) // 2 // download.CHUNK * download.CHUNK}-"  # what half a file leaves to ask for
+ALTERED = gzip.compress(gzip.decompress(PACKED).replace(b"good", b"bad ", 1))
 Answer = Callable[["Handler"], None]
 
 
@@ -245,14 +248,14 @@ def test_wrong_part_of_a_file(tmp_path: Path, mirrors: tuple[Mirror, Mirror]) ->
     mirrors[0].answers = [broken, wrong, whole]
     fetch(tmp_path / "other", mirrors[0])
     assert_fetched(tmp_path / "other")
-    assert [asked for _, asked in mirrors[0].asked[2:]] == [None, REST, None]
+    assert [asked for _, asked in mirrors[0].asked[3:]] == [None, REST, None]
 
 
 @pytest.mark.parametrize(
     "body",
     [
         pytest.param(b"<html>please log in</html>", id="html"),
-        pytest.param(gzip.compress(gzip.decompress(PACKED).replace(b"good", b"bad ", 1)), id="altered"),
+        pytest.param(ALTERED, id="altered"),
         pytest.param(PACKED[:-100], id="cut"),
         pytest.param(gzip.compress(bytes(30_000_000), 1), id="bomb"),
     ],
@@ -316,14 +319,33 @@ def test_redirect_from_https_to_http(tmp_path: Path, mirrors: tuple[Mirror, Mirr
     assert plain.asked == []
 
 
+FETCH = """
+import sys
+from pathlib import Path
+from harness import download
+download.SOURCES, download.PREFIXES = {"german_credit": ((sys.argv[2],), (sys.argv[3],))}, (sys.argv[2],)
+download.fetch("german_credit", lambda *told: print(*told, flush=True), data_dir=Path(sys.argv[1]))
+"""
+
+
 def test_two_at_once(tmp_path: Path, mirrors: tuple[Mirror, Mirror]) -> None:
-    """While one fetch runs, another of the same data set into the same folder is refused."""
-    (tmp_path / ".parts").mkdir()
-    with FileLock(tmp_path / ".parts" / "german_credit.lock"):
-        assert "under way" in refused(lambda: fetch(tmp_path, mirrors[1]))
-    assert mirrors[1].asked == []
-    fetch(tmp_path, mirrors[1])
+    """Of two processes that fetch one data set into one folder, the second waits, says so, and finds the work done."""
+    go_on = threading.Event()
+
+    def slow(handler: Handler) -> None:
+        go_on.wait(30)
+        whole(handler)
+
+    mirrors[0].answers = [slow]
+    typed = [sys.executable, "-c", FETCH, str(tmp_path), mirrors[0].url, FILE]
+    with ExitStack() as stack:
+        first, second = (stack.enter_context(subprocess.Popen(typed, stdout=subprocess.PIPE, text=True)) for _ in range(2))
+        waits, _, _ = select.select([first.stdout, second.stdout], [], [], 60.0)
+        assert waits[0].readline().startswith("waits for another fetch")
+        go_on.set()
+        assert [first.wait(30), second.wait(30)] == [0, 0]
     assert_fetched(tmp_path)
+    assert mirrors[0].asked == [(f"/{FILE}", None)]
 
 
 def test_damaged_file_is_replaced(tmp_path: Path, mirrors: tuple[Mirror, Mirror]) -> None:
@@ -444,3 +466,32 @@ def test_only_what_is_missing_is_fetched(tmp_path: Path, mirrors: tuple[Mirror, 
     found = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert found == CONTENTS | {"two.bin.damaged": b"not two"}
     assert mirrors[0].asked == [("/two.bin", None)]
+
+
+FAULTS = {
+    "503": status(503),
+    "stalled": stalled,
+    "cut off": broken,
+    "HTML": partial(whole, body=b"<html>please log in</html>"),
+    "altered": partial(whole, body=ALTERED),
+    "bomb": partial(whole, body=gzip.compress(bytes(30_000_000), 1)),
+    "redirected": redirect("http://127.0.0.1:9/germancredit.csv.gz"),
+    "endless": endless,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+def test_the_next_mirror_is_tried(
+    tmp_path: Path, mirrors: tuple[Mirror, Mirror], monkeypatch: pytest.MonkeyPatch, fault: Answer
+) -> None:
+    """Whatever the first one does: the second one's file is kept, and what was in the cache stays as it was."""
+    monkeypatch.setattr(download, "official", lambda _: EDITION)
+    folder = tmp_path / "german_credit"
+    folder.mkdir()
+    (folder / "one.bin").write_bytes(CONTENTS["one.bin"])
+    before = (folder / "one.bin").stat()
+    mirrors[0].answers, mirrors[1].answers = [fault], [partial(whole, body=CONTENTS["two.bin"])]
+    fetch(tmp_path, *mirrors, files=("one.bin", "two.bin"))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == CONTENTS
+    assert (folder / "one.bin").stat().st_mtime_ns == before.st_mtime_ns
+    assert {path for path, _ in mirrors[0].asked} == {"/two.bin"} == {path for path, _ in mirrors[1].asked}
