@@ -1,4 +1,4 @@
-"""One timing at a time on a machine, one scratch folder a harness: locks that a process gives back however it dies."""
+"""One timing at a time on a machine, one report of a run, a scratch folder a harness: locks that end with their process."""
 
 import os
 import shutil
@@ -41,6 +41,22 @@ def holder(path: Path) -> str:
         if any(file.path == str(path) for file in process.info["open_files"] or ()):
             return f"process {process.pid}"
     return "a process of another user"
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, where the system can lock one: of two that make its views at once, all files are the later one's."""
+    if os.name == "nt" or not folder.is_dir():
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -396,6 +396,82 @@ def test_a_failed_proof_decides_the_exit_code(troubled: Run, sound: Run) -> None
     assert viewing.exit_code(sound.path) == 0
 
 
+LIMITED = """
+import resource, sys
+used = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmSize"))
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, used + 2**28))
+"""
+TEARING = """
+from harness import channel
+def half(pipe, *_):
+    pipe.write(channel.MAGIC + b"half a")
+    pipe.flush()
+    os._exit(9)
+def tear():
+    channel.send = half
+"""
+DIVERGING = """
+step = Session.train_step
+def diverge(self, batch):
+    loss = step(self, batch)
+    return loss * np.float32("nan") if len(self.table) == 6 and self.step == 3 else loss  # in the training alone
+Session.train_step = diverge
+"""
+SHOUTING = """
+step = Session.train_step
+def shout(self, batch):
+    os.write(1, b"\\x93CONCORD\\xff\\x00" * 99)
+    os.write(2, b"\\x1b[2J\\x93CONCORD" * 99)
+    return step(self, batch)
+Session.train_step = shout
+"""
+ONCE = "if not os.path.exists('stopped'):\n            open('stopped', 'w').close()\n            os.kill(os.getpid(), 19)"
+FAULTS = {  # the engine's lines, then what its record says: phase, status, reason, generations
+    "crashing": (DYING.replace("os._exit(9)", "import ctypes; ctypes.string_at(0)"), "train", "failed", "signal SIGSEGV", [0, 1]),
+    "stopping": (DYING.replace("os._exit(9)", ONCE), "train", "timeout", "no answer within 8 s", [0]),
+    "greedy": (
+        LIMITED + DYING.replace("os._exit(9)", "np.ones(2**30)"),
+        "train",
+        "failed",
+        "Unable to allocate 8.00 GiB",
+        [0, 1],
+    ),
+    "tearing": (TEARING + DYING.replace("os._exit(9)", "tear()"), "train", "failed", "exit code 9", [0, 1]),
+    "diverging": (DIVERGING, "fit", "failed", "the loss is nan at step 2", [0]),
+}
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A fault each, in a timed block or in training; one that shouts into every pipe, and one that is sound."""
+    home = tmp_path_factory.mktemp("faulty")
+    engines = {name: fault[0] for name, fault in FAULTS.items()} | {"shouting": SHOUTING, "sound": ""}
+    with at_home(build(home / "house", engines)) as patch:
+        patch.setattr(workplace, "TIMEOUT_S", 8.0)
+        return carried_out(planned(home / "scratch", tuple(engines), phases=("train",)), home / "run")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets a limit of a process, and stops another")
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_a_record(faulty: Run, name: str) -> None:
+    """Status, reason and the log's end, in every generation that had it; the hole is on the page."""
+    _, phase, status, reason, generations = FAULTS[name]
+    lost = [trial for trial in of(faulty, backend=name) if trial.status != "ok"]
+    assert [(t.phase, t.status, t.generation) for t in lost] == [(phase, status, number) for number in generations]
+    assert all(reason in trial.reason for trial in lost)
+    assert reason in (faulty.path / "report.html").read_text(encoding="utf-8")
+    assert {row.verdict for row in faulty.proofs if row.backend == name} == {"proven"}
+
+
+@pytest.mark.parametrize("name", ["shouting", "sound"])
+def test_the_others_go_on(faulty: Run, name: str) -> None:
+    """Every turn of every round of those who have no fault, whatever they print; exit code 3."""
+    own = of(faulty, backend=name)
+    assert {trial.status for trial in own} == {"ok"}
+    assert Counter(trial.phase for trial in own) == {"fit": 1, "first_call": 2, "warmup": 2, "train": 4}
+    assert viewing.exit_code(faulty.path) == options.EXIT_CELL
+
+
 def test_killed_workers_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed while it waits for its turn, and killed while it opens: each costs one generation, the third is whole again."""
     original = Generation.open_cell

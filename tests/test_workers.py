@@ -56,7 +56,9 @@ def start(tmp_path: Path, cpu: int) -> Iterator[Start]:
     workers = []
 
     def make(**options: Any) -> Worker:
-        worker = Worker("numpy", **{"scratch": tmp_path / "scratch", "cpus": [cpu], "timeout_s": 30.0, **options})
+        worker = Worker(
+            options.pop("backend", "numpy"), **{"scratch": tmp_path / "scratch", "cpus": [cpu], "timeout_s": 30.0, **options}
+        )
         workers.append(worker)
         return worker
 
@@ -288,6 +290,18 @@ def test_an_import_that_fails(start: Start, root: Root) -> None:
     assert caught.value.status == "failed"
     assert "Traceback" in caught.value.log
     assert workers_alive() == []
+
+
+@pytest.mark.frameworks
+def test_a_compiler_that_fails(start: Start, exhibit: Callable[[str], Exhibit], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiler that is not there: the error is told, with the compiler's name in it, and other modes are still served."""
+    pytest.importorskip("torch", reason="PyTorch is not installed: pip install -e '.[torch]'")
+    monkeypatch.setenv("CXX", "/nowhere/c++")
+    worker = start(backend="torch", timeout_s=300.0)
+    with pytest.raises(WorkerError, match="InvalidCxxCompiler.*nowhere") as caught:
+        trace(worker, exhibit, change={"mode": "compile"})
+    assert caught.value.status == "failed"
+    trace(worker, exhibit, change={"mode": "eager"})
 
 
 def test_a_worker_that_closes_its_pipe_and_lives(start: Start, root: Root, exhibit: Callable[[str], Exhibit]) -> None:

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 def finish(folder: Path, *, as_json: bool | None) -> None:
     """Make the views of what there is, and print the table and the path of the report. Of None: the path alone, on stderr."""
     from harness import records, report
+    from harness.alone import held
     from harness.report import tables, terminal
 
-    found = tables.find(records.read(folder))
-    page = report.write(found)
+    with held(folder):
+        found = tables.find(records.read(folder))
+        page = report.write(found)
     if as_json:
         click.echo(found.summary.to_json(orient="records"))
     elif as_json is not None:
