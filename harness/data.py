@@ -150,7 +150,7 @@ def idx_header(*shape: int) -> bytes:
 
 
 def _undelta(content: bytes) -> bytes:
-    """Official CIFAR-10 rows from the form that the sample is stored in, ``delta`` of tests/make_samples.py."""
+    """Official CIFAR-10 rows from the form that the sample is stored in, that of harness/samples.py."""
     count = len(content) // CIFAR_ROW
     labels, steps = np.split(np.frombuffer(content, np.uint8), [count])
     planes = steps.reshape(3, count, 32, 32).cumsum(axis=2, dtype=np.uint8).cumsum(axis=3, dtype=np.uint8)

@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import credit, data, editions
+from harness import credit, data, editions, samples
 from harness.errors import HarnessError
-from tests import make_samples as samples
 
 WHOLE = os.environ.get("CONCORD_DATA")
 needs_whole = pytest.mark.skipif(not WHOLE, reason="CONCORD_DATA does not say where the whole data sets are")
@@ -410,7 +409,27 @@ def test_choice_is_balanced_and_fixed() -> None:
 
 def test_make_needs_the_whole(tmp_path: Path) -> None:
     """No sample is drawn from a sample."""
-    assert "whole of mnist" in message(lambda: samples.make(data.SAMPLES, tmp_path / "out"))
+    told = message(lambda: samples.make("mnist", data.SAMPLES, tmp_path / "out"))
+    assert "only mnist (sample 10,000 of 60,000)" in told
+    assert "concord data fetch mnist" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sample_is_written_over_nothing(tmp_path: Path) -> None:
+    """What ships whole can be made anywhere: what ships, beside its licence, and only once."""
+    made = samples.make("german_credit", None, tmp_path)
+    assert [path.name for path in made] == [samples.NOTE, "germancredit.csv.gz"]
+    found = data.find("german_credit", data_dir=tmp_path)
+    assert (found.where, found.digest) == (tmp_path / "german_credit", data.find("german_credit").digest)
+    made[0].write_text("mine")
+    assert f"{tmp_path / 'german_credit'} exists" in message(lambda: samples.make("german_credit", None, tmp_path))
+    assert made[0].read_text() == "mine"
+
+
+def test_what_has_no_sample() -> None:
+    """The nearest name is offered; what does not ship is not made."""
+    assert "did you mean 'mnist'?" in message(lambda: samples.make("mnits", None, Path("out")))
+    assert "unknown sample 'credit_default'" in message(lambda: samples.make("credit_default", None, Path("out")))
 
 
 def test_import_is_light() -> None:
@@ -443,13 +462,12 @@ def test_make_gives_the_shipped_samples(tmp_path: Path, monkeypatch: pytest.Monk
     """The samples in the repository are what the command makes of the whole sets, and images of those."""
     assert gzip.decompress(samples._gzipped(b"as small as can be, which takes a while")).startswith(b"as small")
     monkeypatch.setattr(samples, "_gzipped", lambda content, *_: gzip.compress(content, 1))
-    made = samples.make(Path(WHOLE or ""), tmp_path)
-    assert sorted(path.name for path in made) == sorted(path.name for path in data.SAMPLES.rglob("*.gz"))
-    for name in ("mnist", "cifar10", "german_credit"):
+    for name in samples.MAKERS:
+        made = samples.make(name, Path(WHOLE or ""), tmp_path)
+        assert [path.name for path in made] == sorted(path.name for path in (data.SAMPLES / name).iterdir())
         ours, shipped = data.find(name, data_dir=tmp_path), data.find(name)
         assert ours.where == tmp_path / name
         assert ours.digest == shipped.digest
-        assert (tmp_path / name / samples.NOTE).exists()
     for name in ("mnist", "cifar10"):
         arrays = whole[name].arrays
         known = {(image.tobytes(), int(y)) for image, y in zip(arrays["x_test"], arrays["y_test"], strict=True)}

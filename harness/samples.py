@@ -1,38 +1,33 @@
-"""Makes the samples of suites/samples from the whole data sets, class-balanced, lossless, always the same.
+"""Makes the samples that ship (suites/samples) from the whole data sets: class-balanced, lossless, always the same bytes."""
 
-`python tests/make_samples.py DATA_DIR OUT`; who only uses Concord never needs it.
-"""
-
-import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from harness import data, draws
-from harness.errors import HarnessError
+from harness.errors import HarnessError, unknown
 
 NOTE = "LICENCE.md"
 _SEED = 0
 
 
-def make(data_dir: Path, out: Path) -> list[Path]:
-    """Write every sample below ``out``; the files' paths below it."""
-    made = []
-    for name, files in (("mnist", _mnist), ("cifar10", _cifar), ("german_credit", _german)):
-        edition, _, contents = data.load(name, data_dir)
-        if not edition.whole:
-            raise HarnessError(f"the whole of {name} is not in {data_dir}: fetch it with `concord data fetch {name}`.")
-        folder = out / name
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / NOTE).write_bytes((data.SAMPLES / name / NOTE).read_bytes())
-        for file, packed in files(contents):
-            (folder / file).write_bytes(packed)
-            made.append(Path(name, file))
-    return made
+def make(name: str, data_dir: Path | None, out: Path) -> list[Path]:
+    """Write the sample of a data set and its licence note into ``out``/``name``, a new folder; the files."""
+    if name not in MAKERS:
+        raise unknown("sample", name, MAKERS)
+    edition, where, contents = data.load(name, data_dir)
+    if not edition.whole:
+        how = f"fetch the whole with `concord data fetch {name}`, or give --data-dir"
+        raise HarnessError(f"only {edition.label} was found, in {where}: {how}.")
+    folder = out / name
+    if folder.exists():
+        raise HarnessError(f"{folder} exists: name another folder with --out, or remove it.")
+    folder.mkdir(parents=True)
+    for file, content in [(NOTE, (data.SAMPLES / name / NOTE).read_bytes()), *MAKERS[name](contents)]:
+        (folder / file).write_bytes(content)
+    return sorted(folder.iterdir())
 
 
 def _mnist(contents: Sequence[bytes]) -> Iterator[tuple[str, bytes]]:
@@ -55,6 +50,9 @@ def _cifar(contents: Sequence[bytes]) -> Iterator[tuple[str, bytes]]:
 
 def _german(contents: Sequence[bytes]) -> Iterator[tuple[str, bytes]]:
     yield "germancredit.csv.gz", _gzipped(contents[0])
+
+
+MAKERS = {"mnist": _mnist, "cifar10": _cifar, "german_credit": _german}
 
 
 def _choose(labels: np.ndarray, count: int, *, stream: tuple[str, str]) -> np.ndarray:
@@ -80,7 +78,3 @@ def _gzipped(content: bytes, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes:
     """A gzip file without name or time, so that the same content gives the same file."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31, 9, strategy)
     return packer.compress(content) + packer.flush()
-
-
-if __name__ == "__main__":
-    make(*map(Path, sys.argv[1:]))
