@@ -73,13 +73,13 @@ def load(name: str, data_dir: Path | None, *, unread: bool = False) -> tuple[Edi
     )
 
 
-def locate_all(data_dir: Path | None = None) -> dict[str, tuple[str, Path | None]]:
-    """For each data set its label and folder, or the reason and None. Looks at names and decodes nothing."""
+def locate_all(data_dir: Path | None = None, *, unread: bool = True) -> dict[str, tuple[str, Path | None]]:
+    """For each data set its label and folder, or the reason and None. For ``unread`` see ``load``."""
     list(_places(data_dir))  # a folder that does not exist is the caller's error, not one of every data set
     found: dict[str, tuple[str, Path | None]] = {}
     for name in NAMES:
         try:
-            edition, folder, _ = load(name, data_dir, unread=True)
+            edition, folder, _ = load(name, data_dir, unread=unread)
             found[name] = (edition.label, folder)
         except HarnessError as error:
             found[name] = (str(error), None)

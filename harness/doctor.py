@@ -1,15 +1,24 @@
-"""Is this machine fit to measure? What can be read of it, a probe of its noise, and what a first run on a GPU must check."""
+"""Could `quick` run here, and is this machine fit to measure? What is not good comes with what to do about it."""
 
 import os
-from collections.abc import Iterator
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import psutil
 
-from harness import catalog, environment, noise, stats
+from harness import catalog, data, environment, noise, stats, workplace
+from harness.alone import scratch_folder
+from harness.errors import HarnessError
+from harness.launch import WorkerError
 from harness.workplace import Workplace
 
+SUITE = "quick"
+# Bytes that it took on the whole data and two CPUs: of memory at once, of temporary files, and five generations of records.
+MEMORY, SCRATCH, RESULTS = 3.0e9, 2.5e8, 3.1e7
+EVERY = "any"  # device of a worker: none is hidden from it, and none is asked for
 SONGS = 30  # of the canary in each of five generations, every other one for A and for B: about five seconds
 VISIBLE = 0.1  # a difference that this machine should show: what `concord selfcheck` plants
 GPU_CHECKS = (
@@ -19,48 +28,128 @@ GPU_CHECKS = (
     "no other process uses the GPU while a suite runs (nvidia-smi)",
     "two runs of `concord selfcheck` find no false winner",
 )
-State = Literal["good", "warning", "not known"]
+State = Literal["good", "warning", "bad", "not known"]  # bad: SUITE could not run
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at: how it is, and what that means."""
+    """One thing that was looked at: how it is, and in a sentence what that means and, unless it is good, what to do."""
 
     what: str
     state: State
     says: str
 
 
-def examine(place: Workplace) -> Iterator[Finding]:
-    """Everything that can be said before a run."""
+def examine(pythons: Mapping[str, str], data_dir: Path | None, results: Path) -> Iterator[Finding]:
+    """Everything that can be said before a run into a folder of ``results``; ``pythons`` by backend, with labels or without."""
+    yield from machine()
+    yield room("results", results, RESULTS, "name another folder with --out")
+    yield from datasets(data_dir)
+    elsewhere = "set TMPDIR to another folder"
+    try:
+        with scratch_folder() as scratch:
+            yield room("temporary files", scratch.parent, SCRATCH, elsewhere)
+            yield from backends(Workplace(scratch, pythons, EVERY))
+    except OSError as error:
+        yield Finding("temporary files", "bad", f"they cannot be written ({error.strerror or error}): free space, or {elsewhere}")
+
+
+def machine() -> Iterator[Finding]:
+    """What disturbs a measurement, as far as the system shows it."""
     cpus = environment.available_cpus()
     pinned = hasattr(os, "sched_setaffinity")
-    says = f"{len(cpus)} available; " + ("workers are pinned" if pinned else "workers cannot be pinned on this system")
-    yield Finding("CPUs", "good" if pinned else "warning", says)
+    how = "workers are pinned" if pinned else "workers cannot be pinned on this system: expect wider intervals, or use Linux"
+    yield Finding("CPUs", "good" if pinned else "warning", f"{len(cpus)} available; {how}")
     yield load(len(cpus))
-    yield setting("governor", "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", good="performance")
-    yield setting("turbo", "/sys/devices/system/cpu/intel_pstate/no_turbo", good="1")
-    yield setting("CPU quota", "/sys/fs/cgroup/cpu.max", good="max")
+    governor, turbo = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "/sys/devices/system/cpu/intel_pstate/no_turbo"
+    yield setting("governor", governor, good="performance", do="sudo cpupower frequency-set --governor performance")
+    yield setting("turbo", turbo, good="1", do=f"echo 1 | sudo tee {turbo}")
+    yield setting("CPU quota", "/sys/fs/cgroup/cpu.max", good="max", do="give the container whole CPUs (--cpuset-cpus) instead")
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     plugged = battery is None or battery.power_plugged
-    yield Finding("power", "good" if plugged else "warning", "no battery or plugged in" if plugged else "on battery: slower")
+    yield Finding("power", "good" if plugged else "warning", "no battery or plugged in" if plugged else "on battery: plug it in")
     counted = ", ".join(sorted(noise.read())) or "nothing"
-    yield Finding("noise counters", "good" if "busy_s" in noise.read() else "not known", f"this system counts: {counted}")
-    yield probe(place)
+    seen = "busy_s" in noise.read()
+    means = "" if seen else ": what others use is not seen, so let nothing else run"
+    yield Finding("noise counters", "good" if seen else "not known", f"this system counts {counted}{means}")
+    memory = psutil.virtual_memory()
+    enough = memory.available >= MEMORY
+    means = "" if enough else f": {SUITE} took {MEMORY / 1e9:.1f} GB at once, close what uses it"
+    says = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB available{means}"
+    yield Finding("memory", "good" if enough else "warning", says)
 
 
 def load(cpus: int) -> Finding:
     """What else runs now."""
     busy = psutil.cpu_percent(interval=1.0) / 100 * cpus
-    return Finding("load", "good" if busy < noise.EXTERNAL else "warning", f"{busy:.2f} CPUs are busy with something else")
+    quiet, says = busy < noise.EXTERNAL, f"{busy:.2f} CPUs are busy with something else"
+    return Finding("load", "good" if quiet else "warning", says if quiet else f"{says}: end it, or wait until it ends")
 
 
-def setting(what: str, path: str, *, good: str) -> Finding:
+def setting(what: str, path: str, *, good: str, do: str) -> Finding:
     """A setting of the kernel, if it shows it, by its first word."""
     file = Path(path)
     if not file.is_file():
-        return Finding(what, "not known", f"this system does not show it ({path})")
+        return Finding(what, "not known", f"this system does not show it ({path}): nothing can be done from here")
     value = file.read_text("ascii").split()[0]
-    return Finding(what, "good" if value == good else "warning", value if value == good else f"{value}; steadier: {good}")
+    return Finding(what, "good" if value == good else "warning", value if value == good else f"{value}; steadier is {good}: {do}")
+
+
+def room(what: str, folder: Path, needed: float, instead: str) -> Finding:
+    """Whether a folder, which need not exist yet, can be written and has ``needed`` bytes."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            free = psutil.disk_usage(str(there)).free
+    except OSError as error:
+        return Finding(what, "bad", f"{there} cannot be written ({error.strerror}): allow it, or {instead}")
+    says = f"{free / 1e9:.1f} GB free in {there}"
+    if free >= needed:
+        return Finding(what, "good", says)
+    return Finding(what, "bad", f"{says}, {SUITE} needs {needed / 1e9:.2f} GB: free space, or {instead}")
+
+
+def datasets(data_dir: Path | None) -> Iterator[Finding]:
+    """Which edition of each data set is used, read and checked."""
+    try:
+        found = data.locate_all(data_dir, unread=False)
+    except HarnessError as error:
+        yield Finding("data", "bad", str(error))
+        return
+    needed = {catalog.task(job.task).data.name for job in catalog.suite(SUITE).jobs}
+    for name, (label, folder) in found.items():
+        lacking: State = "bad" if name in needed else "warning"
+        yield Finding(f"data {name}", "good" if folder else lacking, f"{label} in {folder}" if folder else label)
+
+
+def backends(place: Workplace) -> Iterator[Finding]:
+    """What every interpreter has and its worker sees; the noise of a worker like those of a run."""
+    found = {name: backend(name, place) for name in catalog.labelled(catalog.backends(), place.interpreters)}
+    yield from found.values()
+    usable = [name for name, finding in found.items() if finding.state == "good"]
+    if not {*usable} - {catalog.reference()}:
+        yield Finding("frameworks", "bad", "none can run: pip install 'concord-bench[all]', or name interpreters with --python")
+    if catalog.reference() in usable:
+        yield probe(place)
+
+
+def backend(name: str, place: Workplace) -> Finding:
+    """A backend's interpreter and versions, and the threads and GPUs of a worker of it on one CPU."""
+    what, door = f"backend {name}", catalog.backend(name)
+    lacking: State = "bad" if door.REFERENCE or name != catalog.code(name) else "warning"  # others are skipped
+    try:
+        found = workplace.probe(name, place.interpreters.get(name, sys.executable))
+    except HarnessError as error:
+        return Finding(what, "bad", str(error))
+    if found.missing:
+        return Finding(what, lacking, found.advice(name))
+    has = f"{', '.join(map(' '.join, found.versions.items()))} on Python {found.python} ({found.interpreter})"
+    try:
+        with place.worker(name, place.cpus[:1], f"doctor-{name}") as worker:
+            facts, threads = worker.facts["describe"], psutil.Process(worker.process.pid).num_threads()
+    except WorkerError as error:
+        return Finding(what, lacking, f"{has} does not start ({error.reason}): install it anew")
+    pool = f"{facts['threads']} in its pool, " if "threads" in facts else ""
+    return Finding(what, "good", f"{has}; threads on one CPU: {pool}{threads} in all; GPUs: {', '.join(facts['gpus']) or 'none'}")
 
 
 def probe(place: Workplace) -> Finding:
@@ -74,6 +163,6 @@ def probe(place: Workplace) -> Finding:
     ratio = stats.paired(*sides)
     seen = ratio.detectable if ratio else None
     if seen is None:
-        return Finding("noise", "not known", "the probe gave no interval")
+        return Finding("noise", "not known", "the probe gave no interval: try again")
     says = f"a fixed product and copy, timed against itself, would show differences of {seen:.1%} and more"
-    return Finding("noise", "good" if seen < VISIBLE else "warning", says)
+    return Finding("noise", "good" if seen < VISIBLE else "warning", says if seen < VISIBLE else f"{says}: let nothing else run")

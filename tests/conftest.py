@@ -9,6 +9,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 import importlib.util
 import signal
 import tempfile
+import venv
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -90,6 +91,14 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A temporary folder of the tests' own: a run that measures on this machine neither refuses them nor is refused."""
     os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("temporary"))
     tempfile.tempdir = None
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter with nothing installed."""
+    home = tmp_path_factory.mktemp("bare")
+    venv.create(home, with_pip=False, symlinks=os.name != "nt")
+    return home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 @pytest.fixture(scope="module", params=[parameter(name) for name in catalog.backends()])

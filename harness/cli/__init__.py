@@ -1,7 +1,7 @@
 """The command line: parses, calls, prints. Imports nothing heavy before it knows the verb.
 
-Exit codes: 0 done; 1 a proof or a gate failed, or equals were ranked; 2 usage or input; 3 some cell failed or is missing; 4 too
-noisy; 124 out of time before the least number of generations; 130 interrupted.
+Exit codes: 0 done; 1 a proof or a gate failed, equals were ranked, or quick could not run (doctor); 2 usage or input; 3 some cell
+failed or is missing; 4 too noisy; 124 out of time before the least number of generations; 130 interrupted.
 """
 
 import signal

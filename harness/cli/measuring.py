@@ -167,21 +167,30 @@ def selfcheck(suite: str, wanted: Wanted, backend: str, slowdown: float, as_json
 
 
 @click.command()
+@options("python", "data_dir")
 @as_json_option
-def doctor(as_json: bool) -> None:
-    """Say whether this machine is fit to measure, and what a first run on a GPU must check. Exit code 4 if it is too noisy."""
+def doctor(wanted: Wanted, as_json: bool) -> None:
+    """Say whether `concord run quick` could run here, how fit the machine is to measure, and what to do about each.
+
+    Exit code 1 if quick could not run, 4 if the machine is too noisy now.
+
+    \b
+    Examples:
+      concord doctor
+      concord doctor --python torch=.venv-torch/bin/python --data-dir ~/data
+    """
     from harness import doctor as job
     from harness.report import terminal
 
-    with Wanted().workplace() as place:
-        found = list(job.examine(place))
+    progress()("reads the data sets, starts every backend once, times a fixed product")
+    found = list(job.examine(wanted.python, wanted.data_dir, RESULTS))
     if as_json:
         print_json({"findings": [finding._asdict() for finding in found], "gpu_checks": job.GPU_CHECKS})
     else:
         terminal.print_findings(found)
         click.echo("\n  - ".join(["A first run on a GPU must check:", *job.GPU_CHECKS]))
     noisy = any(finding.state == "warning" for finding in found if finding.what in {"noise", "load"})
-    sys.exit(EXIT_NOISY if noisy else 0)
+    sys.exit(EXIT_PROOF if any(finding.state == "bad" for finding in found) else EXIT_NOISY if noisy else 0)
 
 
 def narrowed(recipe: "Suite", only: dict[str, str]) -> "Suite":

@@ -64,7 +64,7 @@ def print_proofs(proofs: Sequence[Proof]) -> None:
 
 def print_findings(findings: Sequence[tuple[str, str, str]]) -> None:
     """What `concord doctor` looked at: a line each, with a mark beside the colour."""
-    marks = {"good": "✓", "warning": "!", "not known": "?"}
+    marks = {"good": "✓", "warning": "!", "bad": "✗", "not known": "?"}
     print_table(("", "what", "state"), [(marks[state], what, says) for what, state, says in findings])
 
 
