@@ -200,17 +200,22 @@ def sync(path: Path) -> None:
 
 @dataclass
 class Journal:
-    """The records of a run as they come: on disk when ``keep`` returns, and at hand for what depends on them."""
+    """The records of a run as they come: on disk when ``keep`` returns, and at hand for what depends on them.
+
+    ``kept`` hears of each trial.
+    """
 
     folder: Path
     trials: list[Trial] = field(default_factory=list)
     proofs: list[Proof] = field(default_factory=list)
+    kept: Callable[[Trial], None] = lambda _trial: None
 
     def keep(self, record: Trial | Proof) -> None:
         """Add one record."""
         if isinstance(record, Trial):
             append(self.folder / "trials.jsonl", record)
             self.trials.append(record)
+            self.kept(record)
         else:
             append(self.folder / "proofs.jsonl", record)
             self.proofs.append(record)

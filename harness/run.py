@@ -13,28 +13,30 @@ from harness import catalog, environment, launch, proof, records, roofline, sani
 from harness.launch import WorkerError
 from harness.measure import Stopwatch, cpu_seconds
 from harness.plan import Plan, Subject, clock
+from harness.progress import Progress
 from harness.records import Journal, Proof, Run, Trial
+from harness.stats import Contest
 from harness.suite import Suite
 from harness.timing import Generation, Timing
-from harness.verify import Say
 
 NARROW = 0.03  # half-width of a log-ratio's interval at which no generation is added
 
 
-def run(plan: Plan, folder: Path, say: Say, earlier: Run | None = None) -> None:
+def run(plan: Plan, folder: Path, progress: Progress, earlier: Run | None = None) -> None:
     """Carry the plan out in a new and empty folder, or go on with an ``earlier`` run of it there, its records mended.
 
     Views are made by the caller, from what is on disk.
     """
     state = State(folder, dict(earlier.manifest) if earlier else describe(plan))
-    journal = Journal(folder, *((list(earlier.trials), list(earlier.proofs)) if earlier else ()))
+    trials, proofs = (list(earlier.trials), list(earlier.proofs)) if earlier else ([], [])
+    journal = Journal(folder, trials, proofs, progress.kept)
     state.save()
     for backend, reason in plan.skipped.items():
         skip(plan, journal, backend, reason)
-    prepare(plan, journal, state, say)
-    timing, begun, complete = Timing(plan, journal, say), state.used(), state.progress["complete"]
+    prepare(plan, journal, state, progress)
+    timing, begun, complete = Timing(plan, journal, progress), state.used(), state.progress["complete"]
     first = len(complete)
-    while wanted(plan, len(complete), journal.run(state.manifest)):
+    while wanted(plan, len(complete), judge(journal.run(state.manifest), progress)):
         number = len(complete) + len(state.progress["aside"])  # one that was cut short has used its number up
         for threads in plan.threads:
             Generation(timing, number, threads).measure()
@@ -43,7 +45,7 @@ def run(plan: Plan, folder: Path, say: Say, earlier: Run | None = None) -> None:
         used = state.used()
         each, least = (used - begun) / (len(complete) - first), plan.suite.generations - len(complete)
         ahead = f", about {clock(least * each)} to go" if least > 0 else ""
-        say(f"time    {len(complete)} generations in {clock(used)}{ahead}")
+        progress.say(f"time    {len(complete)} generations in {clock(used)}{ahead}")
         if 0 < plan.suite.budget_s < used + each and (plan.suite.hard or least <= 0):
             break
     state.save(finished=records.now())
@@ -69,14 +71,21 @@ class State:
         records.write_manifest(self.folder, self.manifest)
 
 
-def wanted(plan: Plan, done: int, so_far: Run) -> bool:
+def judge(so_far: Run, progress: Progress) -> tuple[Contest, ...]:
+    """What the records so far say, told to who watches."""
+    contests = stats.contests(so_far)
+    progress.judged(contests)
+    return contests
+
+
+def wanted(plan: Plan, done: int, contests: tuple[Contest, ...]) -> bool:
     """Whether one more generation is due: the least number is not reached, or an interval is still wide.
 
     Only the width is looked at. Stopping when a difference is significant would find one in 7.5 % of runs without any.
     """
     if done < plan.suite.generations or not plan.suite.budget_s:
         return done < plan.suite.generations
-    return any(half > NARROW for contest in stats.contests(so_far) for half in contest.half_widths())
+    return any(half > NARROW for contest in contests for half in contest.half_widths())
 
 
 def describe(plan: Plan) -> dict[str, Any]:
@@ -135,7 +144,7 @@ def skip(plan: Plan, journal: Journal, backend: str, reason: str) -> None:
         journal.once(Trial(cell=cell, phase="train", status="skipped", reason=reason))
 
 
-def prepare(plan: Plan, journal: Journal, state: State, say: Say) -> None:
+def prepare(plan: Plan, journal: Journal, state: State, progress: Progress) -> None:
     """Prove every task; train every cell with every seed, for its quality: in processes of their own, one a CPU, not timed.
 
     What an earlier start of the run has done is not done again.
@@ -150,12 +159,13 @@ def prepare(plan: Plan, journal: Journal, state: State, say: Say) -> None:
         for backend, mode in plan.pairs()
         if (plan.cell(s, backend, mode), plan.workplace.seed + seed) not in done
     ]
+    progress.at("proof and training", then="timing" if plan.suite.generations else "the report")
     with plan.workplace.pool() as pool:
         proven = state.progress["proven"]
-        traces = [] if proven else verify.begin(pool, exhibits, plan.chosen, plan.workplace, say)
-        trainings = [pool.submit(fit, plan, *what, state.used, say) for what in fits]
+        traces = [] if proven else verify.begin(pool, exhibits, plan.chosen, plan.workplace, progress)
+        trainings = [pool.submit(fit, plan, *what, state.used, progress) for what in fits]
         if not proven:
-            keep_proofs(plan, journal, verify.conclude(traces, exhibits, plan.chosen), say)
+            keep_proofs(plan, journal, verify.conclude(traces, exhibits, plan.chosen), progress)
             state.progress["proven"] = True
             state.save()
         for training in as_completed(trainings):
@@ -163,14 +173,14 @@ def prepare(plan: Plan, journal: Journal, state: State, say: Say) -> None:
             state.save()
 
 
-def keep_proofs(plan: Plan, journal: Journal, rows: list[Proof], say: Say) -> None:
+def keep_proofs(plan: Plan, journal: Journal, rows: list[Proof], progress: Progress) -> None:
     """Write down every proof."""
     for row in rows:
         names = [e.name for e in plan.entrants if (e.backend, e.mode) == (row.backend, row.mode)] or [row.mode]
         for name in names:  # copies are the same code
             journal.once(replace(row, mode=name))
         if row.verdict == "failed":
-            say(f"proof   {row.task}  {row.backend} {row.mode}: FAILED at {row.level}: {row.where or row.reason}")
+            progress.say(f"proof   {row.task}  {row.backend} {row.mode}: FAILED at {row.level}: {row.where or row.reason}")
 
 
 def training_s(suite: Suite) -> float | None:
@@ -180,7 +190,7 @@ def training_s(suite: Suite) -> float | None:
     return suite.budget_s or None
 
 
-def fit(plan: Plan, subject: Subject, backend: str, mode: str, seed: int, used: Callable[[], float], say: Say) -> Trial:
+def fit(plan: Plan, subject: Subject, backend: str, mode: str, seed: int, used: Callable[[], float], progress: Progress) -> Trial:
     """One training as a record, whatever becomes of it; ``seed`` counts from the run's own."""
     cell, place = plan.cell(subject, backend, mode), plan.workplace
     trial = Trial(cell=cell, phase="fit", status="ok", seed=place.seed + seed)
@@ -193,14 +203,14 @@ def fit(plan: Plan, subject: Subject, backend: str, mode: str, seed: int, used: 
     message = subject.message("fit", mode, seed=trial.seed, **limits)
     try:
         label = f"fit-{subject.spec.name}-{backend}-{mode}-{seed}"
-        with place.cpu() as cpu, place.worker(backend, [cpu], label, cache=f"fit-{backend}-{mode}") as worker:
-            reply, _ = worker.ask(message, launch.weights_message(initial), timeout_s=3600.0)
+        with (
+            progress.doing(f"training of {subject.task}: {backend} {mode}, seed {trial.seed}") as hear,
+            place.cpu() as cpu,
+            place.worker(backend, [cpu], label, cache=f"fit-{backend}-{mode}") as worker,
+        ):
+            reply, _ = worker.ask(message, launch.weights_message(initial), timeout_s=3600.0, on_event=hear)
     except WorkerError as error:
-        say(f"train   {subject.task}  {backend} {mode}: {error.reason}")
         return replace(trial, status=error.status, reason=error.reason, log=error.log)
-    metric, steps = subject.spec.quality.metric, len(reply["losses"])
-    figure = reply["values"].get(metric, float("nan"))
-    say(f"train   {subject.task}  {backend} {mode}: {metric} {figure:.4f} after {steps} steps")
     cut = f"the run's time ended training after {len(reply['epochs'])} epochs" if reply["cut"] else ""
     found = {
         "values": reply["values"],
@@ -208,4 +218,4 @@ def fit(plan: Plan, subject: Subject, backend: str, mode: str, seed: int, used: 
         "losses": tuple(reply["losses"]),
         "epochs": tuple(reply["epochs"]),
     }
-    return replace(trial, status="timeout" if cut else "ok", reason=cut, steps=steps, **found)
+    return replace(trial, status="timeout" if cut else "ok", reason=cut, steps=len(reply["losses"]), **found)

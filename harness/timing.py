@@ -9,9 +9,9 @@ from typing import Any
 from harness import catalog, launch, noise
 from harness.launch import Worker, WorkerError
 from harness.plan import Entrant, Plan, Subject
+from harness.progress import Progress
 from harness.records import Cell, Journal, Trial
 from harness.suite import Phase
-from harness.verify import Say
 
 MIN_STEPS, MAX_STEPS, MAX_CALLS = 1, 20_000, 500  # of one sample
 CONTROLLED: Phase = "train"  # the phase whose A/A control every suite runs
@@ -27,9 +27,9 @@ def session(subject: Subject, entrant: Entrant) -> str:
 class Timing:
     """What all generations share: the records, the order of turns, the calibrated lengths of samples."""
 
-    def __init__(self, plan: Plan, journal: Journal, say: Say) -> None:
+    def __init__(self, plan: Plan, journal: Journal, progress: Progress) -> None:
         """``steps`` holds the length of each cell's sample: as in the records, or else the first generation fills it."""
-        self.plan, self.journal, self.say = plan, journal, say
+        self.plan, self.journal, self.progress = plan, journal, progress
         self.order = random.Random(plan.workplace.seed)  # noqa: S311 - the order of turns is no secret
         modes = {entrant.name: entrant.mode for entrant in plan.entrants}
         self.steps: dict[tuple[Cell, str], int] = {
@@ -45,7 +45,8 @@ class Generation:
     def __init__(self, timing: Timing, number: int, threads: int) -> None:
         """Nothing is started yet; each worker is going to have ``threads`` CPUs."""
         self.timing, self.plan, self.number, self.threads = timing, timing.plan, number, threads
-        self.title = f"generation {number + 1}" + (f" on {threads} CPUs" if threads > 1 else "")
+        self.title = f"generation {number + 1} of at least {self.plan.suite.generations}"
+        self.title += f" on {threads} CPUs" if threads > 1 else ""
         self.folder = f"time-{number}-{threads}"
         self.subjects = self.plan.timed(threads)
         self.contests = [(s, phase) for s in self.subjects for phase in s.job.phases]
@@ -73,10 +74,10 @@ class Generation:
                 self.bird = stack.enter_context(place.worker(catalog.reference(), cpus[:1], f"{self.folder}-canary"))
             for backend, copy in processes:
                 self.open_process(stack, backend, copy, cpus)
-            for round_ in range(self.plan.suite.rounds):
-                for s, phase in self.contests:
-                    self.turns(s, phase, round_, attempt=0)
-                self.timing.say(f"time    {self.title}, round {round_ + 1}/{self.plan.suite.rounds}")
+            turns = list(product(range(self.plan.suite.rounds), self.contests))
+            following = [f"{s.task} {phase}" for _, (s, phase) in turns[1:]]
+            for (round_, (s, phase)), then in zip(turns, [*following, "contended rounds again"], strict=False):
+                self.turns(s, phase, round_, attempt=0, then=then)
             self.repeat()
 
     def repeat(self) -> None:
@@ -86,15 +87,15 @@ class Generation:
         for (s, phase), round_ in product(self.contests, range(self.plan.suite.rounds)):
             batch = self.cell(s, self.plan.entrants[0], phase).batch
             if noise.Group(s.task, batch, self.threads, phase, self.number, round_) in disturbed:
-                self.turns(s, phase, round_, attempt=1)
+                self.turns(s, phase, round_, attempt=1, then="the rest of the contended rounds")
                 again += 1
         if again:
-            self.timing.say(f"time    {self.title}: {again} contended rounds run again")
+            self.timing.progress.say(f"time    {self.title}: {again} contended rounds run again")
 
     def open_process(self, stack: ExitStack, backend: str, copy: int, cpus: list[int]) -> None:
         """Start one process, open all its cells, stop it."""
         entrants = [e for e in self.entrants if (e.backend, e.copy) == (backend, copy)]
-        self.timing.say(f"time    {self.title}: {backend} starts")
+        self.timing.progress.at(self.title, now=f"{backend} starts", then="round 1")
         try:
             process = self.plan.workplace.worker(backend, cpus, f"{self.folder}-{backend}-{copy}", cache=f"time-{backend}")
             worker = stack.enter_context(process)
@@ -112,6 +113,8 @@ class Generation:
         phases = [CONTROLLED] if self.is_control(entrant) else list(subject.job.phases)
         settings = {"batch": subject.batch, "seed": self.plan.workplace.seed, "slowdown": entrant.slowdown}
         message = subject.message("open", entrant.mode, cell=session(subject, entrant), phases=phases, **settings)
+        now = f"first calls and warm-up of {subject.task}: {entrant.backend} {entrant.name}"
+        self.timing.progress.at(self.title, now=now, then="round 1")
         try:
             reply, _ = worker.ask(message, launch.weights_message(subject.weights))
         except WorkerError as error:
@@ -127,15 +130,20 @@ class Generation:
             facts = {"kind": found["kind"], "start": found["start"]}
             self.keep(replace(trial, times_ns=tuple(found["times_ns"]), facts=facts))
 
-    def turns(self, subject: Subject, phase: Phase, round_: int, *, attempt: int) -> None:
-        """The canary, then one sample of every entrant; the first one rotates."""
+    def turns(self, subject: Subject, phase: Phase, round_: int, *, attempt: int, then: str) -> None:
+        """The canary, then one sample of every entrant; the first one rotates. ``then`` is what follows."""
         common: dict[str, Any] = {"round": round_, "attempt": attempt}
         if self.bird:
             self.sing(self.bird, subject, phase, common)
         able = [e for e in self.entrants if phase == CONTROLLED or not self.is_control(e)]
         shift = (round_ + self.number) % len(able)
-        for position, entrant in enumerate(able[shift:] + able[:shift]):
+        order = able[shift:] + able[:shift]
+        where = f"{self.title}, round {round_ + 1} of {self.plan.suite.rounds}" + " again" * attempt
+        names = [f"{entrant.backend} {entrant.name}" for entrant in order]
+        for position, entrant in enumerate(order):
             if (subject.task, subject.batch, entrant) not in self.gone:
+                rest = ", ".join(names[position + 1 :]) or then
+                self.timing.progress.at(where, now=f"{subject.task} {phase}: {names[position]}", then=rest, often=True)
                 self.sample(subject, entrant, phase, {**common, "position": position})
 
     def sing(self, bird: Worker, subject: Subject, phase: Phase, common: dict[str, Any]) -> None:
@@ -197,7 +205,6 @@ class Generation:
         self.gone.add((subject.task, subject.batch, entrant))
         cell, what = self.cell(subject, entrant), "control" if self.is_control(entrant) else phase
         self.keep(Trial(cell=cell, phase=what, status=error.status, reason=error.reason, log=error.log))
-        self.timing.say(f"time    {subject.task}  {entrant.backend} {entrant.name}: {error.reason}")
 
     def keep(self, trial: Trial) -> None:
         """Write a record of this generation down."""

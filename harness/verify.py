@@ -1,7 +1,7 @@
 """The proof as a job: gathers a trace from every backend and mode in processes of their own, then lets proof.py judge."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from itertools import islice
@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from harness import batches, catalog, launch, proof, trace, weights
+from harness.progress import Progress
 from harness.records import Proof
 from harness.spec import Arrays, TaskSpec
 from harness.workplace import Workplace
 
 PRECISIONS = ("float64", "float32")
-Say = Callable[[str], None]
 Traces = dict[tuple[str, str, str], dict[str, Arrays] | str]  # (task, backend, mode) -> by precision, or why there is none
 
 
@@ -38,19 +38,21 @@ def exhibit(spec: TaskSpec, data: Mapping[str, np.ndarray], seed: int) -> Exhibi
     return Exhibit(catalog.key(spec), spec, weights.unsettled(spec, seed), trace.inputs(chosen), lrs)
 
 
-def verify(exhibits: list[Exhibit], chosen: Mapping[str, tuple[str, ...]], workplace: Workplace, say: Say) -> list[Proof]:
+def verify(
+    exhibits: list[Exhibit], chosen: Mapping[str, tuple[str, ...]], workplace: Workplace, progress: Progress
+) -> list[Proof]:
     """Prove every chosen backend and mode, by name, on every task; as many backends at once as there are CPUs."""
     with workplace.pool() as pool:
-        return conclude(begin(pool, exhibits, chosen, workplace, say), exhibits, chosen)
+        return conclude(begin(pool, exhibits, chosen, workplace, progress), exhibits, chosen)
 
 
 def begin(
-    pool: Executor, exhibits: list[Exhibit], chosen: Mapping[str, tuple[str, ...]], workplace: Workplace, say: Say
+    pool: Executor, exhibits: list[Exhibit], chosen: Mapping[str, tuple[str, ...]], workplace: Workplace, progress: Progress
 ) -> list[Future[Traces]]:
     """Let every chosen backend, and the reference, trace every task."""
     reference = catalog.reference()
     everyone = {reference: catalog.backend(reference).MODES, **{n: m for n, m in chosen.items() if n != reference}}
-    return [pool.submit(gather, name, modes, exhibits, workplace, say) for name, modes in everyone.items()]
+    return [pool.submit(gather, name, modes, exhibits, workplace, progress) for name, modes in everyone.items()]
 
 
 def conclude(jobs: list[Future[Traces]], exhibits: list[Exhibit], chosen: Mapping[str, tuple[str, ...]]) -> list[Proof]:
@@ -61,17 +63,17 @@ def conclude(jobs: list[Future[Traces]], exhibits: list[Exhibit], chosen: Mappin
     return [row for ex in exhibits for row in judge_task(ex, traces, chosen)]
 
 
-def gather(name: str, modes: tuple[str, ...], exhibits: list[Exhibit], workplace: Workplace, say: Say) -> Traces:
+def gather(name: str, modes: tuple[str, ...], exhibits: list[Exhibit], workplace: Workplace, progress: Progress) -> Traces:
     """All traces of one backend, in one process that is begun again if it dies."""
     found: Traces = {}
     waiting = [(ex, mode) for ex in exhibits for mode in modes]
-    with workplace.cpu() as cpu:
+    with progress.doing(f"proof: {name}"), workplace.cpu() as cpu:
         while waiting:
             try:
                 with workplace.worker(name, [cpu], f"verify-{name}-{len(waiting)}") as worker:
                     while waiting:
                         ex, mode = waiting.pop(0)
-                        found[ex.task, name, mode] = ask(worker, ex, mode, say)
+                        found[ex.task, name, mode] = ask(worker, ex, mode, progress)
                         if worker.process.poll() is not None:
                             break
             except launch.WorkerError as error:
@@ -79,18 +81,19 @@ def gather(name: str, modes: tuple[str, ...], exhibits: list[Exhibit], workplace
     return found
 
 
-def ask(worker: launch.Worker, ex: Exhibit, mode: str, say: Say) -> dict[str, Arrays] | str:
+def ask(worker: launch.Worker, ex: Exhibit, mode: str, progress: Progress) -> dict[str, Arrays] | str:
     """One backend's traces of one task in one mode, or why there are none."""
     traces = {}
     for precision in PRECISIONS:
         message = {"op": "trace", "task": ex.task, "mode": mode, "precision": precision}
         wanted = {"lrs": ex.lrs, "tensors": precision == "float64"}
         try:
-            _, traces[precision] = worker.ask(message | wanted, launch.weights_message(ex.weights) | ex.arrays)
+            with progress.doing(f"proof of {ex.task} in {precision}: {worker.backend} {mode}"):
+                _, traces[precision] = worker.ask(message | wanted, launch.weights_message(ex.weights) | ex.arrays)
         except launch.WorkerError as error:
-            say(f"proof   {ex.task}  {worker.backend} {mode}: {error.reason}")
+            progress.say(f"proof   {ex.task}  {worker.backend} {mode}: {error.reason}")
             return error.reason
-    say(f"proof   {ex.task}  {worker.backend} {mode}: traced")
+    progress.say(f"proof   {ex.task}  {worker.backend} {mode}: traced")
     return traces
 
 

@@ -22,6 +22,7 @@ from hypothesis import settings
 from harness import catalog, data, environment, verify
 from harness.errors import HarnessError
 from harness.launch import Worker
+from harness.progress import Progress
 from harness.verify import Exhibit
 
 SMALLER = {"cifar_resnet": "cifar_resnet:depth=8"}  # where the default takes minutes in float64 NumPy
@@ -175,7 +176,7 @@ def witness(exhibit: Callable[[str], Exhibit], cpu: int, tmp_path_factory: pytes
     def make(task: str) -> Any:
         name = catalog.reference()
         with Worker(name, scratch=tmp_path_factory.mktemp("witness"), cpus=[cpu]) as reference:
-            return verify.ask(reference, exhibit(task), catalog.backend(name).MODES[0], lambda _text: None)
+            return verify.ask(reference, exhibit(task), catalog.backend(name).MODES[0], Progress())
 
     return make
 

@@ -15,6 +15,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness import batches, catalog, data, stats, verify, weights
+from harness.progress import Progress
 from harness.protocol import Batch, Handle, Session
 from harness.spec import Arrays, TaskSpec
 from harness.workplace import Workplace
@@ -65,7 +66,7 @@ def proven(spec: TaskSpec, backend: str, mode: str, arrays: Arrays) -> str:
     """The state of the proof, made now."""
     exhibit = verify.exhibit(spec, arrays, 0)
     with TemporaryDirectory() as scratch:
-        rows = verify.verify([exhibit], {backend: (mode,)}, Workplace(Path(scratch)), lambda _: None)
+        rows = verify.verify([exhibit], {backend: (mode,)}, Workplace(Path(scratch)), Progress())
     return stats.proven(rows, task=exhibit.task, backend=backend, mode=mode).state
 
 

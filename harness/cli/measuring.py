@@ -22,7 +22,6 @@ from harness.cli.options import (
     options,
     out_option,
     print_json,
-    progress,
     wait_option,
 )
 from harness.cli.viewing import exit_code, finish
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from harness.plan import Plan
     from harness.records import Run
     from harness.suite import Suite
-    from harness.verify import Say
 
 RESULTS = Path("results")
 
@@ -51,17 +49,18 @@ def verify(tasks: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
     """
     from harness import data, proof, records
     from harness import verify as job
+    from harness.cli.live import progress
     from harness.report import terminal
 
     specs = [catalog.task(name) for name in tasks or catalog.tasks()]
     chosen, skipped, _ = choose(wanted)
-    say = progress()
+    told = progress()
     for reason in skipped.values():
-        say(f"skipped {reason}")
+        told.say(f"skipped {reason}")
     exhibits = [job.exhibit(spec, data.find(spec.data.name, data_dir=wanted.data_dir).arrays, wanted.seed) for spec in specs]
     with wanted.workplace() as place:
         check_device(place, chosen)
-        rows = job.verify(exhibits, chosen, place, say)
+        rows = job.verify(exhibits, chosen, place, told)
     for name, reason in skipped.items():
         mode = catalog.backend(name).MODES[0]
         rows += [proof.missing(ex.task, name, mode, verdict="skipped", reason=reason) for ex in exhibits]
@@ -229,11 +228,11 @@ def refuse_all_but(*allowed: str) -> None:
 def carry_out(plan: "Plan", out: Path | None, *, wait: bool, as_json: bool | None) -> Path:
     """Run a plan in a new folder, once nobody else measures."""
     from harness.alone import alone
+    from harness.cli.live import progress
 
-    say = progress()
-    with alone(wait=wait, say=say):
+    with alone(wait=wait, say=progress().say):
         folder = new_folder(out, plan.name)
-        measure(plan, folder, say, None, as_json=as_json)
+        measure(plan, folder, None, as_json=as_json)
     return folder
 
 
@@ -241,24 +240,26 @@ def go_on(folder: Path, *, wait: bool, as_json: bool) -> None:
     """Finish an interrupted run, once nobody else measures: it may be that very run that still does."""
     from harness import resume
     from harness.alone import alone
+    from harness.cli.live import progress
 
-    say = progress()
-    with alone(wait=wait, say=say):
+    with alone(wait=wait, say=progress().say):
         earlier = resume.unfinished(folder)
         seed, device = earlier.manifest["seed"], earlier.manifest["environment"]["device"]
         with Wanted(python=earlier.manifest["plan"]["python"], seed=seed, device=device).workplace() as place:
             plan = resume.plan(earlier.manifest, place)
             check_device(place, dict(plan.chosen))
-            measure(plan, folder, say, resume.ready(earlier, plan), as_json=as_json)
+            measure(plan, folder, resume.ready(earlier, plan), as_json=as_json)
 
 
-def measure(plan: "Plan", folder: Path, say: "Say", earlier: "Run | None", *, as_json: bool | None) -> None:
+def measure(plan: "Plan", folder: Path, earlier: "Run | None", *, as_json: bool | None) -> None:
     """Carry a plan out and show what came of it, as far as it came; of an interrupted one, how to go on."""
     from harness import run
+    from harness.cli.live import watching
 
-    say(f"plan    {plan.told()}")
     try:
-        run.run(plan, folder, say, earlier)
+        with watching(plan, earlier) as progress:
+            progress.say(f"plan    {plan.told()}")
+            run.run(plan, folder, progress, earlier)
     except BaseException as end:
         with suppress(HarnessError):  # what ended the run is what must be told
             finish(folder, as_json=as_json)

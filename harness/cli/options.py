@@ -1,4 +1,4 @@
-"""What verbs share: exit codes, options and how their values are read, the line of progress."""
+"""What verbs share: exit codes, options and how their values are read."""
 
 import json
 import logging
@@ -18,7 +18,6 @@ from harness.errors import unknown
 if TYPE_CHECKING:
     from harness.plan import Subject
     from harness.suite import Suite
-    from harness.verify import Say
     from harness.workplace import Workplace
 
 EXIT_PROOF, EXIT_INPUT, EXIT_CELL, EXIT_NOISY, EXIT_TIME, EXIT_INTERRUPTED = 1, 2, 3, 4, 124, 130
@@ -154,13 +153,3 @@ def print_json(document: Any) -> None:
     """The one document that a verb prints on stdout; a number that JSON does not have (infinite, none) is null."""
     known = json.loads(json.dumps(document, default=str), parse_constant=lambda _name: None)
     click.echo(json.dumps(known, indent=1))
-
-
-def progress() -> "Say":
-    """A plain line with the time passed, on stderr, unless that is to be quiet."""
-    from harness.measure import Stopwatch
-
-    if click.get_current_context().meta["quiet"]:
-        return lambda _text: None
-    watch = Stopwatch()
-    return lambda text: click.echo(f"[{watch.seconds():6.1f} s] {text}", err=True)

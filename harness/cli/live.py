@@ -1,0 +1,176 @@
+"""What is shown of a job on stderr: a line for what lasts and for every record; on a terminal a view redrawn in place.
+
+Nothing redraws by itself, which would disturb what is timed: only what the harness tells, between samples, does.
+"""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from statistics import median
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.rule import Rule
+from rich.segment import Segments
+from rich.table import Table
+from rich.text import Text
+
+from harness import catalog
+from harness.channel import Message
+from harness.errors import printable
+from harness.measure import Stopwatch
+from harness.plan import Plan, clock
+from harness.progress import Progress
+from harness.records import Run, Trial
+from harness.stats import GENERATIONS, Contest
+
+EVERY_S = 1.0  # between two drawings of what is told often: each costs 2 ms, and the terminal some more beside the next sample
+
+
+def progress() -> Progress:
+    """Lines on stderr, unless that is to be quiet."""
+    return Progress() if click.get_current_context().meta["quiet"] else Log()
+
+
+@contextmanager
+def watching(plan: Plan, earlier: Run | None) -> Iterator[Progress]:
+    """The view of a run where a terminal can show it, and gone afterwards; lines elsewhere, and with ``-v``."""
+    console, asked = Console(stderr=True, highlight=False), click.get_current_context().meta
+    if asked["quiet"] or asked["verbose"] or not (sys.stderr.isatty() and console.is_interactive):
+        yield progress()
+        return
+    with ExitStack() as stack:
+        stack.callback(console.show_cursor)  # however the view ended
+        view = View(console, plan, earlier.progress["used_s"] if earlier else 0.0)
+        stack.enter_context(view.live)
+        stack.callback(view.live.update, "")  # or what is higher than the screen would stay there
+        yield view
+
+
+class Log(Progress):
+    """Plain lines with the time passed."""
+
+    def __init__(self) -> None:
+        """The time begins now."""
+        self.watch = Stopwatch()
+
+    def say(self, text: str) -> None:
+        """Print it."""
+        click.echo(self.line(text), err=True)
+
+    def kept(self, trial: Trial) -> None:
+        """Print it."""
+        self.say(told(trial))
+
+    def line(self, text: str) -> str:
+        """One line, whatever a framework has put into its words."""
+        return f"[{self.watch.seconds():6.1f} s] {printable(text)}"
+
+
+class View(Log):
+    """Where a run is, on a terminal; above it the lines of what lasts, as in a log."""
+
+    def __init__(self, console: Console, plan: Plan, earlier_s: float) -> None:
+        """``earlier_s``: the seconds that an interrupted run has used before."""
+        super().__init__()
+        self.console, self.plan, self.earlier_s = console, plan, earlier_s
+        self.phase = self.now = self.then = ""
+        self.under_way: dict[int, str] = {}  # by thread
+        self.verdicts: RenderableType = Text("no verdict before the first generation ends", "dim")
+        self.live = Live("", console=console, auto_refresh=False, transient=True, redirect_stdout=False)
+        self.lock, self.drawn_s = threading.RLock(), 0.0
+
+    def say(self, text: str) -> None:
+        """Print it above the view."""
+        with self.lock:
+            self.console.print(Text(self.line(text)), soft_wrap=True)
+
+    def kept(self, trial: Trial) -> None:
+        """Print what failed, and what came of a training."""
+        if trial.status != "ok" or trial.phase == "fit":
+            super().kept(trial)
+
+    def at(self, phase: str, *, now: str = "", then: str = "", often: bool = False) -> None:
+        """Show it."""
+        self.phase, self.now, self.then = phase, now, then
+        self.draw(often=often)
+
+    @contextmanager
+    def doing(self, what: str) -> Iterator[Callable[[Message], None]]:
+        """Show it until it is done, in place of what the thread does as a whole."""
+        thread = threading.get_ident()
+        whole = self.under_way.get(thread, "")
+
+        def show(text: str, *, often: bool = False) -> None:
+            self.under_way[thread] = text
+            self.draw(often=often)
+
+        show(what)
+        try:
+            yield lambda event: show(f"{what}, epoch {event['epoch']:.0f}", often=True)
+        finally:
+            show(whole)
+
+    def judged(self, contests: Sequence[Contest]) -> None:
+        """Show them from now on."""
+        if contests:
+            lines = "\n".join(["so far:", *map(standing, contests)])
+            self.verdicts = Segments(self.console.render(Text(lines)))  # laid out once: a hundred take longer than the rest
+
+    def draw(self, *, often: bool = False) -> None:
+        """Redraw the view; what is drawn ``often`` once a second at most."""
+        with self.lock:
+            if not often or self.watch.seconds() - self.drawn_s >= EVERY_S:
+                self.drawn_s = self.watch.seconds()
+                self.live.update(self.picture(), refresh=True)
+
+    def picture(self) -> RenderableType:
+        """All of the view."""
+        used, budget = clock(self.earlier_s + self.watch.seconds()), self.plan.suite.budget_s
+        time = f"{used} of {clock(budget)}" if budget else f"{used} of about {clock(self.plan.seconds())}"
+        now = filter(None, [self.now, *self.under_way.values()])
+        head = Table.grid(padding=(0, 2))
+        for name, value in {"time": time, "phase": self.phase, "now": "\n".join(now), "next": self.then}.items():
+            head.add_row(Text(name, "dim"), Text(value))
+        return Group(Rule(Text(self.plan.name), align="left"), head, self.verdicts)
+
+
+def standing(contest: Contest) -> str:
+    """A contest in a line: its best, how many times as long the other proven ones take, and what that is worth so far."""
+    cell, best = next(iter(contest.blocks)), contest.best
+    pairs = [(pair, ratio) for pair, ratio in contest.ratios.items() if pair[0] == best and pair[1] in contest.proven]
+    refusal = "" if any(ratio.generations < GENERATIONS for _, ratio in pairs) else contest.refusal
+    found = [f"{best.backend} {best.mode}"] if best else []
+    for pair, ratio in sorted(pairs, key=lambda both: both[1].value):
+        span = f" ({ratio.low:.2f} to {ratio.high:.2f})" if ratio.low and ratio.high else ""
+        word = "not ranked" if refusal else contest.verdicts[pair]
+        found.append(f"{pair[1].backend} {pair[1].mode} {ratio.value:.2f}x{span} {word}")
+    threads = f", {cell.threads} CPUs" if cell.threads > 1 else ""
+    return f"{cell.task} {contest.phase}, batch {cell.batch}{threads}: {'; '.join([*found, refusal] if refusal else found)}"
+
+
+def told(trial: Trial) -> str:
+    """A record in a line: whose it is, when in the run, and what came of it."""
+    cell = trial.cell
+    who = f"{cell.task}  {cell.backend} {cell.mode}"
+    if trial.phase == "fit":
+        return f"train   {who}, seed {trial.seed}: {outcome(trial)}"
+    parts = [who, f"{trial.phase} of {trial.of}" if trial.of else trial.phase, f"batch {cell.batch}"]
+    parts += [f"{cell.threads} CPUs"] * (cell.threads > 1)
+    parts += [f"generation {trial.generation + 1}", f"round {trial.round + 1}"] + ["again"] * trial.attempt
+    return f"time    {', '.join(parts)}: {outcome(trial)}"
+
+
+def outcome(trial: Trial) -> str:
+    """What came of a trial: its figures, or why there are none."""
+    if trial.status != "ok":
+        return trial.reason
+    if trial.phase == "fit":
+        metric = catalog.task(trial.cell.task).quality.metric
+        return f"{metric} {trial.values.get(metric, float('nan')):.4f} after {trial.steps} steps"
+    if trial.times_ns:
+        steps = 1 if trial.phase == "warmup" else trial.steps  # there they are told one by one
+        return f"{median(trial.times_ns) / steps / 1e6:.4g} ms each"
+    return ", ".join(f"{name} {value:.3g}" for name, value in trial.values.items())
