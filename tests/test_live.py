@@ -41,7 +41,7 @@ class Terminal:
         """Begin it; what it draws is read from now on."""
         self.ours, theirs = pty.openpty()
         termios.tcsetwinsize(theirs, (40, 120))
-        unwanted = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"}
+        unwanted = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "DISPLAY", "WAYLAND_DISPLAY"}
         env = {name: value for name, value in os.environ.items() if name not in unwanted}
         env |= {"PYTHONPATH": str(house), "TERM": "xterm-256color", **variables}
         typed = ["run", "tiny", "--out", str(out), "--data-dir", str(data.SAMPLES), *options]
@@ -237,10 +237,12 @@ def test_what_is_not_ranked_is_not_called_slower(tmp_path: Path) -> None:
 
 
 def test_a_plain_line_per_trial(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the order of the records; no code, even where colour is forced."""
+    """In the order of the records; no code, even where colour is forced, and no browser without a screen."""
     monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     out = tmp_path / "out"
-    with command(house, "run", "tiny", "--json", "--out", out, "--data-dir", data.SAMPLES) as process:
+    with command(house, "run", "tiny", "--open", "--json", "--out", out, "--data-dir", data.SAMPLES) as process:
         said = process.communicate(timeout=240)[1]
     assert process.returncode == 0, said
     assert "\x1b" not in said
@@ -256,6 +258,8 @@ def test_a_plain_line_per_trial(house: Path, tmp_path: Path, monkeypatch: pytest
         r"time    .* left plain, control of train, batch 8, generation 1, round 1: [\d.]+ ms each",
     ):
         assert [line for line in lines if re.fullmatch(words, line)], words
+    if sys.platform == "linux":
+        assert f"no browser to open {out / 'report.html'} in" in said
 
 
 def test_a_line_is_a_line(tmp_path: Path) -> None:
@@ -265,3 +269,18 @@ def test_a_line_is_a_line(tmp_path: Path) -> None:
     view.kept(replace(trial, reason="first\nsecond\x1b[2J \u202e"))
     assert drawn.getvalue().count("\n") == 1
     assert "first second [2J" in drawn.getvalue()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system opens files by other commands")
+def test_the_report_is_opened(house: Path, tmp_path: Path) -> None:
+    """In whatever the desktop opens files with."""
+    opened, programs = tmp_path / "opened", tmp_path / "programs"
+    programs.mkdir()
+    (programs / "xdg-open").write_text(f'#!/bin/sh\necho "$1" > {opened}\n', encoding="utf-8")
+    (programs / "xdg-open").chmod(0o755)
+    terminal = Terminal(house, tmp_path / "out", "--open", DISPLAY=":0", PATH=f"{programs}:{os.environ['PATH']}")
+    assert terminal.end() == 0, terminal.raw
+    end = time.monotonic() + 10
+    while time.monotonic() < end and not opened.is_file():
+        time.sleep(0.02)
+    assert opened.read_text(encoding="utf-8") == f"{tmp_path / 'out' / 'report.html'}\n"

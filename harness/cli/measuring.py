@@ -24,7 +24,7 @@ from harness.cli.options import (
     print_json,
     wait_option,
 )
-from harness.cli.viewing import exit_code, finish
+from harness.cli.viewing import exit_code, finish, open_page
 from harness.errors import HarnessError, unknown
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def verify(tasks: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
 @click.option("--max-time", callback=duration, metavar="TIME", help="Of the whole run: 90s, 10m, 2h. Default: the suite's.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and how long it takes, and stop.")
 @click.option("--strict", is_flag=True, help="Exit code 1 if a rule of the fairness ledger is broken.")
+@click.option("--open", "browse", is_flag=True, help="Open the report in the browser when the run is done.")
 @click.option(
     "--resume", type=PATH, metavar="RUN", help="Go on with a run of yours that was interrupted: all is as it was begun."
 )
@@ -92,6 +93,7 @@ def run(
     max_time: float | None,
     dry_run: bool,
     strict: bool,
+    browse: bool,
     resume: Path | None,
 ) -> None:
     """Run a suite: prove, train, time, report.
@@ -105,9 +107,9 @@ def run(
     from harness.plan import Entrant, Plan
 
     if resume:
-        refuse_all_but("resume", "as_json", "quiet", "verbose", "wait", "strict")
+        refuse_all_but("resume", "as_json", "quiet", "verbose", "wait", "strict", "browse")
         go_on(resume, wait=wait, as_json=as_json)
-        sys.exit(exit_code(resume, strict=strict))
+        done(resume, strict=strict, browse=browse)
     recipe = catalog.suite(suite)
     recipe = replace(recipe, budget_s=max_time, hard=True) if max_time else recipe
     recipe = narrowed(recipe, wanted.filter)
@@ -126,7 +128,7 @@ def run(
                 click.echo(plan.told())
             return
         folder = carry_out(plan, out, wait=wait, as_json=as_json)
-    sys.exit(exit_code(folder, strict=strict))
+    done(folder, strict=strict, browse=browse)
 
 
 @click.command()
@@ -267,6 +269,13 @@ def measure(plan: "Plan", folder: Path, earlier: "Run | None", *, as_json: bool 
             raise KeyboardInterrupt(f"go on with: concord run --resume {shlex.quote(str(folder))}") from None
         raise
     finish(folder, as_json=as_json)
+
+
+def done(folder: Path, *, strict: bool, browse: bool) -> None:
+    """The end of a run that was not interrupted."""
+    if browse:
+        open_page(folder / "report.html")
+    sys.exit(exit_code(folder, strict=strict))
 
 
 VERBS = (verify, run, selfcheck, doctor)

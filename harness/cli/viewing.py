@@ -1,5 +1,6 @@
 """The verbs that read records and the catalogue: report, list."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,13 @@ def finish(folder: Path, *, as_json: bool | None) -> None:
     elif as_json is not None:
         terminal.print_run(found)
     click.echo(str(page), err=as_json is not False)
+
+
+def open_page(page: Path) -> None:
+    """Open a page in the browser, or say that there is none."""
+    screen = sys.platform != "linux" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    if not screen or click.launch(str(page)):
+        click.echo(f"concord: no browser to open {page} in.", err=True)
 
 
 def exit_code(folder: Path, *, strict: bool = False) -> int:
