@@ -7,7 +7,7 @@ Sources: Hodges and Lehmann 1963 (the point), Kalibera and Jones 2013 (levels of
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import permutations
@@ -342,9 +342,8 @@ def contest(phase: str, trials: Sequence[Trial], proofs: Mapping[Cell, Proven], 
     verdicts = {pair: verdict(ratio, floor=noise_floor(control)) for pair, ratio in ratios.items()}
     best = min(able, key=lead.__getitem__, default=None)
     found = Contest(phase, members, ratios, verdicts, able, best, {}, "", control, rounds)
-    if refusal := _refusal(found) or _disturbed(found, own, trials):
-        return replace(found, refusal=refusal)
-    return replace(found, ranks=ranks(able, verdicts))
+    refusal = next(_refusals(found, own, trials), "")
+    return replace(found, refusal=refusal, ranks={} if refusal else ranks(able, verdicts))
 
 
 def controlled(members: Mapping[Cell, Blocks], twins: Sequence[Trial]) -> Ratio | None:
@@ -355,28 +354,23 @@ def controlled(members: Mapping[Cell, Blocks], twins: Sequence[Trial]) -> Ratio 
     return paired(first, samples(blocks(twins)))
 
 
-def _refusal(found: Contest) -> str:
-    """Why there is too little to rank."""
+def _refusals(found: Contest, own: Mapping[Cell, Sequence[Trial]], trials: Sequence[Trial]) -> Iterator[str]:
+    """Why nothing is ranked: too little to compare, or times that carry no verdict; each supposes that none before it holds."""
     pairs = list(permutations(found.proven, 2))
     if not pairs:
-        return "only one is proven" if found.proven else "nothing is proven"
+        yield "only one is proven" if found.proven else "nothing is proven"
     if any(pair not in found.ratios for pair in pairs):
-        return "some have no round in common"
-    least = min(found.ratios[pair].generations for pair in pairs)
-    return f"{least} of the {GENERATIONS} generations a verdict needs: indicative" if least < GENERATIONS else ""
-
-
-def _disturbed(found: Contest, own: Mapping[Cell, Sequence[Trial]], trials: Sequence[Trial]) -> str:
-    """Why times that are there carry no verdict: no steady state, too much contention, unequal threads, a biased control."""
+        yield "some have no round in common"
+    if (least := min(found.ratios[pair].generations for pair in pairs)) < GENERATIONS:
+        yield f"{least} of the {GENERATIONS} generations a verdict needs: indicative"
     unsteady = Counter(t.cell for t in trials if t.phase == "warmup" and t.facts.get("kind") == "no steady state")
     for cell in found.proven:
         if unsteady[cell] > 1:
-            return f"{cell.backend} {cell.mode} reached no steady state in {unsteady[cell]} generations"
+            yield f"{cell.backend} {cell.mode} reached no steady state in {unsteady[cell]} generations"
         used = float(np.median([t.cpu_ns / sum(t.times_ns) for t in own[cell]])) / cell.threads
         if used > OVERDRAWN:
-            return f"{cell.backend} {cell.mode} used {used:.2f} CPUs for each of its threads: another budget than the others'"
+            yield f"{cell.backend} {cell.mode} used {used:.2f} CPUs for each of its threads: another budget than the others'"
     if found.contended > CONTENDED:
-        return f"{found.contended:.0%} of the rounds were contended"
+        yield f"{found.contended:.0%} of the rounds were contended"
     if found.control and verdict(found.control) in {"faster", "slower"}:
-        return f"the A/A control excludes 1: two processes of one backend differ by {found.control.value:.3f}x"
-    return ""
+        yield f"the A/A control excludes 1: two processes of one backend differ by {found.control.value:.3f}x"
