@@ -9,7 +9,7 @@ import shutil
 import tarfile
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from requests.adapters import BaseAdapter
 
 from harness import data, records
-from harness.editions import FOLDERS, MNIST, Edition, File, official
+from harness.editions import FOLDERS, SOURCES, Edition, File, official
 from harness.errors import HarnessError
 
 Progress = Callable[[str, int, int | None], None]  # file, bytes so far, bytes in all where that is known
@@ -30,17 +30,6 @@ ATTEMPTS = 4
 PAUSE_S = 1.0  # before the second attempt; then doubled
 CHUNK = 1 << 13  # bytes; a fault loses what came of a chunk
 _PASSING = {408, 425, 429, *range(500, 600)}  # HTTP errors that another attempt may not meet
-
-
-# Where a data set is published: mirrors, and what lies below each of them, an archive or every file of the edition.
-SOURCES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "mnist": (
-        ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
-        tuple(f"{name}.gz" for name in MNIST),
-    ),
-    "cifar10": (("https://www.cs.toronto.edu/~kriz/",), ("cifar-10-binary.tar.gz",)),
-    "credit_default": (("https://archive.ics.uci.edu/static/public/350/",), ("data.csv",)),
-}
 
 
 def fetch(name: str, progress: Progress, *, data_dir: Path | None = None) -> Path:

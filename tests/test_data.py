@@ -58,6 +58,11 @@ def powerless() -> Iterator[Path]:
                 path.chmod(0o700)
 
 
+def listed(name: str) -> editions.File:
+    """What a file of an edition must be."""
+    return next(file for edition in editions.EDITIONS for file in edition.files if file.name == name)
+
+
 def message(call: Callable[[], object]) -> str:
     """The one sentence of the error that the call must raise."""
     with pytest.raises(HarnessError) as caught:
@@ -265,13 +270,13 @@ def test_damaged_differences_are_told(folder: Path, damage: Callable[[Path], obj
     path = folder / "cifar10" / "sample-test.bin.delta.gz"
     damage(path)
     with pytest.raises(data.DamagedError, match=fact):
-        data.read(path, editions.files("sample-test.bin")[0])
+        data.read(path, listed("sample-test.bin"))
 
 
 def test_unpacking_is_bounded(folder: Path) -> None:
     """Of content that is too long, one byte too many is unpacked and no more."""
     inflate(folder / "mnist" / f"{IMAGES}.gz")
-    file = editions.files(IMAGES)[0]
+    file = listed(IMAGES)
     assert len(data._unpacked(folder / "mnist" / f"{IMAGES}.gz", file)) == file.size + 1
 
 

@@ -39,10 +39,10 @@ def fetch(names: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from harness import download
+    from harness import download, editions
 
     console, found = Console(stderr=True), {}
-    for name in names or download.SOURCES:
+    for name in names or editions.SOURCES:
         with Progress(console=console, disable=not console.is_terminal or click.get_current_context().meta["quiet"]) as bars:
             show = partial(bar, bars, bars.add_task(name))
             found[name] = download.fetch(name, show, data_dir=wanted.data_dir)
