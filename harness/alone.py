@@ -20,14 +20,25 @@ SCRATCH = "concord-scratch"
 def alone(*, wait: bool, say: Callable[[str], None]) -> Iterator[None]:
     """Hold this machine; where another run holds it, ``wait`` until it ends, or raise the HarnessError that names it."""
     path = Path(tempfile.gettempdir(), NAME).resolve()
-    lock = FileLock(path, mode=0o666)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+
+    def taken() -> None:
         other = f"another run, {holder(path)}, is measuring on this machine"
         if not wait:
             raise HarnessError(f"{other}: wait until it ends, or give --wait.") from None
         say(f"waits   {other}")
+
+    with locked(path, taken):
+        yield
+
+
+@contextmanager
+def locked(path: Path, taken: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock file; where another process holds it, wait for its end, unless ``taken``, which is called first, raises."""
+    lock = FileLock(path, mode=0o666)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        taken()
         lock.acquire(poll_interval=0.5)
     try:
         yield

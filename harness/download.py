@@ -10,16 +10,16 @@ import tarfile
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
-from filelock import FileLock, Timeout
 from requests.adapters import BaseAdapter
 
 from harness import data, records
+from harness.alone import locked
 from harness.editions import FOLDERS, SOURCES, Edition, File, official
 from harness.errors import HarnessError
 
@@ -41,7 +41,7 @@ def fetch(name: str, progress: Progress, *, data_dir: Path | None = None) -> Pat
     folder, parts = root / FOLDERS[name][0], root / ".parts" / name
     try:
         parts.parent.mkdir(parents=True, exist_ok=True)
-        with alone(Path(f"{parts}.lock"), progress):
+        with locked(Path(f"{parts}.lock"), lambda: progress("waits for another fetch", 0, None)):  # it may bring what is wanted
             parts.mkdir(exist_ok=True)
             _complete(folder, edition, parts=parts, progress=progress)
             shutil.rmtree(parts)
@@ -51,21 +51,6 @@ def fetch(name: str, progress: Progress, *, data_dir: Path | None = None) -> Pat
         fact = error.strerror or error
         raise HarnessError(f"cannot write below {root} ({fact}): free space or give another --data-dir.") from None
     return folder
-
-
-@contextmanager
-def alone(path: Path, progress: Progress) -> Iterator[None]:
-    """Hold a lock; where another fetch holds it, wait for its end: it may bring what is wanted."""
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        progress("waits for another fetch", 0, None)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _complete(folder: Path, edition: Edition, *, parts: Path, progress: Progress) -> None:

@@ -298,7 +298,7 @@ def test_a_compiler_that_fails(start: Start, exhibit: Callable[[str], Exhibit], 
     pytest.importorskip("torch", reason="PyTorch is not installed: pip install -e '.[torch]'")
     monkeypatch.setenv("CXX", "/nowhere/c++")
     worker = start(backend="torch", timeout_s=300.0)
-    with pytest.raises(WorkerError, match="InvalidCxxCompiler.*nowhere") as caught:
+    with pytest.raises(WorkerError, match=r"InvalidCxxCompiler.*nowhere") as caught:
         trace(worker, exhibit, change={"mode": "compile"})
     assert caught.value.status == "failed"
     trace(worker, exhibit, change={"mode": "eager"})
