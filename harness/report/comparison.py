@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.compare import Comparison, Line
+from harness.compare import Comparison
 from harness.report import terminal, words
 from harness.report.markdown import plain as quoted
 from harness.report.markdown import table as markdown_table
@@ -22,18 +22,14 @@ METHOD = (
 
 def document(found: Comparison) -> dict[str, Any]:
     """All of it for JSON. Times in seconds a step (or a call), or, across machines, times that of ``against``."""
-    lines = [_facts(line, found) for line in found.lines]
+    lines = []
+    for line in found.lines:
+        what = {"phase": line.phase, "verdict": line.verdict, "noise_floor": line.floor}
+        times = {"base": line.base, "new": line.new, "against": line.against and name(line.against)}
+        ratio = {"ratio": line.ratio.value, "ci_low": line.ratio.low, "ci_high": line.ratio.high}
+        proofs = {"base_proof": found.base_proofs[line.cell].state, "new_proof": found.new_proofs[line.cell].state}
+        lines.append(asdict(line.cell) | what | times | ratio | {"generations": line.ratio.generations} | proofs)
     return {"base": str(found.base.path), "new": str(found.new.path), **notes(found), "lines": lines}
-
-
-def _facts(line: Line, found: Comparison) -> dict[str, Any]:
-    """One line: which cell, its times, their ratio, its proofs."""
-    cell, ratio = line.cell, line.ratio
-    what = {"phase": line.phase, "verdict": line.verdict, "noise_floor": line.floor}
-    times = {"base": line.base, "new": line.new, "against": line.against and name(line.against)}
-    figures = {"ratio": ratio.value, "ci_low": ratio.low, "ci_high": ratio.high, "generations": ratio.generations}
-    proofs = {"base_proof": found.base_proofs[cell].state, "new_proof": found.new_proofs[cell].state}
-    return asdict(cell) | what | times | figures | proofs
 
 
 def notes(found: Comparison) -> dict[str, Sequence[str]]:
@@ -43,26 +39,25 @@ def notes(found: Comparison) -> dict[str, Sequence[str]]:
 
 def table(found: Comparison) -> pd.DataFrame:
     """What is shown of every line, as text, the entry first."""
-    return pd.DataFrame([_shown(line, found) for line in found.lines])
-
-
-def _shown(line: Line, found: Comparison) -> dict[str, str]:
-    factor, unit = (1.0, "x") if line.against else words.time_unit([line.base, line.new])
-    terms = f"batch {line.cell.batch}, {words.plural(line.cell.threads, 'CPU')}"
-    base, new = (f"{digits(seconds * factor)} {unit}" for seconds in (line.base, line.new))
-    proofs = [words.badge(states[line.cell].state) for states in (found.base_proofs, found.new_proofs)]
-    return {
-        "entry": name(line.cell),
-        "task": line.cell.task,
-        "phase": line.phase,
-        "NEW / BASE": f"{digits(line.ratio.value, 4)}x",
-        "interval": words.span(line.ratio) or "-",
-        "verdict": line.verdict,
-        "BASE": base,
-        "NEW": new,
-        "terms": terms + (f", to {name(line.against)}" if line.against else ""),
-        "proof": f"{proofs[0]} in both" if proofs[0] == proofs[1] else ", now ".join(proofs),
-    }
+    rows = []
+    for line in found.lines:
+        factor, unit = (1.0, "x") if line.against else words.time_unit([line.base, line.new])
+        terms = f"batch {line.cell.batch}, {words.plural(line.cell.threads, 'CPU')}"
+        proofs = [words.badge(states[line.cell].state) for states in (found.base_proofs, found.new_proofs)]
+        row = {
+            "entry": name(line.cell),
+            "task": line.cell.task,
+            "phase": line.phase,
+            "NEW / BASE": f"{digits(line.ratio.value, 4)}x",
+            "interval": words.span(line.ratio) or "-",
+            "verdict": line.verdict,
+            "BASE": f"{digits(line.base * factor)} {unit}",
+            "NEW": f"{digits(line.new * factor)} {unit}",
+            "terms": terms + (f", to {name(line.against)}" if line.against else ""),
+            "proof": f"{proofs[0]} in both" if proofs[0] == proofs[1] else ", now ".join(proofs),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def summed(found: Comparison) -> str:
