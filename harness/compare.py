@@ -17,7 +17,7 @@ from scipy.stats import ttest_ind
 
 from harness import noise, records, stats
 from harness.errors import HarnessError
-from harness.records import Cell, Run
+from harness.records import Cell, Run, having
 from harness.stats import Blocks, Contest, Proven, Ratio, Verdict
 
 TERMS = ("schema", "seed", "environment", "code", "weights", "data")  # the parts of the manifest that two runs may share
@@ -104,22 +104,24 @@ class Comparison:
         return list(dict.fromkeys(found))
 
 
-def compare(base: Run, new: Run, *, across: bool = False) -> Comparison:
+def compare(base: Run, new: Run, *, across: bool = False, wanted: Mapping[str, str] | None = None) -> Comparison:
     """NEW over BASE. Runs of two machines are refused, unless ``across``: then ratios within each run are compared.
 
-    Raises HarnessError for two machines, and where nothing was timed in both.
+    ``wanted`` chooses cells, see ``having``. Raises HarnessError for two machines, and where nothing was timed in both.
     """
     if (other := machine_differences(base, new)) and not across:
         raise HarnessError(
             f"the two runs are of different machines ({'; '.join(other)}): compare runs of one, or give --across-machines."
         )
-    contests = (stats.contests(base), stats.contests(new))
-    proofs = (stats.statuses(base), stats.statuses(new))
-    timed = [{(cell, c.phase): c for c in held for cell in c.blocks} for held in contests]
+    states = (stats.statuses(base), stats.statuses(new))
+    chosen = set(having(states[0] | states[1], wanted or {}))
+    proofs = [{cell: proof for cell, proof in each.items() if cell in chosen} for each in states]
+    contests = [[c for c in stats.contests(run) if c.blocks.keys() & chosen] for run in (base, new)]
+    timed = [{(cell, c.phase): c for c in held for cell in c.blocks if cell in chosen} for held in contests]
     both = [place for place in timed[0] if place in timed[1]]
     missing = [f"{told(*p)}: only in {name}" for name, run in _sides(timed) for p in run if p not in both]
-    for name, states in _sides(proofs):
-        void = [p for p in both if states[p[0]].state == "failed"]
+    for name, proven in _sides(proofs):
+        void = [p for p in both if proven[p[0]].state == "failed"]
         missing += [f"{told(*p)}: its proof failed in {name}, its times are void" for p in void]
         both = [p for p in both if p not in void]
     if not both:
@@ -132,7 +134,7 @@ def compare(base: Run, new: Run, *, across: bool = False) -> Comparison:
         warnings.append("each time is in times of one entry of the same run: if that one changed, all others seem to")
     warnings += [*_warnings(base, new), *_unranked(contests)]
     changes = _differing(*({name: v for name, v in facts(run).items() if name not in MACHINE} for run in (base, new)))
-    return Comparison(base, new, lines, *proofs, warnings, changes, missing)
+    return Comparison(base, new, lines, proofs[0], proofs[1], warnings, changes, missing)
 
 
 def _sides(pair: Sequence[Any]) -> Iterator[tuple[str, Any]]:

@@ -19,7 +19,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, unknown
 
 SCHEMA = 2
 LONGEST = 100_000  # characters of a text that are read; views would show the rest nowhere, and choke on it
@@ -58,6 +58,29 @@ class Cell:
     data: str  # "mnist (sample 10,000 of 60,000)": never just the name of a set that is not whole
     batch: int
     threads: int = 1  # CPUs of the worker
+
+
+def means(task: str, wanted: str) -> bool:
+    """Whether a task is the one that was asked for, with its parameters or without; "" asks for all."""
+    return wanted in {"", task, task.partition(":")[0]}
+
+
+def having(cells: Iterable[Cell], wanted: Mapping[str, str]) -> list[Cell]:
+    """The cells with these values of task (with its parameters or without), backend and mode.
+
+    Raises HarnessError for a value that none of them has, and where none has all.
+    """
+    known = found = list(cells)
+    for key, value in wanted.items() if known else ():
+        values = {getattr(cell, key) for cell in known}
+        meant = {each for each in values if each == value or (key == "task" and means(each, value))}
+        if not meant:
+            raise unknown(key, value, values)
+        found = [cell for cell in found if getattr(cell, key) in meant]
+    if known and not found:
+        told = ", ".join(f"{key}={value}" for key, value in wanted.items())
+        raise HarnessError(f"nothing has {told}: leave one of them out.")
+    return found
 
 
 @dataclass(frozen=True)

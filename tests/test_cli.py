@@ -121,7 +121,7 @@ def refused(said: Said, *words: str) -> None:
         (["verify", "--python", f"{REFERENCE}s@2=python3"], [f"unknown backend '{REFERENCE}s'", "did you mean"]),
         (["verify", "-b", f"{REFERENCE}@2"], [f"'{REFERENCE}@2' has no interpreter", f"--python {REFERENCE}@2=PATH"]),
         (["run", "smoke", "--filter", "task=mnist_cnn"], ["unknown task of this suite 'mnist_cnn'", "risk_mlp"]),
-        (["run", "smoke", "--filter", f"backend={REFERENCE}"], ["cannot be filtered by backend", "--backends"]),
+        (["run", "smoke", "--filter", f"backend={REFERENCE}"], ["unknown filter 'backend'", "task"]),
         (["report", "nowhere"], ["nowhere", "run.json"]),
         (["list", "--data-dir", "nowhere"], ["nowhere"]),
         (["verify", "risk_mlp", "-b", REFERENCE, "--data-dir", "nowhere"], ["nowhere"]),

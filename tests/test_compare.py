@@ -406,9 +406,13 @@ def test_history_tells_what_changed_and_skips_what_it_cannot_read(tmp_path, base
 def test_a_history_of_nothing_is_an_error(tmp_path, base, concord):
     """No folder, or no run of that task."""
     shutil.copytree(base, tmp_path / "results" / "one")
-    for arguments in (["--results", tmp_path / "nowhere"], ["mnist", "--results", tmp_path / "results"]):
+    for arguments, told in (
+        (["--results", tmp_path / "nowhere"], "nowhere"),
+        (["mnist_cn", "--results", tmp_path / "results"], "cnn'?"),
+    ):
         said = concord("history", *arguments)
         assert (said.exit_code, said.stdout) == (2, "")
+        assert told in said.stderr
 
 
 def test_show_filters(base, concord):
@@ -422,18 +426,44 @@ def test_show_filters(base, concord):
     assert {row["backend"] for row in rows} == {"torch"}
 
 
+def test_compare_and_history_filter(tmp_path, base, concord):
+    """Only these lines are compared, so only they fire a gate; only these times are told."""
+    new = tmp_path / "results" / "new"
+    slowed(new, base, "torch", 1.05)
+    for only, code in (("backend=torch", 1), ("backend=jax", 0), ("task=mnist_cnn", 1)):
+        said = concord("compare", base, new, "--fail-if-slower", "3%", "--filter", only, "--json")
+        lines = json.loads(said.stdout)["lines"]
+        assert (said.exit_code, len(lines)) == (code, 1 if "backend" in only else 3)
+        assert all(line[only.partition("=")[0]] == only.partition("=")[2] for line in lines)
+    rows = json.loads(concord("history", "--results", new.parent, "--filter", "backend=jax", "--json").stdout)
+    assert [row["backend"] for row in rows] == ["jax"]
+
+
+def test_an_unproven_cell_beside_the_filter_fires_no_gate(tmp_path, base, concord):
+    """It is not compared."""
+    run = records.read(base)
+    new = save(tmp_path / "new", dict(run.manifest), list(run.trials), [p for p in run.proofs if p.backend != "torch"])
+    for only, code in (("backend=torch", 1), ("backend=jax", 0)):
+        assert concord("compare", base, new, "--fail-if-unproven", "--filter", only).exit_code == code
+
+
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("verb", "given", "told"),
     [
-        ("backend=torhc", "did you mean 'torch'?"),
-        ("phase=predict", "unknown phase 'predict'"),
-        ("color=red", "unknown filter 'color'"),
-        ("torch", "is not KEY=VALUE"),
+        ("show", "backend=torhc", "did you mean 'torch'?"),
+        ("show", "phase=predict", "unknown phase 'predict'"),
+        ("show", "color=red", "unknown filter 'color'"),
+        ("show", "torch", "is not KEY=VALUE"),
+        ("compare", "task=mnist_cn", "did you mean 'mnist_cnn'?"),
+        ("compare", "phase=train", "unknown filter 'phase'"),
+        ("history", "backend=torhc", "did you mean 'torch'?"),
     ],
 )
-def test_a_filter_that_nothing_meets(base, concord, given, told):
+def test_a_filter_that_nothing_meets(tmp_path, base, concord, verb, given, told):
     """The nearest that there is."""
-    said = concord("show", base, "--filter", given)
+    shutil.copytree(base, tmp_path / "results" / "one")
+    where = {"show": [base], "compare": [base, base], "history": ["--results", tmp_path / "results"]}
+    said = concord(verb, *where[verb], "--filter", given)
     assert (said.exit_code, said.stdout) == (2, "")
     assert told in said.stderr
 

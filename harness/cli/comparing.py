@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.measuring import RESULTS
-from harness.cli.options import EXIT_PROOF, PATH, Wanted, as_json_option, options, print_json
+from harness.cli.options import EXIT_PROOF, PATH, as_json_option, filter_option, print_json
 from harness.errors import HarnessError
 
 
@@ -34,6 +34,7 @@ def share(_context: click.Context, _option: click.Parameter, value: str | None) 
     "--fail-if-unproven", "unproven", is_flag=True, help="Exit code 1 if NEW has not proven a cell (stock modes aside)."
 )
 @click.option("--across-machines", "across", is_flag=True, help="Compare only ratios to the fastest proven entry in each run.")
+@filter_option("task", "backend", "mode")
 @as_json_option
 @click.option("--markdown", type=PATH, help="Write it for a pull request's comment, too.")
 @click.option("--html", type=PATH, help="Write it as a page, too.")
@@ -43,6 +44,7 @@ def compare(
     slower: float | None,
     unproven: bool,
     across: bool,
+    only: dict[str, str],
     as_json: bool,
     markdown: Path | None,
     html: Path | None,
@@ -51,14 +53,16 @@ def compare(
 
     \b
     Examples:
-      concord compare results/yesterday results/today
+      concord compare results/yesterday results/today --filter task=mnist_cnn
       concord compare results/main results/branch --fail-if-slower 3% --fail-if-unproven --markdown comment.md
     """
     from harness import compare as job
     from harness import records
     from harness.report import comparison
 
-    found = job.compare(records.read(base), records.read(new), across=across).judged(slower=slower, unproven=unproven)
+    found = job.compare(records.read(base), records.read(new), across=across, wanted=only).judged(
+        slower=slower, unproven=unproven
+    )
     for path, view in ((markdown, comparison.markdown), (html, comparison.page)):
         if path:
             path.write_text(view(found), encoding="utf-8")
@@ -73,20 +77,22 @@ def compare(
 @click.argument("task", default="")
 @click.option("--results", type=PATH, default=RESULTS, show_default=True, help="The folder of runs.")
 @click.option("--plot", type=PATH, metavar="FILE.svg", help="Draw it, too.")
+@filter_option("task", "backend", "mode")
 @as_json_option
-def history(task: str, results: Path, plot: Path | None, as_json: bool) -> None:
+def history(task: str, results: Path, plot: Path | None, only: dict[str, str], as_json: bool) -> None:
     """Show how long a training step took in every run, with what changed in between.
 
     \b
     Examples:
       concord history
-      concord history mnist_cnn --plot mnist.svg
+      concord history mnist_cnn --filter backend=jax --plot mnist.svg
     """
     from harness.report import history as job
 
-    trends = job.trends(job.read_all(results, lambda text: click.echo(f"concord: skipped {text}", err=True)), task)
+    wanted = {"task": task} if task else {}
+    trends = job.trends(job.read_all(results, lambda text: click.echo(f"concord: skipped {text}", err=True)), only | wanted)
     if not trends:
-        raise HarnessError(f"{results} holds no timed run{f' of {task}' if task else ''}: name another folder or task.")
+        raise HarnessError(f"{results} holds no timed run: name another folder with --results.")
     if plot:
         plot.write_text(job.plot(trends), encoding="utf-8")
     if as_json:
@@ -97,9 +103,9 @@ def history(task: str, results: Path, plot: Path | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("run_folder", type=PATH)
-@options("filter")
+@filter_option("task", "backend", "mode", "phase")
 @as_json_option
-def show(run_folder: Path, wanted: Wanted, as_json: bool) -> None:
+def show(run_folder: Path, only: dict[str, str], as_json: bool) -> None:
     """Print the table and the sentences of a finished run. With a phase: every figure of it.
 
     \b
@@ -111,11 +117,11 @@ def show(run_folder: Path, wanted: Wanted, as_json: bool) -> None:
     from harness.report import tables, terminal
 
     found = tables.find(records.read(run_folder))
-    cells, figures = tables.only(found, wanted.filter)
+    cells, figures = tables.only(found, only)
     if as_json:
         click.echo(figures.to_json(orient="records"))
-    elif "phase" in wanted.filter:
-        terminal.print_figures(found, cells, wanted.filter["phase"])
+    elif "phase" in only:
+        terminal.print_figures(found, cells, only["phase"])
     else:
         terminal.print_run(found, cells)
 

@@ -19,6 +19,7 @@ from harness.cli.options import (
     Wanted,
     as_json_option,
     duration,
+    filter_option,
     options,
     out_option,
     print_json,
@@ -73,7 +74,8 @@ def verify(tasks: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
 
 @click.command()
 @click.argument("suite", default="quick")
-@options("backends", "modes", "python", "data_dir", "seed", "device", "filter")
+@options("backends", "modes", "python", "data_dir", "seed", "device")
+@filter_option("task")
 @as_json_option
 @out_option
 @wait_option
@@ -87,6 +89,7 @@ def verify(tasks: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
 def run(
     suite: str,
     wanted: Wanted,
+    only: dict[str, str],
     as_json: bool,
     out: Path | None,
     wait: bool,
@@ -112,7 +115,7 @@ def run(
         done(resume, strict=strict, browse=browse)
     recipe = catalog.suite(suite)
     recipe = replace(recipe, budget_s=max_time, hard=True) if max_time else recipe
-    recipe = narrowed(recipe, wanted.filter)
+    recipe = narrowed(recipe, only.get("task", ""))
     everything = recipe.modes == "all" and not wanted.modes
     chosen, skipped, installed = choose(replace(wanted, modes=["all"]) if everything else wanted)
     with wanted.workplace() as place:
@@ -194,16 +197,14 @@ def doctor(wanted: Wanted, as_json: bool) -> None:
     sys.exit(EXIT_PROOF if any(finding.state == "bad" for finding in found) else EXIT_NOISY if noisy else 0)
 
 
-def narrowed(recipe: "Suite", only: dict[str, str]) -> "Suite":
-    """A suite with the jobs of one task, if that is asked for."""
-    from harness.report import tables
+def narrowed(recipe: "Suite", task: str) -> "Suite":
+    """A suite with the jobs of one task, with its parameters or without; "" asks for all."""
+    from harness import records
 
-    if other := only.keys() - {"task"}:
-        raise HarnessError(f"a run cannot be filtered by {min(other)}: choose with --backends and --modes, or in `concord show`.")
     names = [catalog.key(catalog.task(job.task)) for job in recipe.jobs]
-    jobs = tuple(job for name, job in zip(names, recipe.jobs, strict=True) if tables.means(name, only.get("task", "")))
+    jobs = tuple(job for name, job in zip(names, recipe.jobs, strict=True) if records.means(name, task))
     if not jobs:
-        raise unknown("task of this suite", only["task"], names)
+        raise unknown("task of this suite", task, names)
     return replace(recipe, jobs=jobs)
 
 

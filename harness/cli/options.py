@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from harness.workplace import Workplace
 
 EXIT_PROOF, EXIT_INPUT, EXIT_CELL, EXIT_NOISY, EXIT_TIME, EXIT_INTERRUPTED = 1, 2, 3, 4, 124, 130
-FILTERS = ("task", "backend", "mode", "phase")
 
 
 def split(_context: click.Context, _option: click.Parameter, value: str | None) -> list[str]:
@@ -53,19 +52,6 @@ def duration(_context: click.Context, _option: click.Parameter, value: str | Non
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
-def filters(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """KEY=VALUE options as a mapping."""
-    found = dict(value.partition("=")[::2] for value in values)
-    if unequal := next((value for value in values if "=" not in value), None):
-        raise click.BadParameter(f"{unequal!r} is not KEY=VALUE, for example task=mnist_cnn")
-    for key in found:
-        if key not in FILTERS:
-            raise unknown("filter", key, FILTERS)
-    if len(found) < len(values):
-        raise click.BadParameter("a key can have one value only")
-    return found
-
-
 def loudness(context: click.Context, option: click.Parameter, value: bool) -> None:
     """Keep ``quiet`` for what shows progress; if ``verbose``, let the harness log what it asks of workers."""
     context.meta[option.name] = value
@@ -84,7 +70,6 @@ class Wanted:
     data_dir: Path | None = None
     seed: int = 0
     device: str = "cpu"
-    filter: dict[str, str] = field(default_factory=dict)
 
     @contextmanager
     def workplace(self) -> "Iterator[Workplace]":
@@ -117,10 +102,6 @@ SHARED: dict[str, tuple[list[str], dict[str, Any]]] = {
     "data_dir": ([], {"type": PATH, "help": "Where the data sets are."}),
     "seed": ([], {"type": int, "default": 0, "show_default": True, "help": "Of weights, batch order, masks."}),
     "device": ([], {"type": click.Choice(["cpu", "gpu"]), "default": "cpu", "show_default": True}),
-    "filter": (
-        [],
-        {"multiple": True, "callback": filters, "metavar": "KEY=VALUE", "help": f"Only these: {', '.join(FILTERS)}."},
-    ),
 }
 wait_option = click.option("--wait", is_flag=True, help="Where another run is measuring on this machine, wait for its end.")
 out_option = click.option("--out", type=PATH, help="The run's folder. Default: results/TIME-SUITE.")
@@ -131,6 +112,24 @@ def as_json_option(verb: Callable[..., None]) -> Callable[..., None]:
     for flags, told in (("-v", "--verbose"), "Log on stderr what workers are asked."), (("-q", "--quiet"), "Show no progress."):
         verb = click.option(*flags, is_flag=True, expose_value=False, callback=loudness, help=told)(verb)
     return click.option("--json", "as_json", is_flag=True, help="Print a JSON document instead of tables.")(verb)
+
+
+def filter_option(*keys: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a verb the option --filter for some of the keys task, backend, mode, phase, as a mapping in its argument ``only``."""
+
+    def read(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+        found = dict(value.partition("=")[::2] for value in values)
+        if unequal := next((value for value in values if "=" not in value), None):
+            raise click.BadParameter(f"{unequal!r} is not KEY=VALUE, for example task=mnist_cnn")
+        for key in found:
+            if key not in keys:
+                raise unknown("filter", key, keys)
+        if len(found) < len(values):
+            raise click.BadParameter("a key can have one value only")
+        return found
+
+    told = f"Only these: {', '.join(keys)}."
+    return click.option("--filter", "only", multiple=True, callback=read, metavar="KEY=VALUE", help=told)
 
 
 def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

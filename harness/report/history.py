@@ -11,8 +11,8 @@ import numpy as np
 
 from harness import compare, records, stats
 from harness.errors import HarnessError, printable
-from harness.records import Cell, Run
-from harness.report import tables, words
+from harness.records import Cell, Run, having
+from harness.report import words
 from harness.report.terminal import print_table
 from harness.report.words import name
 from harness.stats import Estimate, Proven
@@ -51,8 +51,9 @@ def read_all(results: Path, skipped: Callable[[str], None]) -> list[Run]:
     return sorted(found, key=lambda run: str(run.at("created")))
 
 
-def trends(runs: Sequence[Run], task: str = "") -> Trends:
-    """The runs of every task, or of one (with or without its parameters), each with what is not as it was when last seen."""
+def trends(runs: Sequence[Run], wanted: Mapping[str, str] | None = None) -> Trends:
+    """The runs of every task, each with what is not as it was when last seen; of cells with ``wanted`` values, see ``having``."""
+    chosen = set(having({t.cell for run in runs for t in run.trials if t.phase == "train"}, wanted or {}))
     found: dict[str, list[Point]] = defaultdict(list)
     seen: dict[str, dict[str, str]] = defaultdict(dict)
     for run in runs:
@@ -60,7 +61,7 @@ def trends(runs: Sequence[Run], task: str = "") -> Trends:
         for contest in (c for c in stats.contests(run) if c.phase == "train"):
             for cell, blocks in contest.blocks.items():
                 main = (cell.batch, cell.threads) == (run.at("tasks", cell.task, "batch") or cell.batch, 1)
-                if main and tables.means(cell.task, task):
+                if main and cell in chosen:
                     terms = f"{cell.task}, training step: {cell.device}, {cell.precision}, batch {cell.batch}"
                     steps[terms][cell] = stats.absolute(stats.samples(blocks))
         for terms, times in steps.items():

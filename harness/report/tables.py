@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from harness import ledger, noise, stats
-from harness.errors import HarnessError, unknown
+from harness.errors import unknown
 from harness.measure import Canary
-from harness.records import Cell, Run, Trial
+from harness.records import Cell, Run, Trial, having
 from harness.stats import Contest, Estimate, Proven
 
 SUMMARY = (
@@ -221,27 +221,17 @@ def _unit(name: str) -> tuple[str, str]:
     return name, "1"
 
 
-def means(task: str, wanted: str) -> bool:
-    """Whether a task is the one that was asked for, with its parameters or without; "" asks for all."""
-    return wanted in {"", task, task.partition(":")[0]}
-
-
 def only(findings: Findings, wanted: Mapping[str, str]) -> tuple[list[Cell], pd.DataFrame]:
     """The cells with these values of task, backend and mode, and their rows of the summary, of one phase if that is wanted.
 
     Raises HarnessError for a value that the run does not have, and where no cell has all of them.
     """
-    frame, cells = findings.summary, list(findings.rows)
-    for key, value in wanted.items():
-        values = set(frame.phase) if key == "phase" else {getattr(cell, key) for cell in findings.rows}
-        meant = {known for known in values if known == value or (key == "task" and means(known, value))}
-        if not meant:
-            raise unknown(key, value, values)
-        frame = frame[frame[key].isin(meant)]
-        cells = [cell for cell in cells if key == "phase" or getattr(cell, key) in meant]
-    if not cells:
-        told = ", ".join(f"{key}={value}" for key, value in wanted.items())
-        raise HarnessError(f"nothing in {findings.run.path} has {told}: leave one of them out.")
+    frame, phase = findings.summary, wanted.get("phase")
+    cells = having(findings.rows, {key: value for key, value in wanted.items() if key != "phase"})
+    if phase and phase not in set(frame.phase):
+        raise unknown("phase", phase, set(frame.phase))
+    for key in wanted:
+        frame = frame[frame[key].isin({phase} if key == "phase" else {getattr(cell, key) for cell in cells})]
     return cells, frame
 
 
