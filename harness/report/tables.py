@@ -184,7 +184,7 @@ def _costs(run: Run) -> Iterator[tuple[Cell, Row]]:
     steps: dict[tuple[Cell, str], dict[stats.Key, tuple[float, float, float]]] = defaultdict(dict)
     for t in run.trials:
         if t.phase in SHOWN and stats.usable(t) and t.cpu_ns:
-            count, joules = t.steps * len(t.times_ns), t.noise.get("energy_j", np.nan)
+            count, joules = max(t.steps, 1) * len(t.times_ns), t.noise.get("energy_j", np.nan)
             used = (t.cpu_ns / count / 1e9, sum(t.times_ns) / count / 1e9, joules / count)
             steps[t.cell, t.phase].setdefault((t.generation, t.round), used)
     for (cell, phase), found in steps.items():
