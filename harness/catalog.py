@@ -56,6 +56,11 @@ def backend(name: str) -> ModuleType:
     return _module("backend", code(name), "backends", _engines())
 
 
+def modes() -> list[str]:
+    """Names of all modes that some backend has."""
+    return sorted({mode for name in backends() for mode in backend(name).MODES})
+
+
 def tasks() -> list[str]:
     """Names of all tasks."""
     return _names(ROOT / "suites" / "tasks")

@@ -124,9 +124,13 @@ def refused(said: Said, *words: str) -> None:
         (["run", "smoke", "--filter", f"backend={REFERENCE}"], ["unknown filter 'backend'", "task"]),
         (["report", "nowhere"], ["nowhere", "run.json"]),
         (["list", "--data-dir", "nowhere"], ["nowhere"]),
+        (["list", "--python", f"{REFERENCE}s=python3"], [f"unknown backend '{REFERENCE}s'", "did you mean"]),
+        (["doctor", "--python", f"{REFERENCE}s=python3"], [f"unknown backend '{REFERENCE}s'", "did you mean"]),
         (["verify", "risk_mlp", "-b", REFERENCE, "--data-dir", "nowhere"], ["nowhere"]),
     ],
-    ids=lambda value: " ".join(value) if "-" in value[0] or value[0] in ("verify", "run", "data", "report", "list") else "",
+    ids=lambda value: (
+        " ".join(value) if "-" in value[0] or value[0] in ("verify", "run", "data", "report", "list", "doctor") else ""
+    ),
 )
 def test_bad_input_is_one_sentence(quick: Callable[..., Said], arguments: list[str], words: list[str]) -> None:
     """What is wrong, and the nearest thing that is right."""
@@ -325,19 +329,57 @@ def test_every_verb_has_help(quick: Callable[..., Said], verb: list[str]) -> Non
         assert "Usage:" in said.out
 
 
-@pytest.mark.parametrize(("shell", "told"), [("bash", "plain,export"), ("zsh", "plain\nexport\n"), ("fish", "plain,export\t")])
-def test_the_shell_is_told_how_a_verb_goes_on(shell: str, told: str) -> None:
-    """As the line of the README has it asked."""
-    code = "from harness.cli import main; main(prog_name='concord')"
+def offered(shell: str, line: str) -> str:
+    """What the shell is told when the tab key is pressed at the end of a line, as the line of the README has it asked."""
+    code, words = "from harness.cli import main; main(prog_name='concord')", line.split(" ")
     asked = {
         "_CONCORD_COMPLETE": f"{shell}_complete",
-        "COMP_WORDS": "concord ex",
-        "COMP_CWORD": "ex" if shell == "fish" else "1",
+        "COMP_WORDS": line,
+        "COMP_CWORD": words[-1] if shell == "fish" else str(len(words) - 1),
     }
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=os.environ | asked
     )
-    assert done.stdout.startswith(told)
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize(("shell", "told"), [("bash", "plain,export"), ("zsh", "plain\nexport\n"), ("fish", "plain,export\t")])
+def test_the_shell_is_told_how_a_verb_goes_on(shell: str, told: str) -> None:
+    """In each shell that has a way."""
+    assert offered(shell, "concord ex").startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("verify mn", [name for name in catalog.tasks() if name.startswith("mn")]),
+        ("history ", catalog.tasks()),
+        ("run ", catalog.suites()),
+        ("selfcheck -b ", catalog.backends()),
+        (f"verify --backends {REFERENCE},", [f"{REFERENCE},{name}" for name in catalog.backends()]),
+        ("run -m a", ["all"]),
+        ("data fetch c", ["cifar10", "credit_default"]),
+        ("data sample m", ["mnist"]),
+    ],
+)
+def test_the_shell_is_told_the_names(line: str, names: list[str]) -> None:
+    """Those that exist; nothing that a verb would refuse."""
+    assert offered("bash", f"concord {line}").split() == [f"plain,{name}" for name in names]
+
+
+def test_a_mistyped_verb(quick: Callable[..., Said]) -> None:
+    """The nearest one, of a group too."""
+    for typed, near in ((["rnu"], "run"), (["data", "fetsh"], "fetch")):
+        said = quick(*typed)
+        assert (said.code, said.out) == (2, "")
+        assert f"Did you mean '{near}'?" in said.err
+
+
+def test_help_names_the_variable_for_data(quick: Callable[..., Said]) -> None:
+    """The one that every verb reads, beside its own."""
+    for verb in ("run", "verify", "doctor", "list"):
+        assert "CONCORD_DATA," in quick(verb, "-h").out
 
 
 def test_version(quick: Callable[..., Said]) -> None:
@@ -467,7 +509,14 @@ def test_a_dry_run_speaks_json(quick: Callable[..., Said]) -> None:
     assert len(catalog.suite("quick").jobs) > 1
 
 
-SET = {"python": "a=x", "max-time": "1m", "fail-if-slower": "3%", "filter": "task=x", "device": "gpu", "backend": REFERENCE}
+SET = {
+    "python": f"{REFERENCE}=x",
+    "max-time": "1m",
+    "fail-if-slower": "3%",
+    "filter": "task=x",
+    "device": "gpu",
+    "backend": REFERENCE,
+}
 
 
 @pytest.mark.parametrize("verb", VERBS)

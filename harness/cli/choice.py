@@ -20,7 +20,7 @@ def choose(wanted: Wanted) -> tuple[dict[str, tuple[str, ...]], dict[str, str], 
     from harness import workplace
 
     modes, own = wanted.modes, [name for name in wanted.python if name != catalog.code(name)]
-    for name in [*wanted.backends, *wanted.python]:
+    for name in wanted.backends:
         catalog.backend(name)
     chosen, skipped, installed = {}, {}, {}
     for name in catalog.labelled(wanted.backends or [*catalog.frameworks(), *own], wanted.python):
@@ -54,10 +54,10 @@ def check_device(place: "Workplace", chosen: dict[str, tuple[str, ...]]) -> None
 
 def pick_modes(name: str, modes: list[str]) -> tuple[str, ...]:
     """The modes of a backend that were asked for; a mode that no backend has is an error."""
-    everywhere = {mode for other in catalog.backends() for mode in catalog.backend(other).MODES}
+    everywhere = [*catalog.modes(), "all"]
     for mode in modes:
-        if mode not in everywhere | {"all"}:
-            raise unknown("mode", mode, everywhere | {"all"})
+        if mode not in everywhere:
+            raise unknown("mode", mode, everywhere)
     own = catalog.backend(name).MODES
     if "all" in modes:
         return tuple(own)

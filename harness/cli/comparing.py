@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from harness import catalog
 from harness.cli.measuring import RESULTS
-from harness.cli.options import EXIT_PROOF, PATH, as_json_option, filter_option, print_json
+from harness.cli.options import EXIT_PROOF, PATH, as_json_option, complete, filter_option, print_json
 from harness.errors import HarnessError
 
 
@@ -74,7 +75,7 @@ def compare(
 
 
 @click.command()
-@click.argument("task", default="")
+@click.argument("task", default="", shell_complete=complete(catalog.tasks))
 @click.option("--results", type=PATH, default=RESULTS, show_default=True, help="The folder of runs.")
 @click.option("--plot", type=PATH, metavar="FILE.svg", help="Draw it, too.")
 @filter_option("task", "backend", "mode")

@@ -1,13 +1,14 @@
 """The verbs about data sets: fetch, sample."""
 
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli.exporting import tell
-from harness.cli.options import PATH, Wanted, as_json_option, options, print_json
+from harness.cli.options import PATH, Wanted, as_json_option, complete, options, print_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -25,10 +26,10 @@ def data() -> None:
 
 
 @data.command()
-@click.argument("names", nargs=-1)
-@options("data_dir")
+@click.argument("names", nargs=-1, shell_complete=complete(lambda: import_module("harness.download").SOURCES))
+@click.option("--data-dir", type=PATH, help="Where they go. Default: Concord's cache.")
 @as_json_option
-def fetch(names: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
+def fetch(names: tuple[str, ...], data_dir: Path | None, as_json: bool) -> None:
     """Download data sets from their official mirrors into the cache, or into --data-dir, checked by content.
 
     \b
@@ -45,7 +46,7 @@ def fetch(names: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
     for name in names or editions.SOURCES:
         with Progress(console=console, disable=not console.is_terminal or click.get_current_context().meta["quiet"]) as bars:
             show = partial(bar, bars, bars.add_task(name))
-            found[name] = download.fetch(name, show, data_dir=wanted.data_dir)
+            found[name] = download.fetch(name, show, data_dir=data_dir)
         if not as_json:
             click.echo(f"{name}: {found[name]}")
     if as_json:
@@ -58,7 +59,7 @@ def bar(bars: "Progress", task: "TaskID", file: str, done: int, total: int | Non
 
 
 @data.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=complete(lambda: import_module("harness.samples").MAKERS))
 @click.option("--out", type=PATH, required=True, help="The folder for them; each gets a new one of its name in it.")
 @options("data_dir")
 @as_json_option

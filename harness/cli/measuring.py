@@ -18,6 +18,7 @@ from harness.cli.options import (
     PATH,
     Wanted,
     as_json_option,
+    complete,
     duration,
     filter_option,
     options,
@@ -37,7 +38,7 @@ RESULTS = Path("results")
 
 
 @click.command()
-@click.argument("tasks", nargs=-1)
+@click.argument("tasks", nargs=-1, shell_complete=complete(catalog.tasks))
 @options("backends", "modes", "python", "data_dir", "seed", "device")
 @as_json_option
 def verify(tasks: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
@@ -73,7 +74,7 @@ def verify(tasks: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("suite", default="quick")
+@click.argument("suite", default="quick", shell_complete=complete(catalog.suites))
 @options("backends", "modes", "python", "data_dir", "seed", "device")
 @filter_option("task")
 @as_json_option
@@ -135,8 +136,14 @@ def run(
 
 
 @click.command()
-@click.argument("suite", default="quick")
-@click.option("--backend", "-b", default="", help="Which one runs against itself. Default: the first that is installed.")
+@click.argument("suite", default="quick", shell_complete=complete(catalog.suites))
+@click.option(
+    "--backend",
+    "-b",
+    default="",
+    shell_complete=complete(catalog.backends),
+    help="Which one runs against itself. Default: the first that is installed.",
+)
 @click.option("--slowdown", type=click.FloatRange(0.01, 1), default=0.1, show_default=True, help="Planted in one process.")
 @options("python", "seed", "data_dir")
 @as_json_option

@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness import catalog
 from harness.errors import unknown
 
 if TYPE_CHECKING:
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
     from harness.workplace import Workplace
 
 EXIT_PROOF, EXIT_INPUT, EXIT_CELL, EXIT_NOISY, EXIT_TIME, EXIT_INTERRUPTED = 1, 2, 3, 4, 124, 130
+
+
+def complete(names: Callable[[], Iterable[str]]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """What the shell offers for a value: these names; of several with commas, for the last."""
+
+    def offered(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:
+        before, comma, begun = typed.rpartition(",")
+        return [before + comma + name for name in names() if name.startswith(begun)]
+
+    return offered
 
 
 def split(_context: click.Context, _option: click.Parameter, value: str | None) -> list[str]:
@@ -37,6 +48,7 @@ def interpreters(_context: click.Context, _option: click.Parameter, values: tupl
             raise click.BadParameter(f"{value!r} is not NAME=PATH, for example torch=.venv/bin/python")
         if name in found:
             raise click.BadParameter(f"{name} is named twice: tell interpreters apart by labels, torch@2.9=PATH torch@2.13=PATH")
+        catalog.backend(name)
         program = shutil.which(path) or path
         found[name] = str(Path(program).absolute())  # a worker starts in another folder; a venv's link is not followed
     return found
@@ -89,8 +101,22 @@ class Wanted:
 
 PATH = click.Path(path_type=Path)
 SHARED: dict[str, tuple[list[str], dict[str, Any]]] = {
-    "backends": (["-b"], {"callback": split, "help": "Only these, by name: torch,jax. Default: all."}),
-    "modes": (["-m"], {"callback": split, "help": "Only these modes, or 'all'. Default: each backend's first."}),
+    "backends": (
+        ["-b"],
+        {
+            "callback": split,
+            "shell_complete": complete(catalog.backends),
+            "help": "Only these, by name: torch,jax. Default: all.",
+        },
+    ),
+    "modes": (
+        ["-m"],
+        {
+            "callback": split,
+            "shell_complete": complete(lambda: [*catalog.modes(), "all"]),
+            "help": "Only these modes, or 'all'. Default: each backend's first.",
+        },
+    ),
     "python": (
         [],
         {
@@ -99,7 +125,10 @@ SHARED: dict[str, tuple[list[str], dict[str, Any]]] = {
             "help": "NAME=PATH: another interpreter for a backend. NAME@LABEL=PATH, twice or more: versions side by side.",
         },
     ),
-    "data_dir": ([], {"type": PATH, "help": "Where the data sets are."}),
+    "data_dir": (
+        [],
+        {"type": PATH, "help": "Where the data sets are. Default: CONCORD_DATA, then Concord's cache and what ships."},
+    ),
     "seed": ([], {"type": int, "default": 0, "show_default": True, "help": "Of weights, batch order, masks."}),
     "device": ([], {"type": click.Choice(["cpu", "gpu"]), "default": "cpu", "show_default": True}),
 }
