@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 from platformdirs import user_cache_path
 
-from harness import records
 from harness.editions import EDITIONS, FOLDERS, KERAS, NAMES, TABLE, Edition, File, official
-from harness.errors import HarnessError
+from harness.errors import HarnessError, writing
 
 SAMPLES = Path(__file__).resolve().parents[1] / "suites" / "samples"
 CIFAR_ROW = 3073  # bytes an image in the official binary files: label, 1024 red, 1024 green, 1024 blue
@@ -89,7 +88,7 @@ def locate_all(data_dir: Path | None = None, *, unread: bool = True) -> dict[str
 def save(dataset: Dataset, folder: Path) -> Path:
     """The arrays as an uncompressed .npz in a run's own folder, for its workers."""
     target = folder / f"{dataset.name}-{dataset.digest[:16]}.npz"
-    with records.writing(target):
+    with writing(target):
         np.savez(target, **dataset.arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
     return target
 

@@ -1,7 +1,9 @@
 """The errors a user can mend, and the words they are told in. Everything else is a defect and keeps its traceback."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class HarnessError(ValueError):
@@ -14,6 +16,15 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> HarnessError:
     near = get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(names)}."
     return HarnessError(f"unknown {kind} {name!r}: {hint}")
+
+
+@contextmanager
+def writing(path: Path, remedy: str = "mend that or name another place") -> Iterator[None]:
+    """Whatever the system refuses while ``path`` is written becomes one sentence that ends with the remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise HarnessError(f"cannot write {path} ({error.strerror or error}): {remedy}.") from None
 
 
 def printable(text: str) -> str:

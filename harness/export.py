@@ -27,7 +27,7 @@ def need(package: str, extra: str) -> None:
         raise HarnessError(f"{package} is not installed for {sys.executable}: pip install 'concord-bench[{extra}]'.")
 
 
-def junit(run: Run, file: Path) -> None:
+def junit(run: Run, file: Path) -> list[Path]:
     """The proofs as JUnit XML: a suite a task, a case a backend, mode and level; what failed says how far off, and where."""
     root = ET.Element("testsuites", name="concord")
     for task in dict.fromkeys(proof.task for proof in run.proofs):
@@ -44,6 +44,7 @@ def junit(run: Run, file: Path) -> None:
                 element(case, "skipped", message=proof.reason or "no reason was recorded")
     file.parent.mkdir(parents=True, exist_ok=True)
     ET.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
+    return [file]
 
 
 def element(parent: ET.Element, tag: str, **attributes: object) -> ET.Element:

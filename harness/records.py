@@ -19,12 +19,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from harness.errors import HarnessError, unknown
+from harness.errors import HarnessError, unknown, writing
 
 SCHEMA = 2
 LONGEST = 100_000  # characters of a text that are read; views would show the rest nowhere, and choke on it
 LIMIT = 1 << 26  # bytes of a line, and of run.json; more is no record of ours
 BEGUN = {"proven": False, "complete": [], "aside": [], "starts": [0], "used_s": 0.0}  # the progress of a new run
+KEPT = "free space; what was recorded before is whole, see `concord run --resume`"
 Status = Literal["ok", "failed", "timeout", "skipped"]
 Verdict = Literal["proven", "failed", "skipped"]
 Record = TypeVar("Record")
@@ -185,16 +186,6 @@ def leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Whatever the disk refuses becomes one sentence."""
-    try:
-        yield
-    except OSError as error:
-        fact = f"cannot write {path} ({error.strerror or error})"
-        raise HarnessError(f"{fact}: free space; what was recorded before is whole, see `concord run --resume`.") from None
-
-
 def append(path: Path, record: Trial | Proof) -> None:
     """Add one record as one line, on disk when this returns."""
     add(path, json.dumps(row(record), allow_nan=True).encode("ascii"))  # a log may hold what UTF-8 cannot
@@ -203,7 +194,7 @@ def append(path: Path, record: Trial | Proof) -> None:
 def add(path: Path, line: bytes) -> None:
     """Add a line to a file, which may be new, on disk when this returns."""
     new = not path.exists()
-    with writing(path), path.open("ab") as file:
+    with writing(path, KEPT), path.open("ab") as file:
         file.write(line + b"\n")
         file.flush()
         os.fsync(file.fileno())
@@ -285,7 +276,7 @@ def put(path: Path, lines: Iterable[str]) -> None:
     """Replace a file: whoever reads, also after a crash, sees the old one or the new one, whole."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with writing(path):
+        with writing(path, KEPT):
             draft.unlink(missing_ok=True)
             with draft.open("x", encoding="utf-8", newline="") as file:  # a link laid there would lead elsewhere
                 file.writelines(lines)

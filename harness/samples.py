@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from harness import data, draws
-from harness.errors import HarnessError, unknown
+from harness.errors import HarnessError, unknown, writing
 
 NOTE = "LICENCE.md"
 _SEED = 0
@@ -24,9 +24,10 @@ def make(name: str, data_dir: Path | None, out: Path) -> list[Path]:
     folder = out / name
     if folder.exists():
         raise HarnessError(f"{folder} exists: name another folder with --out, or remove it.")
-    folder.mkdir(parents=True)
-    for file, content in [(NOTE, (data.SAMPLES / name / NOTE).read_bytes()), *MAKERS[name](contents)]:
-        (folder / file).write_bytes(content)
+    with writing(folder):
+        folder.mkdir(parents=True)
+        for file, content in [(NOTE, (data.SAMPLES / name / NOTE).read_bytes()), *MAKERS[name](contents)]:
+            (folder / file).write_bytes(content)
     return sorted(folder.iterdir())
 
 

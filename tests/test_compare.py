@@ -367,6 +367,22 @@ def test_hostile_records_stay_text(evil, tmp_path, concord):
         assert said.exit_code == 0 or said.output.count("\n") == 1
 
 
+def test_a_view_that_cannot_be_written(tmp_path, base, concord):
+    """A full disk and a folder that is not there: which file, why, and what to do."""
+    results = tmp_path / "results"
+    shutil.copytree(base, results / "one")
+    for path, fact in (("/dev/full", "No space left"), (tmp_path / "nowhere" / "file", "No such file")):
+        for arguments in (
+            ["compare", base, base, "--html", path],
+            ["compare", base, base, "--markdown", path],
+            ["history", "--results", results, "--plot", path],
+        ):
+            said = concord(*arguments)
+            assert (said.exit_code, said.stdout) == (2, "")
+            assert said.stderr.startswith(f"concord: cannot write {path} ({fact}")
+            assert said.stderr.endswith("mend that or name another place.\n")
+
+
 # History and one run
 
 

@@ -158,6 +158,19 @@ def test_what_to_write_must_be_said(folder: Path) -> None:
     assert not (folder / "x.xml").exists()
 
 
+@pytest.mark.parametrize("option", ["--junit", "--parquet", "--tensorboard"])
+def test_what_cannot_be_written_is_named(folder: Path, tmp_path: Path, option: str) -> None:
+    """The place that was asked for, why not, and what to do."""
+    if option != "--junit":
+        pytest.importorskip({"--parquet": "pyarrow"}.get(option, "tensorboard"))
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" if option != "--junit" else Path("/dev/full")
+    code, out, err = concord("export", folder, option, place)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"concord: cannot write {place} (")
+    assert err.endswith("): mend that or name another place.\n")
+
+
 def test_a_record_without_a_time_is_dated_at_the_beginning() -> None:
     """Time zones count; what is no time does not stop the export."""
     assert (export.moment(AT), export.moment(""), export.moment(EVIL)) == (SECONDS, 0.0, 0.0)

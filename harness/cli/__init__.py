@@ -36,8 +36,9 @@ class Concord(click.Group):
             click.echo(f"concord: {printable(str(error))}", err=True)
             sys.exit(EXIT_INPUT)
         except OSError as error:
-            where = f" ({error.filename})" if error.filename else ""
-            click.echo(f"concord: {error.strerror or error}{where}: free the place or choose another.", err=True)
+            fact = error.strerror or error
+            what = f"cannot use {error.filename} ({fact})" if error.filename else fact
+            click.echo(f"concord: {what}: mend that or name another place.", err=True)
             sys.exit(EXIT_INPUT)
         except KeyboardInterrupt as interrupt:
             hint = "".join(f" {words}" for words in interrupt.args)

@@ -9,7 +9,7 @@ import click
 from harness import catalog
 from harness.cli.measuring import RESULTS
 from harness.cli.options import EXIT_PROOF, PATH, as_json_option, complete, filter_option, print_json
-from harness.errors import HarnessError
+from harness.errors import HarnessError, writing
 
 
 def share(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
@@ -66,7 +66,8 @@ def compare(
     )
     for path, view in ((markdown, comparison.markdown), (html, comparison.page)):
         if path:
-            path.write_text(view(found), encoding="utf-8")
+            with writing(path):
+                path.write_text(view(found), encoding="utf-8")
     if as_json:
         print_json(comparison.document(found))
     else:
@@ -95,7 +96,8 @@ def history(task: str, results: Path, plot: Path | None, only: dict[str, str], a
     if not trends:
         raise HarnessError(f"{results} holds no timed run: name another folder with --results.")
     if plot:
-        plot.write_text(job.plot(trends), encoding="utf-8")
+        with writing(plot):
+            plot.write_text(job.plot(trends), encoding="utf-8")
     if as_json:
         print_json(job.document(trends))
     else:

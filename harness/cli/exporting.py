@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import PATH, as_json_option, print_json
+from harness.errors import writing
 
 
 @click.command()
@@ -27,12 +28,11 @@ def export(run_folder: Path, junit: Path | None, parquet: Path | None, tensorboa
     from harness import export as job
     from harness import records
 
-    found = records.read(run_folder)
-    files = [junit] if junit else []
-    if junit:
-        job.junit(found, junit)
-    files += job.parquet(found, parquet) if parquet else []
-    files += job.tensorboard(found, tensorboard) if tensorboard else []
+    found, files = records.read(run_folder), list[Path]()
+    for place, write in ((junit, job.junit), (parquet, job.parquet), (tensorboard, job.tensorboard)):
+        if place:
+            with writing(place):
+                files += write(found, place)
     tell(files, as_json=as_json)
 
 

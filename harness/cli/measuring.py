@@ -27,7 +27,7 @@ from harness.cli.options import (
     wait_option,
 )
 from harness.cli.viewing import exit_code, finish, open_page
-from harness.errors import HarnessError, unknown
+from harness.errors import HarnessError, unknown, writing
 
 if TYPE_CHECKING:
     from harness.plan import Plan
@@ -222,7 +222,8 @@ def new_folder(out: Path | None, suite: str) -> Path:
     folder = out or RESULTS / f"{now()[:19].replace('-', '').replace(':', '').replace('T', '-')}-{suite}"
     if folder.exists():
         raise HarnessError(f"{folder} exists: name another folder with --out, or remove it.")
-    folder.mkdir(parents=True)
+    with writing(folder):
+        folder.mkdir(parents=True)
     return folder
 
 
