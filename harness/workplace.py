@@ -36,7 +36,8 @@ class Installed:
     def advice(self, name: str) -> str:
         """One sentence on how to get what is missing."""
         here = "" if self.interpreter == sys.executable else f" in the environment of {self.interpreter}"
-        return f"{name}: {', '.join(self.missing)} is not installed{here}: pip install 'concord-bench[{catalog.code(name)}]'."
+        are = "are" if len(self.missing) > 1 else "is"
+        return f"{name}: {', '.join(self.missing)} {are} not installed{here}: pip install 'concord-bench[{catalog.code(name)}]'."
 
 
 def probe(name: str, interpreter: str) -> Installed:

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from harness import credit, data, editions, samples
+from harness.cli import main
 from harness.errors import HarnessError
 
 WHOLE = os.environ.get("CONCORD_DATA")
@@ -305,6 +307,15 @@ def test_unreadable_folder_is_told(powerless: Path) -> None:
         told = message(lambda root=root: data.find("mnist", data_dir=root))  # type: ignore[misc]
         assert str(powerless / "mnist") in told
         assert "permission" in told.lower()
+
+
+def test_the_command_line_tells_an_unreadable_folder(powerless: Path) -> None:
+    """In our words and not in the parser's, which know no way out."""
+    closed = powerless / "closed"
+    closed.mkdir(0)
+    done = CliRunner().invoke(main, ["data", "sample", "german_credit", "--out", "made", "--data-dir", str(closed)])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == f"concord: --data-dir: cannot read {closed} (Permission denied): allow it or name another one.\n"
 
 
 def test_missing_folder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

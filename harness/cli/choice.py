@@ -46,6 +46,8 @@ def check_device(place: "Workplace", chosen: dict[str, tuple[str, ...]]) -> None
     from harness import launch
 
     for name in chosen if place.device == "gpu" else ():
+        if catalog.backend(name).REFERENCE:
+            raise HarnessError(f"{name} runs on the CPU alone: leave it out with --backends, or leave out --device gpu.")
         try:
             place.worker(name, place.cpus[:1], f"check-{name}").close()
         except launch.WorkerError as error:

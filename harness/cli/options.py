@@ -99,7 +99,7 @@ class Wanted:
         return tuple(subject(j, data_dir=self.data_dir, scratch=place.scratch, seed=self.seed) for j in suite.jobs)
 
 
-PATH = click.Path(path_type=Path)
+PATH = click.Path(path_type=Path, readable=False)  # who opens it says what can be done
 SHARED: dict[str, tuple[list[str], dict[str, Any]]] = {
     "backends": (
         ["-b"],
@@ -129,7 +129,10 @@ SHARED: dict[str, tuple[list[str], dict[str, Any]]] = {
         [],
         {"type": PATH, "help": "Where the data sets are. Default: CONCORD_DATA, then Concord's cache and what ships."},
     ),
-    "seed": ([], {"type": int, "default": 0, "show_default": True, "help": "Of weights, batch order, masks."}),
+    "seed": (
+        [],
+        {"type": click.IntRange(0, 2**31 - 1), "default": 0, "show_default": True, "help": "Of weights, batch order, masks."},
+    ),
     "device": ([], {"type": click.Choice(["cpu", "gpu"]), "default": "cpu", "show_default": True}),
 }
 wait_option = click.option("--wait", is_flag=True, help="Where another run is measuring on this machine, wait for its end.")
