@@ -191,9 +191,10 @@ def doctor(wanted: Wanted, as_json: bool) -> None:
       concord doctor --python torch=.venv-torch/bin/python --data-dir ~/data
     """
     from harness import doctor as job
+    from harness.cli.live import progress
     from harness.report import terminal
 
-    progress()("reads the data sets, starts every backend once, times a fixed product")
+    progress().say("reads the data sets, starts every backend once, times a fixed product")
     found = list(job.examine(wanted.python, wanted.data_dir, RESULTS))
     if as_json:
         print_json({"findings": [finding._asdict() for finding in found], "gpu_checks": job.GPU_CHECKS})
