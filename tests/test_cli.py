@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from harness import catalog, data, launch, records
 from harness.cli import main, options, viewing
-from tests.test_run import build, command
+from tests.test_run import PATIENCE_S, build, command
 
 ROOT = catalog.ROOT
 FRAMEWORK = catalog.frameworks()[0]
@@ -54,7 +54,7 @@ def concord(here: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
 
     def run(*arguments: str | Path) -> Said:
         command = [sys.executable, "-m", "harness", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=here)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=here)
         return Said(done.returncode, done.stdout, done.stderr)
 
     return run
@@ -439,7 +439,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def typed(house: Path, *arguments: str | Path) -> Said:
     """The command in a house."""
     with command(house, *arguments) as process:
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=PATIENCE_S)
     return Said(process.returncode, out, err)
 
 

@@ -20,28 +20,29 @@ from filelock import FileLock
 from harness import data, records
 from harness.alone import SCRATCH
 from harness.cli import options
-from tests.test_run import build, command, of, text, workers
+from tests.test_run import PATIENCE_S, build, command, of, text, workers
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends signals")
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two stand-ins and the tiny suite: two generations of two rounds."""
+    """Two stand-ins; the tiny suite has two generations of two rounds, another one goes on until it is ended."""
     root = build(tmp_path_factory.mktemp("resume") / "house", {"left": "", "right": ""}, rounds=2)
     tiny = root / "suites" / "tiny.py"
     tiny.write_text(tiny.read_text("utf-8").replace("generations=1", "generations=2"), encoding="utf-8")
+    (root / "suites" / "endless.py").write_text(tiny.read_text("utf-8").replace("rounds=2", "rounds=10_000"), encoding="utf-8")
     return root
 
 
-def begun(house: Path, out: Path, *arguments: str | Path) -> subprocess.Popen[str]:
-    """A run of the tiny suite, begun."""
-    return command(house, "run", "tiny", "--out", out, "--data-dir", data.SAMPLES, *arguments)
+def begun(house: Path, out: Path, *arguments: str | Path, suite: str = "tiny") -> subprocess.Popen[str]:
+    """A run of a suite, begun."""
+    return command(house, "run", suite, "--out", out, "--data-dir", data.SAMPLES, *arguments)
 
 
 def wait_for(path: Path, words: str) -> None:
     """Until a file holds some words."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE_S
     while words not in text(path):
         assert time.monotonic() < end, f"{words} never came"
         time.sleep(0.02)
@@ -57,7 +58,7 @@ def test_two_runs_never_time_at_once(house: Path, tmp_path: Path) -> None:
         wait_for(first / "run.json", "created")
         holder.send_signal(signal.SIGSTOP)  # as slow as a run can be
         with begun(house, second) as refused:
-            told = refused.communicate(timeout=60)[1]
+            told = refused.communicate(timeout=PATIENCE_S)[1]
         assert refused.returncode == options.EXIT_INPUT
         assert f"process {holder.pid}, is measuring on this machine" in told.splitlines()[-1]
         assert "--wait" in told.splitlines()[-1]
@@ -68,7 +69,7 @@ def test_two_runs_never_time_at_once(house: Path, tmp_path: Path) -> None:
             time.sleep(1.0)
             assert not third.exists()
             holder.kill()
-            waiting.communicate(timeout=120)
+            waiting.communicate(timeout=PATIENCE_S)
     assert waiting.returncode == 0
     assert (third / "report.html").is_file()
 
@@ -78,13 +79,13 @@ def test_two_runs_never_time_at_once(house: Path, tmp_path: Path) -> None:
 def test_no_worker_survives_the_harness(house: Path, tmp_path: Path, number: signal.Signals) -> None:
     """Not the one that computes, nor those that are stopped, where the harness had no time for anything."""
     out = tmp_path / "out"
-    with begun(house, out) as process:
+    with begun(house, out, suite="endless") as process:
         wait_for(out / "trials.jsonl", '"phase": "predict"')
         alive = workers(psutil.Process(process.pid))
         process.send_signal(number)
-        process.wait(30)
+        process.wait(PATIENCE_S)
     assert len(alive) == 4  # two, the twin, the canary
-    assert psutil.wait_procs(alive, timeout=5)[1] == []
+    assert psutil.wait_procs(alive, timeout=PATIENCE_S)[1] == []
 
 
 def test_what_a_killed_harness_left_is_removed(house: Path, tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def test_what_a_killed_harness_left_is_removed(house: Path, tmp_path: Path) -> N
     def left(pid: int) -> list[Path]:
         return list(place.glob(f"{SCRATCH}-{pid}-*"))
 
-    with begun(house, outs[0]) as killed:
+    with begun(house, outs[0], suite="endless") as killed:
         wait_for(outs[0] / "trials.jsonl", '"phase": "predict"')
         killed.kill()
     (folder,) = left(killed.pid)
@@ -108,14 +109,14 @@ def test_what_a_killed_harness_left_is_removed(house: Path, tmp_path: Path) -> N
         wait_for(outs[1] / "run.json", "created")
         alive.send_signal(signal.SIGSTOP)
         with command(house, "run", "tiny", "--dry-run", "--data-dir", data.SAMPLES) as planning:
-            assert planning.wait(60) == 0
+            assert planning.wait(PATIENCE_S) == 0
         assert left(planning.pid) == []
         assert set(left(killed.pid)) == {held, foreign} if os.getuid() == 0 else {held}
         assert len(left(alive.pid)) == 1
         alive.kill()
     foreign.rmdir()
     with command(house, "run", "tiny", "--dry-run", "--data-dir", data.SAMPLES) as planning:
-        assert planning.wait(60) == 0
+        assert planning.wait(PATIENCE_S) == 0
     assert [*left(killed.pid), *left(alive.pid)] == []
 
 
@@ -133,7 +134,7 @@ def test_a_disk_that_fills_up(house: Path, tmp_path: Path) -> None:
         full = len(text(out / "trials.jsonl")) + 100  # no file of this process may grow beyond
         psutil.Process(process.pid).rlimit(psutil.RLIMIT_FSIZE, (full, full))
         process.send_signal(signal.SIGCONT)
-        told = process.communicate(timeout=60)[1]
+        told = process.communicate(timeout=PATIENCE_S)[1]
     assert process.returncode == options.EXIT_INPUT, told
     assert "Traceback" not in told
     assert told.splitlines()[-1].startswith(f"concord: cannot write {out / 'trials.jsonl'} (File too large): free space")
@@ -151,7 +152,7 @@ def test_a_view_that_does_not_fit(house: Path, interrupted: Path, tmp_path: Path
     limit = len(before[view]) - 1000
     code = f"import resource as r; r.setrlimit(r.RLIMIT_FSIZE, ({limit}, {limit})); from harness.cli import main; main()"
     typed = [sys.executable, "-c", code, "report", str(out)]
-    done = subprocess.run(typed, cwd=house, text=True, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(typed, cwd=house, text=True, capture_output=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == options.EXIT_INPUT
     assert "Traceback" not in done.stderr
     assert "(File too large): free space" in done.stderr.splitlines()[-1]
@@ -195,7 +196,7 @@ def resumed(house: Path, out: Path) -> str:
     """The run, gone on with to its end; what it said. No record that was whole is lost or changed."""
     before = complete_lines(out)
     with command(house, "run", "--resume", out) as process:
-        told = process.communicate(timeout=120)[1]
+        told = process.communicate(timeout=PATIENCE_S)[1]
     assert process.returncode == 0, told
     after = complete_lines(out)
     assert not Counter(before) - Counter(after)
@@ -209,7 +210,7 @@ def interrupted(house: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with begun(house, out) as process:
         wait_for(out / "trials.jsonl", '"generation": 1')
         process.send_signal(signal.SIGINT)
-        told = process.communicate(timeout=60)[1]
+        told = process.communicate(timeout=PATIENCE_S)[1]
     assert process.returncode == options.EXIT_INTERRUPTED, told
     assert told.splitlines()[-1].endswith(f"go on with: concord run --resume {out}")
     assert (out / "report.html").is_file()
@@ -235,7 +236,7 @@ def test_an_interrupted_run_is_finished(house: Path, interrupted: Path, tmp_path
     lengths = {(t.cell.backend, t.steps) for t in of(records.read(out), phase="train")}
     assert len(lengths) == 2, "samples of one cell have one length, before and after"
     with command(house, "run", "--resume", out) as process:
-        assert "is finished" in process.communicate(timeout=60)[1]
+        assert "is finished" in process.communicate(timeout=PATIENCE_S)[1]
     assert process.returncode == options.EXIT_INPUT
 
 
@@ -256,7 +257,7 @@ def test_what_has_changed_is_refused(house: Path, interrupted: Path, tmp_path: P
     (out / "run.json").write_text(json.dumps(manifest))
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     with command(house, "run", "--resume", out) as process:
-        told = process.communicate(timeout=60)[1]
+        told = process.communicate(timeout=PATIENCE_S)[1]
     assert process.returncode == options.EXIT_INPUT
     assert f"was begun with another {'.'.join(where)}: " in told.splitlines()[-1]
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
@@ -266,7 +267,7 @@ def test_what_has_changed_is_refused(house: Path, interrupted: Path, tmp_path: P
 def test_a_run_is_gone_on_with_as_it_was_begun(house: Path, interrupted: Path, more: tuple[str, ...]) -> None:
     """Another option beside --resume would be ignored, so it is refused."""
     with command(house, "run", "--resume", interrupted, *more) as process:
-        told = process.communicate(timeout=60)[1]
+        told = process.communicate(timeout=PATIENCE_S)[1]
     assert process.returncode == options.EXIT_INPUT
     assert "--resume takes everything from the run" in told
 
@@ -299,7 +300,7 @@ def test_a_run_is_killed_again_and_again(house: Path, tmp_path: Path) -> None:
         finished = (out / "run.json").is_file() and records.read(out).manifest["finished"]
         if finished:
             with command(house, "report", out) as process:  # it may have been killed as it made its views
-                assert process.wait(60) == 0
+                assert process.wait(PATIENCE_S) == 0
             whole(out)
         if finished or not (out / "run.json").is_file():
             out, kept = tmp_path / f"after {done}", Counter[str]()

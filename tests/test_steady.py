@@ -164,8 +164,8 @@ def test_noise_with_memory_is_flat():
 
 
 def test_two_thousand_steps_are_judged_at_once():
-    """In less than half a second: the search is quadratic."""
+    """In less than half a second of this thread's own CPU time: the search is quadratic."""
     times = noise(0, 2000)
-    begun = time.perf_counter()
+    begun = time.thread_time()
     steady(times)
-    assert time.perf_counter() - begun < 0.5
+    assert time.thread_time() - begun < 0.5

@@ -83,9 +83,9 @@ def gone(pid: int) -> bool:
     return True
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 5.0) -> None:
+def wait_until(true: Callable[[], bool]) -> None:
     """Look again and again, since a signal takes a moment to arrive."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + 30
     while not true():
         assert time.monotonic() < end, "it never came"
         time.sleep(0.02)
@@ -160,7 +160,7 @@ def test_killed_during_a_request(start: Start, root: Root, exhibit: Callable[[st
     with pytest.raises(WorkerError, match=r"the worker died \(signal SIGKILL\)") as caught:
         trace(worker, exhibit)
     assert caught.value.status == "failed"
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30  # of the 60 that it had
     assert gone(worker.process.pid)
 
 
@@ -270,7 +270,7 @@ def test_a_hang_ends_with_the_time_allowed(start: Start, root: Root, exhibit: Ca
     with pytest.raises(WorkerError, match="no answer within 1 s") as caught:
         trace(worker, exhibit, timeout_s=1.0)
     assert caught.value.status == "timeout"
-    assert 0.9 < time.monotonic() - begin < 5
+    assert 0.9 < time.monotonic() - begin < 20  # of the 30 that it had without
     wait_until(lambda: gone(worker.process.pid))
     with pytest.raises(WorkerError, match="the worker died"):
         trace(worker, exhibit)
@@ -311,7 +311,7 @@ def test_a_worker_that_closes_its_pipe_and_lives(start: Start, root: Root, exhib
     with pytest.raises(WorkerError) as caught:
         trace(worker, exhibit)
     assert caught.value.status == "failed"
-    assert time.monotonic() - begin < 15
+    assert time.monotonic() - begin < 25  # of the 30 that it had
     wait_until(lambda: gone(worker.process.pid))
 
 
