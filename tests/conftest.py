@@ -27,6 +27,7 @@ from harness.verify import Exhibit
 
 SMALLER = {"cifar_resnet": "cifar_resnet:depth=8"}  # where the default takes minutes in float64 NumPy
 SEED = 0
+LONGEST = ("test_mutations", "test_conformance", "test_run", "test_resume", "test_cli", "test_pipeline", "test_workers")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it, and so would what tests start
 
 settings.register_profile("concord", deadline=None, derandomize=True)  # a busy machine is no defect, nor is bad luck
@@ -61,17 +62,29 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests of backends that --backend does not name."""
+    """In the order that costs least, without the tests of backends that --backend does not name."""
+    items.sort(key=turn)
     chosen = set(config.getoption("--backend"))
     left_out = [item for item in items if chosen and not subjects(item) <= chosen]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 
 
+def params(item: pytest.Item) -> Mapping[str, Any]:
+    """The parameters of a test."""
+    return getattr(getattr(item, "callspec", None), "params", {})
+
+
+def turn(item: pytest.Item) -> tuple[int, str, str]:
+    """What tests are sorted by: the files that take longest first, and in each a backend's together, so that it starts once."""
+    name = item.path.stem
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST), name, params(item).get("backend", "")
+
+
 def subjects(item: pytest.Item) -> set[str]:
     """The backends that a test is about, by its parameters."""
-    params = getattr(getattr(item, "callspec", None), "params", {})
-    found = {params.get(key) for key in ("backend", "framework", "sound")} | {getattr(params.get("mutation"), "backend", None)}
+    given = params(item)
+    found = {given.get(key) for key in ("backend", "sound")} | {getattr(given.get("mutation"), "backend", None)}
     return {name for name in found if name}
 
 
@@ -105,12 +118,6 @@ def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=[parameter(name) for name in catalog.backends()])
 def backend(request: pytest.FixtureRequest) -> str:
     """Every backend, the reference too."""
-    return request.param
-
-
-@pytest.fixture(scope="module", params=[parameter(name) for name in catalog.frameworks()])
-def framework(request: pytest.FixtureRequest) -> str:
-    """Every backend that is compared."""
     return request.param
 
 
