@@ -105,7 +105,7 @@ class Court:
         return rows
 
     def subjects(self, case: Case, root: Path) -> dict[str, proof.Subject]:
-        """The traces of a worker on a copy of the source, by task."""
+        """The traces of a worker on a copy of the source, by task; what an edit leaves alone is compiled once for all."""
         for part in SOURCE:
             unwanted = shutil.ignore_patterns("__pycache__", "samples")
             shutil.copytree(catalog.ROOT / part, root / part, ignore=unwanted)
@@ -114,7 +114,7 @@ class Court:
         scratch = root / "scratch"
         with (
             self.workplace.cpu() as cpu,
-            launch.Worker(case.backend, scratch=scratch, cpus=[cpu], root=root) as worker,
+            launch.Worker(case.backend, scratch=scratch, cache=self.workplace.scratch / "cache", cpus=[cpu], root=root) as worker,
         ):
             traces = {task: {p: traced(worker, task, case.mode, p) for p in case.precisions} for task in case.tasks}
         return {task: proof.Subject(exhibit(task).task, case.backend, case.mode, found) for task, found in traces.items()}
