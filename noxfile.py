@@ -29,6 +29,7 @@ TOOLS = [*GROUPS["tests"], *GROUPS["lint"], *GROUPS["types"]]
 LOCK = Path("tests", f"locked-{sysconfig.get_platform()}-{sys.implementation.cache_tag}.txt")
 LOCKED = ["--no-deps", "--only-binary=:all:", "--require-hashes", "-r", str(LOCK)]
 BIN = "Scripts" if os.name == "nt" else "bin"
+PARALLEL = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")  # a file to a process, in the order of tests/conftest.py
 
 
 def framework_python(session: nox.Session, name: str, *more: str) -> str:
@@ -60,7 +61,7 @@ def tests(session: nox.Session) -> None:
     session.install(*EVERYTHING, *TOOLS)  # adds what no lock holds: Concord, and what another build of PyTorch asks for
     check_style(session)
     check_types(session)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session
@@ -98,7 +99,7 @@ def resolved(session: nox.Session, *wanted: str, env: dict[str, str] | None = No
 def unit(session: nox.Session) -> None:
     """The tests that need no framework: the numpy backend carries them."""
     session.install("-e", ".", *GROUPS["tests"])
-    session.run("pytest", "-m", "not frameworks", *session.posargs)
+    session.run("pytest", *PARALLEL, "-m", "not frameworks", *session.posargs)
 
 
 @nox.session
