@@ -1,4 +1,4 @@
-"""What the tests share: the option --backend, skips, fixtures. Backends and tasks are the files that exist: no list is kept."""
+"""What the tests share: their options, skips, fixtures. Backends and tasks are the files that exist: no list is kept."""
 
 # ruff: noqa: E402 - NumPy must find the environment set
 import os
@@ -45,9 +45,11 @@ def parameter(name: str) -> Any:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The option --backend."""
+    """The options --backend and --thorough."""
     told = "Test this backend only, and insist that it is installed. Repeat for several."
     parser.addoption("--backend", action="append", default=[], metavar="NAME", help=told)
+    told = "Do what takes an hour, too: kill a run 200 times, fill disks of many sizes, report 100,000 trials."
+    parser.addoption("--thorough", action="store_true", help=told)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -62,10 +64,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In the order that costs least, without the tests of backends that --backend does not name."""
+    """In the order that costs least; without backends that --backend does not name, without the long ones unless --thorough."""
     items.sort(key=turn)
-    chosen = set(config.getoption("--backend"))
-    left_out = [item for item in items if chosen and not subjects(item) <= chosen]
+    chosen, short = set(config.getoption("--backend")), not config.getoption("--thorough")
+    left_out = [i for i in items if (chosen and not subjects(i) <= chosen) or (short and i.get_closest_marker("thorough"))]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 

@@ -2,7 +2,9 @@
 
 import json
 import os
-from dataclasses import asdict
+import resource
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,43 @@ def test_another_schema_names_who_can_read_it(run: Path, schema: int | None) -> 
     (run / "run.json").write_text(json.dumps({"schema": schema, "concord": "7.8.9"}))
     with pytest.raises(HarnessError, match=rf"schema {schema}, .* reads {records.SCHEMA}: .* \(version: 7.8.9\)"):
         records.read(run)
+
+
+def journey(folder: Path, written: list[str]) -> None:
+    """What a run writes, from wherever an earlier start of it came to; what has been written is noted."""
+    for name, record in (("proofs", PROOF), ("trials", TRIAL), ("trials", replace(TRIAL, log="x" * 900))):
+        records.write_manifest(folder, {"so far": written})
+        path = folder / f"{name}.jsonl"
+        records.mend(path)
+        line = json.dumps(records.row(record))
+        if line not in written:
+            records.append(path, record)
+            written.append(line)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+def test_a_disk_that_is_full_at_any_byte(tmp_path: Path) -> None:
+    """A sentence, wherever a file cannot grow beyond; what was written before is whole, and the rest can be made good."""
+    limits, told = resource.getrlimit(resource.RLIMIT_FSIZE), 0
+    for size in range(0, 3000, 59):
+        folder, written = tmp_path / str(size), list[str]()
+        folder.mkdir()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            journey(folder, written)
+        except HarnessError as error:
+            told += "(File too large): free space" in str(error)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        kept = [json.dumps(row) for name in ("proofs", "trials") for row in records.lines(folder / f"{name}.jsonl")]
+        assert kept == written
+        if (folder / "run.json").is_file():
+            assert len(records.read(folder).trials) == len(written[1:])
+        assert [path.name for path in folder.iterdir() if path.suffix == ".part"] == []
+        journey(folder, written)
+        assert len(records.read(folder).trials) == 2
+        assert len(written) == 3
+    assert told > 30
 
 
 def test_a_torn_line_is_moved_away_once(run: Path) -> None:

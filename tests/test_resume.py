@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,11 +20,14 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from harness import data, records
+from harness import data, records, report
 from harness.alone import SCRATCH
 from harness.cli import options
+from harness.errors import HarnessError
+from harness.report import html, markdown, tables
 from tests.test_run import PATIENCE_S, build, command, of, text, workers
 
+RECORDS = ("run.json", "trials.jsonl", "proofs.jsonl")
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends signals")
 
 
@@ -144,21 +150,138 @@ def test_a_disk_that_fills_up(house: Path, tmp_path: Path) -> None:
     whole(out)
 
 
-@pytest.mark.parametrize("view", ["report.html", "trials.csv"])
-def test_a_view_that_does_not_fit(house: Path, interrupted: Path, tmp_path: Path, view: str) -> None:
-    """The old view stays as it was, nothing half made lies about, and one sentence tells."""
+def views(folder: Path) -> dict[str, bytes]:
+    """The files of a run but for its records."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in RECORDS}
+
+
+def test_a_view_that_does_not_fit(house: Path, interrupted: Path, tmp_path: Path) -> None:
+    """Told by the command in one sentence."""
     out = shutil.copytree(interrupted, tmp_path / "run")
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    before = views(out)
+    view = max(before, key=lambda name: len(before[name]))
     limit = len(before[view]) - 1000
     code = f"import resource as r; r.setrlimit(r.RLIMIT_FSIZE, ({limit}, {limit})); from harness.cli import main; main()"
     typed = [sys.executable, "-c", code, "report", str(out)]
     done = subprocess.run(typed, cwd=house, text=True, capture_output=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == options.EXIT_INPUT
     assert "Traceback" not in done.stderr
-    assert "(File too large): free space" in done.stderr.splitlines()[-1]
-    after = {path.name: path.read_bytes() for path in out.iterdir()}
-    assert after.keys() == before.keys()
-    assert after[view] == before[view]
+    assert f"cannot write {out / view} (File too large): free space" in done.stderr.splitlines()[-1]
+    assert views(out) == before
+
+
+def test_no_view_that_does_not_fit_replaces_one(interrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At whatever size the disk is full: every file is the old one or the new one, whole, and nothing half made lies about."""
+    out = shutil.copytree(interrupted, tmp_path / "run")
+    found = tables.find(records.read(out))
+    page, short = 9 * html.render(found, report.frames(found)), markdown.render(found)
+    monkeypatch.setattr(html, "render", lambda *_: page)  # the largest of all, and made but once
+    monkeypatch.setattr(markdown, "render", lambda *_: short)
+    report.write(found)
+    new, limits, told = views(out), resource.getrlimit(resource.RLIMIT_FSIZE), list[str]()
+    for size in sorted({max(len(view) - less, 0) for view in new.values() for less in (1, len(view) // 2, len(view))}):
+        for name in new:
+            (out / name).write_bytes(b"old")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            report.write(found)
+        except HarnessError as error:
+            told.append(str(error))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        after = views(out)
+        assert after.keys() == new.keys()
+        assert [name for name in new if after[name] not in {b"old", new[name]}] == []
+    assert all("(File too large): free space" in text for text in told)
+    assert {"report.html", "trials.csv", "summary.csv"} <= {Path(text.split()[2]).name for text in told}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """A disk of so many KiB, or the same one made larger."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def sized(kib: int) -> Path:
+        mounted = place.is_mount()
+        typed = ["mount", "-t", "tmpfs", "-o", f"{'remount,' if mounted else ''}size={kib}k", "tmpfs", place]
+        if subprocess.run(typed, capture_output=True, check=False).returncode:
+            pytest.skip("only root can mount a disk")
+        return place
+
+    yield sized
+    if place.is_mount():
+        subprocess.run(["umount", place], check=True)  # noqa: S607 - the system's own
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a disk")
+@pytest.mark.parametrize("step", [400, *(pytest.param(kib, marks=pytest.mark.thorough) for kib in (8, 30, 100))])
+def test_a_disk_that_is_full_again_and_again(house: Path, small_disk: Callable[[int], Path], step: int) -> None:
+    """A real one, larger by some KiB each time the run is gone on with: a sentence each time, until all fits and is whole."""
+    size, code, kept = 60, options.EXIT_INPUT, Counter[str]()
+    while code:
+        out = small_disk(size) / "run"
+        with command(house, "run", "--resume", out) if (out / "run.json").is_file() else begun(house, out) as process:
+            told = process.communicate(timeout=120)[1]
+        code = process.returncode
+        assert code in {0, options.EXIT_INPUT}, told
+        assert "Traceback" not in told
+        assert not code or "No space left on device" in told.splitlines()[-1]
+        lines = Counter(complete_lines(out))
+        assert not kept - lines
+        kept = lines
+        if not kept:
+            shutil.rmtree(out, ignore_errors=True)  # nothing was begun
+        size += step
+        finished = (out / "run.json").is_file() and records.read(out).manifest["finished"]
+        if code and finished:  # all but the views
+            while code:
+                size += step
+                small_disk(size)
+                with command(house, "report", out) as process:
+                    code = process.wait(60)
+    whole(out)
+
+
+# --- two reports at once
+
+
+STOPPING = """
+import os, signal, sys
+def stop(event, arguments):
+    if event == "os.rename" and os.fspath(arguments[1]).endswith("trials.csv"):
+        os.kill(os.getpid(), signal.SIGSTOP)
+sys.addaudithook(stop)
+from harness.cli import main
+main()
+"""
+
+
+def waits_for_a_lock(pid: int) -> bool:
+    """Whether a process stands in the system's queue for one."""
+    return any("->" in line and f" {pid} " in line for line in Path("/proc/locks").read_text().splitlines())
+
+
+@pytest.mark.skipif(not Path("/proc/locks").is_file(), reason="asks /proc who waits")
+def test_two_reports_do_not_mix(house: Path, interrupted: Path, tmp_path: Path) -> None:
+    """One stops in the middle of its files, another begins when there is one record more: all files are the later one's."""
+    out = shutil.copytree(interrupted, tmp_path / "run")
+    for name in views(out):
+        (out / name).unlink()
+    env = {**os.environ, "PYTHONPATH": str(house)}
+    with subprocess.Popen([sys.executable, "-c", STOPPING, "report", out], cwd=house, env=env) as first:
+        wait_for(out / "summary.csv", "task")
+        while psutil.Process(first.pid).status() != psutil.STATUS_STOPPED:
+            time.sleep(0.02)
+        kept = records.read(out).trials[-1]
+        records.append(out / "trials.jsonl", replace(kept, status="failed", reason="one record more"))
+        with command(house, "report", out) as second:
+            while second.poll() is None and not waits_for_a_lock(second.pid):
+                time.sleep(0.02)
+            first.send_signal(signal.SIGCONT)
+            assert [first.wait(60), second.wait(60)] == [0, 0]
+    for name in ("trials.csv", "report.html", "report.md"):
+        assert "one record more" in text(out / name)
 
 
 # --- interrupted and gone on with
@@ -285,9 +408,10 @@ def killed(process: subprocess.Popen[str], out: Path, records_more: int, delay_s
     return process.returncode
 
 
-def test_a_run_is_killed_again_and_again(house: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [5, pytest.param(200, marks=pytest.mark.thorough)])
+def test_a_run_is_killed_again_and_again(house: Path, tmp_path: Path, kills: int) -> None:
     """SIGKILL at random moments, each time the rest of the run goes on: nothing whole is lost, nothing is there twice."""
-    kills, luck = int(os.environ.get("CONCORD_KILLS", "5")), random.Random(os.environ.get("CONCORD_LUCK", "1"))
+    luck = random.Random(kills)
     done, out, kept = 0, tmp_path / "0", Counter[str]()
     while done < kills:
         going_on = (out / "run.json").is_file()
