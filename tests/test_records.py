@@ -6,8 +6,11 @@ import resource
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from harness import records
 from harness.errors import HarnessError
@@ -37,6 +40,33 @@ def test_unknown_fields_survive(run: Path, name: str, record: Trial | Proof) -> 
     assert {**asdict(found), "unknown": {}} == asdict(record)
     assert json.dumps(records.row(found)) == json.dumps(row)
     assert "unknown" not in records.row(found)
+
+
+COUNTS = st.integers(0, 2**63 - 1)
+TRIALS = st.builds(
+    Trial,
+    cell=st.builds(Cell, *[st.text()] * 6, batch=COUNTS, threads=COUNTS),
+    phase=st.text(),
+    status=st.sampled_from(get_args(records.Status)),
+    times_ns=st.lists(COUNTS, max_size=9).map(tuple),
+    values=st.dictionaries(st.text(), st.floats()),
+    facts=st.dictionaries(st.text(min_size=5), st.recursive(st.none() | st.floats() | st.text(), st.lists)),
+    losses=st.lists(st.floats()).map(tuple),
+    epochs=st.lists(st.dictionaries(st.text(), st.floats(), max_size=3), max_size=3).map(tuple),
+    reason=st.text(),
+    log=st.text(),
+    at=st.text(),
+)
+
+
+@given(TRIALS)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_what_is_recorded_is_read(tmp_path: Path, trial: Trial) -> None:
+    """Whatever it holds: numbers that are none, any text, to the last bit."""
+    path = tmp_path / "trials.jsonl"
+    path.write_text(json.dumps(records.row(trial)) + "\n")
+    (found,) = map(records.trial, records.lines(path))
+    assert repr(found) == repr(trial)
 
 
 @pytest.mark.parametrize(
