@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from harness import metrics, records, report
+from harness import catalog, metrics, records, report
 from harness.records import Cell, Proof, Trial
 from harness.report import charts, markdown, tables, terminal, words
 from harness.report import html as page
@@ -911,6 +912,26 @@ def test_importing_the_report_is_cheap():
     code = "import sys, json, harness.report; print(json.dumps(sorted(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"pandas", "matplotlib", "scipy", "numpy", "jinja2"} & set(json.loads(out))
+
+
+NOISE = {"external_cpus": 0.03125, "steal": 0.0, "pressure": 0.0123, "switches": 3, "page_faults": 12, "throttled_s": 0.0}
+
+
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="asks the system what a process took")
+@pytest.mark.parametrize("count", [10_000, pytest.param(100_000, marks=pytest.mark.thorough)])
+def test_a_run_of_many_trials(tmp_path, count):
+    """`concord report` takes less than 60 s of CPU time and 1 GB for 100,000, however busy the machine is."""
+    folder = example_run(tmp_path / "run", generations=20, rounds=count // 600 + 1)
+    trials = folder / "trials.jsonl"
+    text = trials.read_text("utf-8").replace('"noise": {}', f'"noise": {json.dumps(NOISE)}')
+    trials.write_text(text, encoding="utf-8")
+    assert count < text.count("\n") < 1.1 * count
+    process = subprocess.Popen([sys.executable, "-m", "harness", "report", folder], cwd=catalog.ROOT)
+    _, code, used = os.wait4(process.pid, 0)
+    process.returncode = code
+    assert code == 0
+    assert used.ru_utime + used.ru_stime < 10 + 50 * count / 100_000
+    assert used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) < 10**9
 
 
 # Markdown
