@@ -45,7 +45,7 @@ def test_unknown_fields_survive(run: Path, name: str, record: Trial | Proof) -> 
 COUNTS = st.integers(0, 2**63 - 1)
 TRIALS = st.builds(
     Trial,
-    cell=st.builds(Cell, *[st.text()] * 6, batch=COUNTS, threads=COUNTS),
+    cell=st.builds(Cell, *[st.text()] * 6, batch=st.integers(1, 2**63 - 1), threads=st.integers(1, 2**63 - 1)),
     phase=st.text(),
     status=st.sampled_from(get_args(records.Status)),
     times_ns=st.lists(COUNTS, max_size=9).map(tuple),
@@ -65,7 +65,7 @@ def test_what_is_recorded_is_read(tmp_path: Path, trial: Trial) -> None:
     """Whatever it holds: numbers that are none, any text, to the last bit."""
     path = tmp_path / "trials.jsonl"
     path.write_text(json.dumps(records.row(trial)) + "\n")
-    (found,) = map(records.trial, records.lines(path))
+    (found,) = records.each(path, records.trial)
     assert repr(found) == repr(trial)
 
 
@@ -125,7 +125,7 @@ def test_a_disk_that_is_full_at_any_byte(tmp_path: Path) -> None:
             told += "(File too large): free space" in str(error)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        kept = [json.dumps(row) for name in ("proofs", "trials") for row in records.lines(folder / f"{name}.jsonl")]
+        kept = [json.dumps(row) for name in ("proofs", "trials") for row in records.each(folder / f"{name}.jsonl", dict)]
         assert kept == written
         if (folder / "run.json").is_file():
             assert len(records.read(folder).trials) == len(written[1:])
