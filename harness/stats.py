@@ -125,8 +125,9 @@ class Contest:
 
 
 def usable(trial: Trial) -> bool:
-    """Whether the trial's times may be used: it ended well, nothing was compiled in between, every time is positive."""
-    return trial.status == "ok" and not trial.compilations and bool(trial.times_ns) and min(trial.times_ns) > 0
+    """Whether the trial's times may be used: it ended well, nothing was compiled in between, every time is of some steps."""
+    sound = trial.status == "ok" and not trial.compilations and trial.steps > 0
+    return sound and bool(trial.times_ns) and min(trial.times_ns) > 0
 
 
 def unused(trials: Iterable[Trial]) -> Counter[str]:
@@ -139,7 +140,7 @@ def blocks(trials: Iterable[Trial]) -> dict[Key, np.ndarray]:
     """Seconds a step of each block, by generation and round; of several usable trials of a round the first counts."""
     found: dict[Key, np.ndarray] = {}
     for trial in filter(usable, trials):
-        found.setdefault((trial.generation, trial.round), np.array(trial.times_ns) / max(trial.steps, 1) / 1e9)
+        found.setdefault((trial.generation, trial.round), np.array(trial.times_ns) / trial.steps / 1e9)
     return found
 
 

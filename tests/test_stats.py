@@ -63,11 +63,12 @@ def test_a_sample_is_the_median_time_of_a_step():
 
 def test_what_failed_or_compiled_is_not_used_but_counted():
     """A void trial leaves no trace in the samples; the count tells why."""
-    void = [trial(0), trial(1, compilations=1), trial(2, status="timeout"), trial(3, times=()), trial(4, times=(0,))]
+    void = [trial(0), trial(1, compilations=1), trial(2, status="timeout")]
+    void += [trial(3, times=()), trial(4, times=(0,)), trial(5, steps=0)]
     assert list(stats.blocks(void)) == [(0, 0)]
     assert stats.unused(void)["compiled inside a block"] == 1
     assert stats.unused(void)["timeout"] == 1
-    assert sum(stats.unused([*void, trial(phase="fit", status="failed")]).values()) == 4
+    assert sum(stats.unused([*void, trial(phase="fit", status="failed")]).values()) == 5
 
 
 def test_of_a_repeated_round_the_first_usable_trial_counts():
