@@ -23,6 +23,7 @@ import pytest
 
 from harness import batches, catalog, data, environment, launch, proof, verify, weights
 from harness.launch import Worker, WorkerError
+from harness.progress import Progress
 from harness.protocol import Session, Stacking
 from harness.records import Proof
 from harness.spec import Arrays, TaskSpec
@@ -36,17 +37,13 @@ Exhibits = Callable[[str], Exhibit]
 Files = Callable[[str], Path]
 
 
-def quiet(_text: str) -> None:
-    """Say nothing."""
-
-
 @pytest.fixture(scope="module")
 def traces(worker: Worker, exhibit: Exhibits) -> Callable[..., Any]:
     """The worker's traces of a task in a mode, by precision, made once."""
 
     @cache
     def make(task: str, mode: str = catalog.backend(worker.backend).MODES[0]) -> Any:
-        found = verify.ask(worker, exhibit(task), mode, quiet)
+        found = verify.ask(worker, exhibit(task), mode, Progress())
         assert not isinstance(found, str), found
         return found
 
