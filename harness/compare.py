@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -62,6 +62,16 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Check:
+    """A gate on one cell: whether it held, fired, or could not be judged, and why."""
+
+    cell: Cell
+    gate: str  # "train not slower than 1.03x"
+    verdict: Literal["held", "fired", "blind"]
+    says: str = ""
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Two runs, line by line; ``warnings``, ``changes``, ``missing`` and ``gates`` are sentences."""
 
@@ -74,34 +84,39 @@ class Comparison:
     changes: Sequence[str]  # versions and other terms that are not the same
     missing: Sequence[str]  # what is not compared, and why
     gates: Sequence[str] = ()  # that fired
+    checks: Sequence[Check] = ()  # every gate on every cell
 
     def judged(self, *, slower: float | None = None, unproven: bool = False) -> "Comparison":
         """The same with its gates: on a slowdown beyond a share (0.03), and on what NEW has not proven.
 
         What the first one cannot see is a warning.
         """
-        gates, warnings = self.unproven() if unproven else [], [*self.warnings]
-        if slower is not None:
-            fired = [line for line in self.lines if line.slower(slower)]
-            for line in fired:
-                interval = f"{line.ratio.low:.3f} to {line.ratio.high:.3f}"
-                gates.append(
-                    f"{told(line.cell, line.phase)}: {line.ratio.value:.3f}x ({interval}), all of it beyond {1 + slower:g}"
-                )
-            if blind := sum((line.ratio.high or math.inf) > 1 + slower for line in self.lines) - len(fired):
-                seen = f"{blind} of {len(self.lines)} lines neither show nor exclude a slowdown beyond {1 + slower:g}"
-                warnings.append(f"{seen}: more generations would tell")
-        return replace(self, gates=gates, warnings=warnings)
+        checks = [*([] if slower is None else self._slower(slower)), *(self._unproven() if unproven else ())]
+        warnings, blind = [*self.warnings], sum(check.verdict == "blind" for check in checks)
+        if slower is not None and blind:
+            seen = f"{blind} of {len(self.lines)} lines neither show nor exclude a slowdown beyond {1 + slower:g}"
+            warnings.append(f"{seen}: more generations would tell")
+        gates = list(dict.fromkeys(check.says for check in checks if check.verdict == "fired"))
+        return replace(self, gates=gates, warnings=warnings, checks=checks)
 
-    def unproven(self) -> list[str]:
+    def _slower(self, threshold: float) -> Iterator[Check]:
+        """Each line: it fires, or its interval reaches beyond the threshold, or it is not slower."""
+        for line in self.lines:
+            gate, beyond = f"{line.phase} not slower than {1 + threshold:g}x", (line.ratio.high or math.inf) > 1 + threshold
+            if line.slower(threshold):
+                interval = f"{line.ratio.value:.3f}x ({line.ratio.low:.3f} to {line.ratio.high:.3f})"
+                says = f"{told(line.cell, line.phase)}: {interval}, all of it beyond {1 + threshold:g}"
+                yield Check(line.cell, gate, "fired", says)
+            else:
+                yield Check(line.cell, gate, "blind" if beyond else "held", "too few generations to tell" if beyond else "")
+
+    def _unproven(self) -> Iterator[Check]:
         """What NEW has not proven, with the reason; modes that only show their drift (stock) have nothing to prove."""
         drifting = {(p.task, p.backend, p.mode) for p in self.new.proofs if p.level == "drift"}
-        found = [
-            f"{cell.task} {cell.backend} {cell.mode} is {proof.state} in NEW: {proof.reason}"
-            for cell, proof in self.new_proofs.items()
-            if proof.state != "proven" and (cell.task, cell.backend, cell.mode) not in drifting
-        ]
-        return list(dict.fromkeys(found))
+        for cell, proof in self.new_proofs.items():
+            if (cell.task, cell.backend, cell.mode) not in drifting:
+                says = f"{cell.task} {cell.backend} {cell.mode} is {proof.state} in NEW: {proof.reason}"
+                yield Check(cell, "proven", "held" if proof.state == "proven" else "fired", says)
 
 
 def compare(base: Run, new: Run, *, across: bool = False, wanted: Mapping[str, str] | None = None) -> Comparison:

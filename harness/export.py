@@ -2,18 +2,20 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 import pandas as pd
 
 from harness import report, stats
+from harness.compare import Comparison
 from harness.errors import HarnessError
 from harness.records import Run, Trial
 from harness.report import tables
@@ -29,19 +31,49 @@ def need(package: str, extra: str) -> None:
 
 def junit(run: Run, file: Path) -> list[Path]:
     """The proofs as JUnit XML: a suite a task, a case a backend, mode and level; what failed says how far off, and where."""
+    cases = []
+    for proof in run.proofs:
+        level = f"{proof.level} {proof.precision} against {proof.against}"
+        says = stats.located(proof) if proof.verdict == "failed" else proof.reason or "no reason was recorded"
+        cases.append(Case(proof.task, f"{proof.backend} {proof.mode}", level, proof.verdict, says))
+    return write_cases(cases, file)
+
+
+def junit_of_gates(found: Comparison, file: Path) -> list[Path]:
+    """The gates of a comparison as JUnit XML: a suite a task, a case a gate and cell; what could not be judged is skipped."""
+    verdicts = {"held": "proven", "fired": "failed", "blind": "skipped"}
+    cases = []
+    for check in found.checks:
+        cell = check.cell
+        terms = f"{check.gate} ({cell.device}, {cell.precision}, {cell.data}, batch {cell.batch}, threads {cell.threads})"
+        cases.append(Case(cell.task, f"{cell.backend} {cell.mode}", terms, verdicts[check.verdict], check.says))
+    return write_cases(cases, file)
+
+
+class Case(NamedTuple):
+    """A case of JUnit: its suite, the entry, its name, whether it is proven, failed or skipped, and what is said of that."""
+
+    suite: str
+    entry: str
+    name: str
+    verdict: str
+    says: str
+
+
+def write_cases(cases: Sequence[Case], file: Path) -> list[Path]:
+    """JUnit XML with a suite for each that the cases name; the path."""
     root = ET.Element("testsuites", name="concord")
-    for task in dict.fromkeys(proof.task for proof in run.proofs):
-        proofs = [proof for proof in run.proofs if proof.task == task]
-        verdicts = [proof.verdict for proof in proofs]
+    for name in dict.fromkeys(case.suite for case in cases):
+        own = [case for case in cases if case.suite == name]
+        verdicts = [case.verdict for case in own]
         counts = {"failures": verdicts.count("failed"), "skipped": verdicts.count("skipped"), "errors": 0}
-        suite = element(root, "testsuite", name=task, tests=len(proofs), **counts)
-        for proof in proofs:
-            level = f"{proof.level} {proof.precision} against {proof.against}"
-            case = element(suite, "testcase", classname=f"{task}.{proof.backend} {proof.mode}", name=level)
-            if proof.verdict == "failed":
-                element(case, "failure", message=stats.located(proof))
-            elif proof.verdict == "skipped":
-                element(case, "skipped", message=proof.reason or "no reason was recorded")
+        suite = element(root, "testsuite", name=name, tests=len(own), **counts)
+        for case in own:
+            made = element(suite, "testcase", classname=f"{name}.{case.entry}", name=case.name)
+            if case.verdict == "failed":
+                element(made, "failure", message=case.says)
+            elif case.verdict == "skipped":
+                element(made, "skipped", message=case.says)
     file.parent.mkdir(parents=True, exist_ok=True)
     ET.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
     return [file]

@@ -492,3 +492,19 @@ def test_the_page_shows_the_figures_of_the_table(tmp_path, base):
         assert row["interval"].replace(" ", "\u00a0") in text
     assert "A gate fired." in text
     assert comparison.markdown(found).count("\n| ") == len(rows) + 2
+
+
+def test_gates_are_junit_cases(tmp_path, base, concord):
+    """A case a line and a case a cell: the one that fires has its interval, those that cannot be judged are skipped."""
+    new, file = slowed(tmp_path / "new", base, "torch", 1.05), tmp_path / "ci" / "gates.xml"
+    said = concord("compare", base, new, "--fail-if-slower", "3%", "--fail-if-unproven", "--junit", file)
+    assert said.exit_code == 1
+    found = held(base, new).judged(slower=0.03, unproven=True)
+    cases = list(ET.parse(file).iter("testcase"))  # noqa: S314 - our own
+    assert len(cases) == len(found.checks) > len(found.lines)
+    failed = {case.get("classname"): case.find("failure").get("message") for case in cases if case.find("failure") is not None}
+    assert list(failed) == ["mnist_cnn.torch eager"]
+    assert [*failed.values()] == [*found.gates]
+    skipped = [case for case in cases if case.find("skipped") is not None]
+    assert len(skipped) == sum(check.verdict == "blind" for check in found.checks)
+    assert concord("compare", base, new, "--junit", file).exit_code == 2

@@ -39,6 +39,7 @@ def share(_context: click.Context, _option: click.Parameter, value: str | None) 
 @as_json_option
 @click.option("--markdown", type=PATH, help="Write it for a pull request's comment, too.")
 @click.option("--html", type=PATH, help="Write it as a page, too.")
+@click.option("--junit", type=PATH, metavar="FILE", help="Write the gates as JUnit XML, for CI.")
 def compare(
     base: Path,
     new: Path,
@@ -49,6 +50,7 @@ def compare(
     as_json: bool,
     markdown: Path | None,
     html: Path | None,
+    junit: Path | None,
 ) -> None:
     """Say what became slower or faster from run BASE to run NEW, two folders. Exit code 1 if a gate fires.
 
@@ -57,8 +59,10 @@ def compare(
       concord compare results/yesterday results/today --filter task=mnist_cnn
       concord compare results/main results/branch --fail-if-slower 3% --fail-if-unproven --markdown comment.md
     """
+    if junit and slower is None and not unproven:
+        raise click.UsageError("--junit writes gates: give --fail-if-slower or --fail-if-unproven, too")
     from harness import compare as job
-    from harness import records
+    from harness import export, records
     from harness.report import comparison
 
     found = job.compare(records.read(base), records.read(new), across=across, wanted=only).judged(
@@ -68,6 +72,8 @@ def compare(
         if path:
             with writing(path):
                 path.write_text(view(found), encoding="utf-8")
+    if junit:
+        export.junit_of_gates(found, junit)
     if as_json:
         print_json(comparison.document(found))
     else:
