@@ -619,9 +619,9 @@ def test_views_name_versions_by_their_labels(quick: Callable[..., Said], version
     page = (out / "report.html").read_text("utf-8")
     assert f"{one} reference" in page
     assert f"{two} reference" in page
-    from harness.report import charts, tables
+    from harness.report import drawing, tables
 
-    colours = {cell.backend: look["color"] for cell, look in charts.looks(tables.find(records.read(out)).proofs).items()}
+    colours = {cell.backend: look["color"] for cell, look in drawing.looks(tables.find(records.read(out)).proofs).items()}
     assert len(set(colours.values())) == len(colours) == 2
 
 

@@ -20,6 +20,8 @@ def frames(found: "Findings") -> "dict[str, pd.DataFrame]":
         "losses": tables.losses(found.run),
         "scores": tables.scores(found.run),
         "trust": tables.trust(found),
+        "rounds": tables.rounds(found),
+        "proofs": tables.proofs(found.run),
         "fairness": tables.fairness(found),
         "quality": learning.reached(found),
         "equality": learning.equality(found),

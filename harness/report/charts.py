@@ -1,231 +1,69 @@
-"""The plots, as SVG text for a page: equal input gives equal bytes, text stays text, ids are unique, no link leaves.
+"""The plots of a run that a page shows: of a task what was learned and how long it takes, of all of it what its rounds met."""
 
-A backend has one colour (Okabe-Ito) and one marker everywhere; a mode is told by how the marker is filled. Ink is
-``currentColor``: the page's light or dark setting colours axes and words. Curves that may coincide get thinner upwards.
-"""
-
-import io
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from html import escape
 from itertools import product
-from typing import Any
 
 import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.text import Text
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator
 
-from harness import stats
+from harness import noise, stats
 from harness.records import Cell, Trial
-from harness.report.tables import Findings, ceilings, scored, work
-from harness.report.words import digits, listed, name, plural, sized, terms, time_unit
-from harness.stats import MARGIN, TIE_BAND, Contest, Proven
+from harness.report import learning, outcomes
+from harness.report.drawing import INK, STYLE, WIDTH, Curves, Drawn, Looks, legend, line, looks, plain, stacked, svg
+from harness.report.tables import Findings, ceilings, work
+from harness.report.words import digits, name, plural, sized, terms, time_unit
+from harness.stats import MARGIN, TIE_BAND, Contest
 
-INK = "#010203"  # stands for currentColor until the SVG is text
-LOOKS = {"torch": ("#d55e00", "o"), "tensorflow": ("#0072b2", "s"), "jax": ("#009e73", "^"), "numpy": (INK, "D")}
-SPARE = (("#cc79a7", "v"), ("#e69f00", "P"), ("#56b4e9", "X"), ("#a08600", "p"))  # for backends that came later
-FILLS = ("full", "none", "left", "top", "bottom", "right")
-EVEN = 0.5  # the probability above which an example is taken for a 1
-LABEL = 200  # most characters of one
-POINTS = 300  # most points a loss curve is drawn with
 PHASES = {
     "train": ("training step", "step"),
     "epoch": ("step with its input", "step"),
     "predict": ("prediction", "batch"),
 }
-STAGES = {"import": 0.95, "model build": 0.6, "first call": 0.35, "warm-up": 0.15}  # how opaque each is drawn
-OUTCOMES = {  # axes of the plots of a binary outcome, and the figure that sums each up
-    "ROC curve": ("false positives, share of the 0s", "true positives, share of the 1s", "Dotted: chance. Area under the curve"),
-    "Precision and recall": ("recall", "precision", "Average precision"),
-    "Calibration": (
-        "mean probability of a tenth of the examples",
-        "share of 1s among them",
-        "Dotted: ideal. Brier score, lower is better",
-    ),
-}
+STAGES = {"import": 0.95, "model build": 0.6, "first call": 0.35, "warm-up": 0.15, "more with a cold cache": 0}  # how opaque
+FED = {"with batches in place": 0.7, "more with its own input": 0.2}
+MEMORY = {"predicting": 0.7, "more in training": 0.2}
 SCALES = {"batch": "batch size", "threads": "CPUs"}  # what a sweep goes over
-STYLE: dict[str, Any] = {
-    "figure.figsize": (6.0, 3.2),
-    "figure.constrained_layout.use": True,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "concord",
-    "text.parse_math": False,  # names come from outside: a dollar sign is a dollar sign
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.linewidth": 0.5,
-    "grid.alpha": 0.2,
-    "legend.frameon": False,
-    **dict.fromkeys(("grid.color", "text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
-}
-Looks = Mapping[Cell, Mapping[str, Any]]  # how a cell is drawn, in every plot: matplotlib's keywords
-Curves = Mapping[Cell, Sequence[tuple[float, float]]]
-Drawn = tuple[Any, str]  # a figure, and what it shows in a sentence, for those who do not see it
-
-
-def looks(proofs: Mapping[Cell, Proven]) -> Looks:
-    """The look of every cell of a run; a backend this file does not know gets the next spare one, by name."""
-    others = sorted({cell.backend for cell in proofs} - LOOKS.keys())
-    known = LOOKS | {backend: SPARE[number % len(SPARE)] for number, backend in enumerate(others)}
-    found = {}
-    for cell, proof in proofs.items():
-        color, marker = known[cell.backend]
-        modes = sorted({other.mode for other in proofs if other.backend == cell.backend})
-        label = name(cell) + (" (proof failed)" if proof.state == "failed" else "")
-        fill = FILLS[modes.index(cell.mode) % len(FILLS)]
-        found[cell] = {"color": color, "marker": marker, "fillstyle": fill, "label": label}
-    return found
+FADED = 0.3
+BINS = 60  # points that a warm-up is drawn with: medians of more and more steps
 
 
 @matplotlib.style.context(["default", STYLE])  # whatever the user's matplotlibrc says
 def plots(findings: Findings, task: str, ident: str) -> dict[str, tuple[str, str]]:
     """Every plot of a task by its caption: its SVG, and the same in words. ``ident`` makes the ids unique."""
-    styles, fits, goal = looks(findings.proofs), _fits(findings, task), findings.goal(task)
-    drawn: dict[str, Drawn] = {}
-    if losses := {cell: trial.losses for cell, trial in fits.items() if trial.losses}:
-        drawn["Loss curves"] = _losses(losses, styles)
-    if curves := {cell: points for cell, trial in fits.items() if (points := _epochs(trial, goal["metric"]))}:
-        drawn["Quality over epochs"] = _quality(curves, styles, goal=goal)
-    drawn |= _outcomes(fits, styles)
-    for phase, (called, _) in PHASES.items():
-        contests = findings.contests_of(task, phase)
-        for contest in contests:
-            caption = f"Time of a {called}" + (terms(contest) if len(contests) > 1 else "")
-            if any(a == contest.best for a, _ in contest.ratios):
-                drawn[f"{caption}: ratios"] = _ratios(contest, styles)
-            drawn[f"{caption}: every sample"] = _samples(contest, styles)
+    styles, warmups = looks(findings.proofs), _warmups(findings, task)
+    drawn = outcomes.plots(learning.fits(findings, task), findings.goal(task), styles) | _timed(findings, task, styles)
     for phase, over in product(("train", "predict"), SCALES):
         if scaled := _scaling(findings, task, phase, over):
-            drawn[f"Throughput over {SCALES[over]}: {PHASES[phase][0]}"] = _throughput(scaled, styles, over=over)
-    if costs := _stages(findings, task):
-        drawn["Time until steady training"] = _start(costs, styles)
-    if achieved := _work_done(findings, task):
-        drawn["Roofline of the training step"] = _roofline(achieved, ceilings(findings.run), styles)
+            drawn[f"Time and throughput over {SCALES[over]}: {PHASES[phase][0]}"] = _sweep(scaled, styles, phase=phase, over=over)
+    costs = {
+        "A training step with and without its input": _input(findings, task, styles),
+        "Warm-up of the training step": _warming(warmups, styles),
+        "Time until steady training": _start(findings, warmups, styles),
+        "Peak memory": _memory(findings, task, styles),
+        "Roofline of the training step": _roofline(_work_done(findings, task), ceilings(findings.run), styles),
+    }
+    drawn |= {caption: found for caption, found in costs.items() if found}
     return {
-        caption: (_svg(figure, f"{ident}-{number}", title=f"{caption}, {task}", says=says), says)
+        caption: (svg(figure, f"{ident}-{number}", title=f"{caption}, {task}", says=says), says)
         for number, (caption, (figure, says)) in enumerate(drawn.items())
     }
 
 
-def _fits(findings: Findings, task: str) -> dict[Cell, Trial]:
-    """The first training of each cell that ended well, the proven ones first."""
-    fits = {t.cell: t for t in reversed(findings.run.trials) if (t.phase, t.status, t.cell.task) == ("fit", "ok", task)}
-    return dict(sorted(fits.items(), key=lambda fit: (findings.proofs[fit[0]].state != "proven", name(fit[0]))))
-
-
-def _epochs(trial: Trial, metric: str) -> list[tuple[float, float]]:
-    """(epoch, figure) of the first figure whose name ends with the metric: test_accuracy, val_auc."""
-    figure = next((key for epoch in trial.epochs for key in epoch if metric and key.endswith(metric)), "")
-    return [(epoch["epoch"], epoch[figure]) for epoch in trial.epochs if figure in epoch]
-
-
-def _losses(curves: Mapping[Cell, Sequence[float]], styles: Looks) -> Drawn:
-    """Training loss of all cells over each other, and below how far each is from the first one, on a log axis."""
-    first, *others = curves
-    losses = pd.DataFrame({cell: pd.Series(values, dtype=float) for cell, values in curves.items()})
-    gaps = losses[others].sub(losses[first], axis=0).abs()
-    width = -(-len(losses) // POINTS)  # steps a drawn point stands for; five times as many in the lower plot
-    means = losses.groupby(losses.index // width * width).mean()
-    largest = gaps.groupby(gaps.index // (5 * width) * (5 * width)).max().replace(0, np.nan)
-    heights = (3, 2) if others else (3,)
-    figure = Figure(figsize=(6.0, 4.6 if others else 3.0))
-    axes = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    for number, cell in enumerate(curves):
-        marks = (len(means) * number // (8 * len(curves)), max(len(means) // 8, 1))  # no two curves on one step
-        line = _line(styles[cell], len(others) - number) | {"markersize": 6, "markevery": marks}
-        axes[0].plot(means.index, means[cell], **line)
-    every = max(len(largest) // 8, 1)
-    for cell in others:
-        axes[1].plot(largest.index, largest[cell], **_line(styles[cell], 0) | {"label": "_", "markevery": every})
-    if others:
-        axes[1].set(yscale="log", ylabel=f"|difference|\nto {name(first)}")
-        axes[1].yaxis.set_major_formatter(StrMethodFormatter("{x:.0e}"))
-        axes[1].yaxis.set_minor_formatter(NullFormatter())
-    axes[-1].set_xlabel("training step")
-    figure.legend(loc="outside upper left", ncols=3)
-    most = {cell: gaps[cell].max() for cell in others}
-    far = [f"{name(c)} by up to {digits(gap, 2)} (step {gaps[c].idxmax()})" for c, gap in most.items() if gap > 0]
-    says = f"Training loss over {plural(len(losses), 'step')}. "
-    says += f"From {name(first)} differ: {listed(far)}; no line where they do not." if far else ""
-    says += f" Drawn: means of {width} steps; below, the largest difference in {5 * width}." if width > 1 else ""
-    return figure, says
-
-
-def _quality(curves: Curves, styles: Looks, *, goal: Mapping[str, Any]) -> Drawn:
-    """The task's metric over epochs, (epoch, value) by cell; what was published is on the whole data, and so labelled."""
-    axes = Figure().subplots()
-    for number, (cell, points) in enumerate(curves.items()):
-        axes.plot(*zip(*points, strict=True), **_line(styles[cell], len(curves) - 1 - number))
-    note = " on the whole data" if any("sample" in cell.data for cell in curves) else ""
-    lines = {f"{k}{note}": goal[k] for k in ("target", "published") if isinstance(goal.get(k), int | float)}
-    for number, (label, value) in enumerate(lines.items()):
-        axes.axhline(value, color=INK, linewidth=1, linestyle=("--", ":")[number])
-        side = "bottom" if value == max(lines.values()) else "top"
-        axes.annotate(f"{label} {value:g}", (0.01, value), xycoords=("axes fraction", "data"), va=side)
-    axes.set(xlabel="epoch", ylabel=goal["metric"])
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.margins(y=0.12)
-    axes.figure.legend(loc="outside upper left", ncols=3)
-    last = "; ".join(f"{name(cell)} {digits(points[-1][1], 4)}" for cell, points in curves.items())
-    return axes.figure, f"{goal['metric']} after the last epoch: {last}."
-
-
-def _outcomes(fits: Mapping[Cell, Trial], styles: Looks) -> dict[str, Drawn]:
-    """ROC, precision-recall and calibration curves of recorded test scores, and the confusion; nothing without scores."""
-    found = {cell: np.array(pairs).T for cell, trial in fits.items() if (pairs := scored(trial))}
-    outcomes = {cell: pairs for cell, pairs in found.items() if np.ptp(pairs[0])}  # of labels both kinds occur
-    if not outcomes:
-        return {}
-    from sklearn import metrics
-    from sklearn.calibration import calibration_curve
-
-    curves: dict[str, dict[Cell, Any]] = {"ROC curve": {}, "Precision and recall": {}, "Calibration": {}}
-    figures: dict[str, list[str]] = defaultdict(list)
-    for cell, (labels, scores) in outcomes.items():
-        precision, recall, _ = metrics.precision_recall_curve(labels, scores, drop_intermediate=True)
-        curves["ROC curve"][cell] = metrics.roc_curve(labels, scores)[:2]
-        curves["Precision and recall"][cell] = recall, precision
-        curves["Calibration"][cell] = calibration_curve(labels, scores, n_bins=10, strategy="quantile")[::-1]
-        told = metrics.roc_auc_score, metrics.average_precision_score, metrics.brier_score_loss
-        for caption, score in zip(curves, told, strict=True):
-            figures[caption].append(f"{name(cell)} {digits(score(labels, scores), 4)}")
-    drawn = {}
-    for caption, (x, y, summed) in OUTCOMES.items():
-        axes = Figure().subplots()
-        if caption != "Precision and recall":
-            axes.plot((0, 1), (0, 1), color=INK, linewidth=1, linestyle=":")
-        for number, (cell, points) in enumerate(curves[caption].items()):
-            axes.plot(*points, **_line(styles[cell], len(outcomes) - 1 - number) | {"markevery": 0.15})
-        axes.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
-        axes.figure.legend(loc="outside upper left", ncols=3)
-        drawn[caption] = axes.figure, f"{summed}: {'; '.join(figures[caption])}."
-    return {**drawn, f"Confusion at probability {EVEN}": _confusion(outcomes, styles)}
-
-
-def _confusion(outcomes: Mapping[Cell, np.ndarray], styles: Looks) -> Drawn:
-    """Labels of the test examples over what each cell predicts, in counts; the darker the more of that label."""
-    columns = min(3, len(outcomes))
-    lines, told = -(-len(outcomes) // columns), []
-    grid = Figure(figsize=(6.0, 0.4 + 2.0 * lines)).subplots(lines, columns, squeeze=False)
-    for axes in grid.flat[len(outcomes) :]:
-        axes.set_axis_off()
-    for axes, (cell, (labels, scores)) in zip(grid.flat, outcomes.items(), strict=False):
-        counts = [[int(np.sum((labels == a) & ((scores > EVEN) == b))) for b in (0, 1)] for a in (0, 1)]
-        for a, b in product((0, 1), (0, 1)):
-            color = (styles[cell]["color"], 0.6 * counts[a][b] / sum(counts[a]))
-            axes.axvspan(b - 0.5, b + 0.5, 0.5 - a / 2, 1 - a / 2, facecolor=color, linewidth=0)
-            axes.annotate(f"{counts[a][b]:,}", (b, a), ha="center", va="center")
-        axes.set(xlim=(-0.5, 1.5), ylim=(1.5, -0.5), xticks=(0, 1), yticks=(0, 1), xlabel="predicted", ylabel="label")
-        axes.set_title(styles[cell]["label"], fontsize="medium")
-        axes.grid(visible=False)
-        (tn, fp), (fn, tp) = counts
-        told.append(f"{name(cell)} {tp:,} true and {fp:,} false positives, {fn:,} false and {tn:,} true negatives")
-    return grid[0, 0].figure, f"Test examples at probability {EVEN}: {'; '.join(told)}."
+def _timed(findings: Findings, task: str, styles: Looks) -> dict[str, Drawn]:
+    """Ratios and samples of every phase that is compared."""
+    drawn: dict[str, Drawn] = {}
+    for phase, (called, _) in PHASES.items():
+        contests = findings.contests_of(task, phase)
+        for contest in contests:
+            caption = f"Time of a {called}" + terms(contest, contests)
+            if any(a == contest.best for a, _ in contest.ratios):
+                drawn[f"{caption}: ratios"] = _ratios(contest, styles)
+            drawn[f"{caption}: every sample"] = _samples(findings, contest, styles)
+    return drawn
 
 
 def _ratios(contest: Contest, styles: Looks) -> Drawn:
@@ -234,10 +72,11 @@ def _ratios(contest: Contest, styles: Looks) -> Drawn:
     found = {b: ratio for (a, b), ratio in pairs if a == contest.best}
     labels = [name(b) + ("" if b in contest.ranks or contest.refusal else " (not ranked)") for b in found]
     best = name(contest.best) if contest.best else ""
-    axes = Figure(figsize=(6.0, 1.15 + 0.34 * len(found))).subplots()
-    axes.axvspan(1 / (1 + TIE_BAND), 1 + TIE_BAND, color=INK, alpha=0.1, linewidth=0)
+    axes = Figure(figsize=(WIDTH, 1.15 + 0.34 * len(found))).subplots()
+    band = max(TIE_BAND, contest.floor)
+    axes.axvspan(1 / (1 + band), 1 + band, color=INK, alpha=0.1, linewidth=0)
     axes.axvline(1, color=INK, linewidth=1)
-    ends = [0.93, 1.08]
+    ends = [0.98 / (1 + band), 1.02 * (1 + band)]
     for height, (cell, ratio) in enumerate(found.items()):
         interval = (ratio.low or ratio.value, ratio.high or ratio.value)
         ends += [*interval, ratio.value]
@@ -245,42 +84,57 @@ def _ratios(contest: Contest, styles: Looks) -> Drawn:
         axes.plot(ratio.value, height, **styles[cell], linestyle="none", markersize=8)
     axes.set(xscale="log", xlim=(min(ends) / 1.02, max(ends) * 1.04), ylim=(len(found) - 0.5, -0.5))
     axes.set_yticks(range(len(found)), labels)
-    axes.set_xlabel(f"time relative to {best} (shaded: a tie, within {TIE_BAND:.0%})")
+    axes.set_xlabel(f"time relative to {best} (shaded: a tie, within {band:.0%})")
     axes.grid(visible=False, axis="y")
-    _plain(axes.xaxis, "{x:g}x")
+    plain(axes.xaxis, "{x:g}x")
     told = "; ".join(f"{label} {sized(ratio)}" for label, ratio in zip(labels, found.values(), strict=True))
     return axes.figure, f"Time relative to {best}: {told}. Below {MARGIN} nothing is called slower."
 
 
-def _samples(contest: Contest, styles: Looks) -> Drawn:
-    """Every sample by generation and round, so that drift shows; each generation is one fresh process."""
-    found = {cell: stats.samples(blocks) for cell, blocks in contest.blocks.items()}
-    values = [value for times in found.values() for value in times.values()]
-    factor, unit = time_unit(values)
-    rounds = 1 + max(round_ for times in found.values() for _, round_ in times)
+def _samples(findings: Findings, contest: Contest, styles: Looks) -> Drawn:
+    """Every block by generation and round, so that drift shows; what others disturbed, or what is void, is faded."""
+    trials = [t for t in findings.run.trials if t.phase == contest.phase and t.cell in contest.blocks and t.times_ns]
+    factor, unit = time_unit(min(t.times_ns) / max(t.steps, 1) / 1e9 for t in trials)
+    rounds, cells = 1 + max(t.round for t in trials), list(contest.blocks)
+    found: dict[tuple[Cell, bool], list[tuple[float, float]]] = defaultdict(list)
+    for t in trials:
+        x = t.generation + 0.6 + 0.8 * (t.round + (cells.index(t.cell) + 0.5) / len(cells)) / rounds  # no two cells on one spot
+        flagged = not stats.usable(t) or (noise.group(t), t.attempt) in findings.contended
+        found[t.cell, flagged] += [(x, time / max(t.steps, 1) / 1e9 * factor) for time in t.times_ns]
     axes = Figure().subplots()
-    disturbed = sorted(key for key, bad in contest.rounds.items() if bad)
-    for generation, round_ in disturbed:
-        left = generation + 0.6 + 0.8 * round_ / rounds
-        axes.axvspan(left, left + 0.8 / rounds, color=INK, alpha=0.1, linewidth=0)
-    for number, (cell, times) in enumerate(found.items()):
-        shift = (number + 0.5) / len(found)  # no two cells on one spot
-        x = [generation + 0.6 + 0.8 * (round_ + shift) / rounds for generation, round_ in times]
-        axes.plot(x, [value * factor for value in times.values()], **styles[cell], linestyle="none", markersize=5)
-    if max(values) > 4 * min(values):
+    axes.plot([], [], color=INK, marker="o", markersize=5, linestyle="none", alpha=FADED, label="faded: contended or void")
+    for cell, flagged in product(cells, (True, False)):
+        points = {"linestyle": "none", "markersize": 5, "alpha": FADED if flagged else 1}
+        look = {**styles[cell], **points, **({"label": "_"} if flagged else {})}
+        axes.plot(*np.array(found[cell, flagged]).reshape(-1, 2).T, **look)
+    values = {cell: [y for flagged in (True, False) for _, y in found[cell, flagged]] for cell in cells}
+    every = [y for own in values.values() for y in own]
+    if max(every) > 4 * min(every):
         axes.set_yscale("log")
-        _plain(axes.yaxis, "{x:g}")
+        plain(axes.yaxis, "{x:,g}")
     else:
         axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("generation (fresh processes), its rounds from left to right")
-    axes.set_ylabel(f"{unit} a {PHASES[contest.phase][1]}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set(xlabel="generation (fresh processes), its rounds from left to right", ylabel=f"{unit} a {PHASES[contest.phase][1]}")
     axes.grid(visible=False, axis="x")
-    axes.figure.legend(loc="outside upper left", ncols=3)
-    ends = {cell: (min(times.values()) * factor, max(times.values()) * factor) for cell, times in found.items()}
-    told = "; ".join(f"{name(cell)} {digits(low)} to {digits(high)} {unit}" for cell, (low, high) in ends.items())
-    shaded = f" Shaded: {plural(len(disturbed), 'contended round')}." if disturbed else ""
-    return axes.figure, f"{len(values)} samples: {told}.{shaded}"
+    legend(axes.figure)
+    told = "; ".join(f"{name(cell)} {digits(min(own))} to {digits(max(own))} {unit}" for cell, own in values.items())
+    faded = sum(len(points) for (_, flagged), points in found.items() if flagged)
+    return axes.figure, f"{plural(len(every), 'sample')}, {faded:,} of them contended or void: {told}."
+
+
+def _input(findings: Findings, task: str, styles: Looks) -> Drawn | None:
+    """What a training step's own input pipeline costs beside the step with its batches in place."""
+    rows = {cell: (findings.pick(cell, "train"), findings.pick(cell, "epoch")) for cell in findings.cells_of(task)}
+    steps = {cell: (placed.figure.value, fed.figure.value) for cell, (placed, fed) in rows.items() if placed and fed}
+    if not steps:
+        return None
+    factor, unit = time_unit(min(pair) for pair in steps.values())
+    bars = {cell: (placed * factor, max(fed - placed, 0) * factor) for cell, (placed, fed) in steps.items()}
+    beside = [f"{digits(fed * factor)} {unit} ({digits(fed / placed)}x)" for placed, fed in steps.values()]
+    told = "; ".join(f"{name(cell)} {text}" for cell, text in zip(steps, beside, strict=True))
+    says = f"A step that its framework's own input pipeline feeds, over one with its batches in place: {told}."
+    return stacked(bars, styles, FED, beside=beside, xlabel=f"{unit} a step"), says
 
 
 def _scaling(findings: Findings, task: str, phase: str, over: str) -> Curves:
@@ -296,66 +150,106 @@ def _scaling(findings: Findings, task: str, phase: str, over: str) -> Curves:
     return {cell: points for cell, points in found.items() if len({at for at, _ in points}) > 1}
 
 
-def _throughput(curves: Curves, styles: Looks, *, over: str) -> Drawn:
-    """Examples a second over batch size or CPUs, both axes logarithmic."""
-    axes = Figure().subplots()
+def _sweep(curves: Curves, styles: Looks, *, phase: str, over: str) -> Drawn:
+    """Time of a step and examples a second over batch size or CPUs, all axes logarithmic."""
+    of = {cell: [at if over == "batch" else cell.batch for at, _ in points] for cell, points in curves.items()}  # examples
+    times = {cell: [n / rate for n, (_, rate) in zip(of[cell], points, strict=True)] for cell, points in curves.items()}
+    factor, unit = time_unit(min(found) for found in times.values())
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
     for cell, points in curves.items():
-        axes.plot(*zip(*points, strict=True), **_line(styles[cell], 0))
-    axes.set(xscale="log", yscale="log", xlabel=SCALES[over], ylabel="examples a second")
-    axes.set_xticks(sorted({at for points in curves.values() for at, _ in points}))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    _plain(axes.yaxis, "{x:,.6g}")
-    axes.figure.legend(loc="outside upper left", ncols=3)
+        at, rates = zip(*points, strict=True)
+        left.plot(at, [time * factor for time in times[cell]], **line(styles[cell]))
+        right.plot(at, rates, **line(styles[cell]) | {"label": "_"})
+    places = sorted({at for points in curves.values() for at, _ in points})
+    for axes, label in ((left, f"{unit} a {PHASES[phase][1]}"), (right, "examples a second")):
+        axes.set(xscale="log", yscale="log", xlabel=SCALES[over], ylabel=label)
+        axes.set_xticks(places, [f"{at:g}" for at in places])
+        axes.xaxis.set_minor_locator(NullLocator())
+        plain(axes.yaxis, "{x:,.6g}")
+    legend(figure)
     told = (f"{name(cell)} {digits(points[0][1])} to {digits(points[-1][1])}" for cell, points in curves.items())
-    (first, *_, last) = sorted({at for points in curves.values() for at, _ in points})
-    return axes.figure, f"Examples a second, from {first} to {last}: {'; '.join(told)}."
+    return figure, f"Examples a second, from {places[0]} to {places[-1]} {SCALES[over]}: {'; '.join(told)}."
 
 
-def _stages(findings: Findings, task: str) -> dict[Cell, tuple[list[float], float, float]]:
-    """By entry: median seconds of each stage over warm processes, the first call's with a cold cache, and of a steady step."""
-    waits: dict[Cell, list[float]] = defaultdict(list)
+def _warmups(findings: Findings, task: str) -> dict[Cell, list[Trial]]:
+    """The warm-ups of a task's training step, a process each."""
+    found: dict[Cell, list[Trial]] = {cell: [] for cell in findings.cells_of(task)}
     for t in findings.run.trials:
-        if (t.phase, t.of, t.status, t.cell.task) == ("warmup", "train", "ok", task) and t.times_ns:
-            lost = t.steps - len(t.times_ns)  # only the last ones of a long warm-up are kept
-            start = 0 if t.facts.get("kind") == "flat" else int(t.facts.get("start") or 0)
-            mean = sum(t.times_ns) / len(t.times_ns)
-            waits[t.cell].append((min(start, lost) * mean + sum(t.times_ns[: max(start - lost, 0)])) / 1e9)
-    found = {}
-    for cell in findings.cells_of(task):
-        step = findings.pick(cell, "train")
+        if t.cell in found and (t.phase, t.of, t.status) == ("warmup", "train", "ok") and t.times_ns:
+            found[t.cell].append(t)
+    return {cell: trials for cell, trials in found.items() if trials}
+
+
+def _first(trial: Trial) -> int:
+    """The first steady step of a warm-up, from 0; all of its steps where there is none."""
+    return 0 if trial.facts.get("kind") == "flat" else int(trial.facts.get("start") or 0)
+
+
+def _warming(warmups: Mapping[Cell, Sequence[Trial]], styles: Looks) -> Drawn | None:
+    """The times of the steps of one process an entry, both axes logarithmic, with the first step that is steady."""
+    if not warmups:
+        return None
+    factor, unit = time_unit(min(trials[0].times_ns) / 1e9 for trials in warmups.values())
+    axes, told = Figure().subplots(), []
+    for cell, (trial, *others) in warmups.items():
+        steps = trial.steps - len(trial.times_ns) + 1 + np.arange(len(trial.times_ns))  # only the last of a long one are kept
+        times = pd.Series(trial.times_ns, steps) / 1e9 * factor
+        bins = np.floor(np.log(steps) * BINS / np.log(steps[-1] + 1))
+        drawn, at = (series.groupby(bins).median() for series in (times, pd.Series(steps, steps)))
+        axes.plot(at, drawn, color=styles[cell]["color"], linewidth=1)
+        start = min(max(_first(trial) + 1, steps[0]), steps[-1])
+        axes.plot(start, np.interp(start, at, drawn), **styles[cell], linestyle="none", markersize=9)
+        starts = sorted(_first(t) + 1 for t in (trial, *others))
+        told.append(f"{name(cell)} {starts[0]:,}" + (f" to {starts[-1]:,}" if starts[-1] > starts[0] else ""))
+    axes.set(xscale="log", yscale="log", xlabel="call, the very first left out", ylabel=f"{unit} a call")
+    plain(axes.xaxis, "{x:,g}")
+    plain(axes.yaxis, "{x:,g}")
+    legend(axes.figure)
+    return axes.figure, f"Calls of the first process; the mark is where they are steady. Over all processes: {'; '.join(told)}."
+
+
+def _waited(trial: Trial) -> float:
+    """Seconds of a warm-up until its first steady step; what was not kept of a long one took as long as the rest."""
+    lost, start = trial.steps - len(trial.times_ns), _first(trial)
+    mean = sum(trial.times_ns) / len(trial.times_ns)
+    return (min(start, lost) * mean + sum(trial.times_ns[: max(start - lost, 0)])) / 1e9
+
+
+def _start(findings: Findings, warmups: Mapping[Cell, Sequence[Trial]], styles: Looks) -> Drawn | None:
+    """The seconds before the first steady step, medians of the stages, as stacked bars; what a cold cache adds is hollow."""
+    bars, beside, told = {}, [], []
+    for cell, trials in warmups.items():
         names = ("import", "build", "train_first_call_warm", "train_first_call_cold")
         rows = (findings.pick(cell, "first_call", name) for name in names)
         imported, built, warm, cold = (row.figure.value if row else None for row in rows)
-        if step and cell in waits and imported is not None and built is not None and (first := warm or cold):
-            stages = [imported, built, first, float(np.median(waits[cell]))]
-            found[cell] = (stages, cold or first, step.figure.value)
-    return found
+        step = findings.pick(cell, "train")
+        if not step or imported is None or built is None or not (first := warm or cold):
+            continue
+        stages = [imported, built, first, float(np.median([_waited(t) for t in trials]))]
+        total, more = sum(stages), max((cold or first) - first, 0.0)
+        bars[cell] = [*stages, more]
+        steps = f"{digits(total, 2)} s = {total / step.figure.value:,.0f} steps"
+        beside.append(steps + (f" ({digits(total + more, 2)} s cold)" if more > 0.01 * total else ""))
+        parts = ", ".join(f"{stage} {digits(seconds, 2)}" for stage, seconds in zip(STAGES, stages, strict=False))
+        told.append(f"{name(cell)} {steps} of training ({parts}; first call with a cold cache {digits(cold or first, 2)})")
+    if not bars:
+        return None
+    figure = stacked(bars, styles, STAGES, beside=beside, xlabel="seconds until training is steady")
+    return figure, f"Seconds until training is steady, and as many steps: {'; '.join(told)}."
 
 
-def _start(costs: Mapping[Cell, tuple[list[float], float, float]], styles: Looks) -> Drawn:
-    """Stacked bars of the stages, shaded; behind them, dashed, what a cold compile cache adds; in steps beside."""
-    axes, told = Figure(figsize=(6.0, 1.4 + 0.42 * len(costs))).subplots(), []
-    for height, (cell, (stages, cold, step)) in enumerate(costs.items()):
-        color, left = styles[cell]["color"], 0.0
-        for seconds, alpha in zip(stages, STAGES.values(), strict=True):
-            axes.barh(height, seconds, 0.6, left, facecolor=(color, alpha), edgecolor=color, linewidth=0.6)
-            left += seconds
-        if (more := cold - stages[2]) > 0.01 * left:
-            axes.barh(height, more, 0.6, left, facecolor="none", edgecolor=color, linestyle="--", linewidth=0.9)
-        steps = f"{digits(left, 2)} s = {left / step:,.0f} steps"
-        beside = steps + (f" ({digits(left + more, 2)} s cold)" if more > 0.01 * left else "")
-        axes.annotate(beside, (left + max(more, 0), height), (4, 0), textcoords="offset points", va="center")
-        parts = ", ".join(f"{stage} {digits(seconds, 2)}" for stage, seconds in zip(STAGES, stages, strict=True))
-        told.append(f"{name(cell)} {steps} of training ({parts}; first call with a cold cache {digits(cold, 2)})")
-    for stage, alpha in STAGES.items():
-        axes.barh(0, 0, facecolor=(INK, alpha), edgecolor=INK, linewidth=0.6, label=stage)
-    axes.barh(0, 0, facecolor="none", edgecolor=INK, linestyle="--", linewidth=0.9, label="more with a cold cache")
-    axes.set(xlim=(0, 1.7 * axes.get_xlim()[1]), ylim=(len(costs) - 0.5, -0.5), xlabel="seconds until training is steady")
-    axes.set_yticks(range(len(costs)), [styles[cell]["label"] for cell in costs])
-    axes.grid(visible=False, axis="y")
-    axes.figure.legend(loc="outside upper left", ncols=3)
-    return axes.figure, f"Seconds until training is steady, and as many steps: {'; '.join(told)}."
+def _memory(findings: Findings, task: str, styles: Looks) -> Drawn | None:
+    """Peak memory of a prediction and of training, above that before the model was built."""
+    rows = {c: [findings.pick(c, "memory", metric) for metric in ("predict_peak", "peak")] for c in findings.cells_of(task)}
+    peaks = {cell: [row.figure.value / 2**20 if row else 0.0 for row in found] for cell, found in rows.items() if found[1]}
+    if not peaks:
+        return None
+    bars = {cell: (predicting, max(training - predicting, 0.0)) for cell, (predicting, training) in peaks.items()}
+    beside = [f"{digits(training)} MiB" for _, training in peaks.values()]
+    told = "; ".join(f"{name(cell)} {digits(low)} and {digits(high)} MiB" for cell, (low, high) in peaks.items())
+    says = f"Resident memory at most, above that before the model was built, predicting and training: {told}."
+    return stacked(bars, styles, MEMORY, beside=beside, xlabel="MiB"), says
 
 
 def _work_done(findings: Findings, task: str) -> Curves:
@@ -369,8 +263,10 @@ def _work_done(findings: Findings, task: str) -> Curves:
     return {points[0][0]: sorted((x, y) for _, x, y in points) for points in curves.values()}
 
 
-def _roofline(curves: Curves, most: Mapping[str, float], styles: Looks) -> Drawn:
+def _roofline(curves: Curves, most: Mapping[str, float], styles: Looks) -> Drawn | None:
     """What a step achieves below what one CPU can compute and move at most, both axes logarithmic."""
+    if not curves:
+        return None
     peak, bandwidth = most["peak"], most["bandwidth"]
     ridge, at = peak / bandwidth, [x for points in curves.values() for x, _ in points]
     axes = Figure().subplots()
@@ -380,11 +276,11 @@ def _roofline(curves: Curves, most: Mapping[str, float], styles: Looks) -> Drawn
         label = f"one CPU at most: {digits(peak / 1e9)} GFLOP/s, {digits(bandwidth / 1e9)} GB/s"
         axes.plot(x, np.minimum(peak, bandwidth * x) / 1e9, color=INK, linewidth=1.5, label=label)
     for cell, found in curves.items():
-        axes.plot(*zip(*((x, y / 1e9) for x, y in found), strict=True), **_line(styles[cell], 0) | {"linewidth": 0.8})
+        axes.plot(*zip(*((x, y / 1e9) for x, y in found), strict=True), **line(styles[cell]) | {"linewidth": 0.8})
     axes.set(xscale="log", yscale="log", xlabel="FLOP per byte that a step must move at least", ylabel="GFLOP/s")
-    _plain(axes.xaxis, "{x:g}")
-    _plain(axes.yaxis, "{x:g}")
-    axes.figure.legend(loc="outside upper left", ncols=2)
+    plain(axes.xaxis, "{x:g}")
+    plain(axes.yaxis, "{x:g}")
+    legend(axes.figure)
     bound = "" if not ridge > 0 else f", where the ceiling is {'the product' if max(at) > ridge else 'the copy'}"
     reached = (
         f"{name(cell)} {digits(y / 1e9)} GFLOP/s" + (f", {y / min(peak, bandwidth * x):.0%} of the ceiling" if ridge > 0 else "")
@@ -394,30 +290,28 @@ def _roofline(curves: Curves, most: Mapping[str, float], styles: Looks) -> Drawn
     return axes.figure, f"At {digits(max(at))} FLOP a byte{bound}: {'; '.join(reached)}."
 
 
-def _line(look: Mapping[str, Any], layer: int) -> dict[str, Any]:
-    """The keywords of a line with markers; ``layer`` counts the lines above it, which are thinner."""
-    return {**look, "linestyle": "-", "linewidth": 1.2 + 1.6 * layer, "markersize": 5 + 2.5 * layer}
-
-
-def _plain(axis: Any, form: str) -> None:
-    """A log axis with ticks in plain digits."""
-    low, high = axis.get_view_interval()
-    axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]) if high < 5 * low else LogLocator(subs=(1, 2, 5)))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(StrMethodFormatter(form))
-
-
-def _svg(figure: Any, ident: str, *, title: str, says: str) -> str:
-    """SVG text fit for a page: own ids, title and description, page colours and font, nothing that points elsewhere."""
-    buffer = io.StringIO()
-    for text in figure.findobj(Text):  # of a label that is far too long matplotlib would take minutes to find the width
-        text.set_text(text.get_text()[:LABEL])
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    body = buffer.getvalue().partition("<svg")[2]
-    body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.DOTALL)
-    body = re.sub(r' xmlns(:xlink)?="[^"]*"| font-family: [^;"]*;', "", body).replace("xlink:href=", "href=")
-    body = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{ident}-", body).replace(INK, "currentColor")
-    width, height = figure.get_size_inches() * 72
-    head = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-labelledby="{ident}-title {ident}-desc">'
-    words = f'<title id="{ident}-title">{escape(title)}</title><desc id="{ident}-desc">{escape(says)}</desc>'
-    return head + words + body.partition(">")[2].strip()
+@matplotlib.style.context(["default", STYLE])
+def weather(rounds: pd.DataFrame) -> tuple[str, str]:
+    """What the rounds of a run met, in their order: the canary over its median, and the CPUs that others used."""
+    figure = Figure(figsize=(1.6 * WIDTH, 3.6))
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 2))
+    at = np.arange(len(rounds))
+    for song, style in (("product_s", "-"), ("copy_s", ":")):
+        label = f"canary's {song.removesuffix('_s')}"
+        upper.plot(at, rounds[song] / rounds[song].median(), color=INK, linestyle=style, linewidth=1, label=label)
+    lower.plot(at, rounds.external_cpus.astype(float), color=INK, linewidth=1)
+    spells = (rounds.contended != rounds.contended.shift()).cumsum()
+    shade = {"color": INK, "alpha": 0.12, "linewidth": 0}
+    upper.fill_between([], [], [], **shade, label="contended")
+    for axes in (upper, lower):
+        for _, spell in rounds[rounds.contended].groupby(spells):
+            axes.axvspan(spell.index[0] - 0.5, spell.index[-1] + 0.5, **shade)
+        for begin in at[rounds.generation.diff() > 0]:
+            axes.axvline(begin - 0.5, color=INK, linewidth=0.6, linestyle=":")
+    upper.set_ylabel("time over\nmedian")
+    lower.set(xlabel="rounds in their order; a dotted line begins a generation", ylabel="CPUs that\nothers used")
+    legend(figure)
+    reasons = rounds.reason.str.split("; ").explode()
+    told = "; ".join(f"{reason} in {count:,}" for reason, count in reasons[reasons != ""].value_counts().items())
+    says = f"{int(rounds.contended.sum()):,} of {len(rounds):,} rounds contended" + (f": {told}." if told else ".")
+    return svg(figure, "weather", title="What the rounds of this run met", says=says), says

@@ -106,13 +106,13 @@ def plot(found: Trends) -> str:
     import matplotlib.style
     from matplotlib.figure import Figure
 
-    from harness.report import charts
+    from harness.report import drawing
 
     buffer, most = io.StringIO(), max(map(len, found.values()))
-    with matplotlib.style.context(["default", charts.STYLE]):
+    with matplotlib.style.context(["default", drawing.STYLE]):
         figure = Figure(figsize=(max(9.0, 0.6 * most), 4.2 * len(found)))
         for axes, (terms, points) in zip(figure.subplots(len(found), squeeze=False)[:, 0], found.items(), strict=True):
-            looks = charts.looks({cell: point.proofs[cell] for point in points for cell in point.times})
+            looks = drawing.looks({cell: point.proofs[cell] for point in points for cell in point.times})
             _draw(axes, points, {name(cell): {**look, "label": _label(name(cell))} for cell, look in looks.items()})
             axes.set_title(_label(terms), loc="left")
         figure.savefig(buffer, format="svg", metadata={"Date": None})

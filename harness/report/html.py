@@ -4,31 +4,41 @@ Its one script, tables.js, sorts and filters; nothing is missing without it.
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from harness import ledger, noise, stats
 from harness.records import Cell, Proof
-from harness.report import charts, tables, words
+from harness.report import charts, drawing, tables, words
 from harness.report.tables import Findings
 from harness.report.words import digits, name
 from harness.stats import Proven
 
+TERMS = ("device", "data", "batch", "threads")  # said once where they are the same for a whole table
+WHOLE = 1e4  # from here on a float that is a whole number counts something
+FIGURES = {  # a table a phase
+    "fit": "Quality after training",
+    "first_call": "Before the steady state: import, build, first calls",
+    "memory": "Memory at most, above that before the model",
+    "train": "Training step",
+    "epoch": "Training step with its own input",
+    "predict": "Prediction of a batch",
+    "latency": "Single predictions",
+}
 HEADS = {"train": "Train step", "predict": "Predict batch", "latency": "Latency"}
 
 
 def render(findings: Findings, files: Mapping[str, pd.DataFrame]) -> str:
     """The whole page as text, with the frames of the CSV files by name; equal findings give equal text."""
-    proofs = pd.DataFrame(list(findings.run.proofs), columns=list(Proof.__dataclass_fields__))
-    proofs = proofs.drop(columns=["schema", "unknown"])
-    frames = {"figures": files["summary"], "reached": files["quality"], "proofs": proofs}
-    frames |= {name: files[name] for name in ("pairs", "equality")}
-    tasks = [_task(findings, task, f"task{number}", frames) for number, task in enumerate(findings.tasks, start=1)]
-    trust = files["trust"].astype(object)
+    frames = {"reached": files["quality"], **{name: files[name] for name in ("pairs", "equality", "proofs")}}
+    tasks = [_task(findings, task, f"t{number}", frames) for number, task in enumerate(findings.tasks, start=1)]
+    rounds = files["rounds"]
     csv: dict[str, Iterable[str]] = {**{name: frame.columns for name, frame in files.items()}, "trials": tables.TRIALS}
     terms, columns = dictionary(csv)
     lines = ledger.judge(findings.run)
@@ -41,7 +51,9 @@ def render(findings: Findings, files: Mapping[str, pd.DataFrame]) -> str:
         tasks=tasks,
         colours=colours(findings.proofs),
         design=_design(findings),
-        trust=trust.where(trust.notna(), None),
+        trust=_shown(files["trust"]),
+        weather=charts.weather(rounds) if rounds[["product_s", "external_cpus"]].notna().any(axis=None) else None,
+        workers={name(t.cell): t.facts for t in reversed(findings.run.trials) if t.phase == "first_call"},
         unfair=[line.told() for line in lines if line.verdict == "differs"],
         fairness=_fairness(lines),
         metered=any(row.metric == "energy" for rows in findings.rows.values() for row in rows),
@@ -59,7 +71,7 @@ def template(file: str) -> Template:
     """A template of this folder with what all pages share; what is put into it is escaped."""
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader)
-    environment.filters |= {"digits": digits, "span": words.span, "name": name, "text": _text}
+    environment.filters |= {"digits": digits, "span": words.span, "name": name, "text": _text, "numeric": _numeric}
     marks = {mark: state for state, mark in words.MARKS.items()}
     environment.globals |= {"stats": stats, "noise": noise, "words": words, "marks": marks}
     return environment.get_template(file)
@@ -67,8 +79,8 @@ def template(file: str) -> Template:
 
 def colours(proofs: Mapping[Cell, Proven]) -> dict[str, str]:
     """The colour of every backend, for a page."""
-    looks = charts.looks(proofs)
-    return {cell.backend: look["color"].replace(charts.INK, "currentColor") for cell, look in looks.items()}
+    looks = drawing.looks(proofs)
+    return {cell.backend: look["color"].replace(drawing.INK, "currentColor") for cell, look in looks.items()}
 
 
 def _fairness(lines: Sequence[ledger.Line]) -> pd.DataFrame:
@@ -79,6 +91,8 @@ def _fairness(lines: Sequence[ledger.Line]) -> pd.DataFrame:
 
 def _text(value: object) -> str:
     """One value of a table: floats with four digits, verdicts of proofs with their mark."""
+    if isinstance(value, float) and value.is_integer() and abs(value) >= WHOLE:
+        return f"{value:,.0f}"
     if value is None or isinstance(value, float):
         return digits(value, 4)
     return words.badge(str(value)) if value in words.MARKS else str(value)
@@ -108,25 +122,47 @@ def _task(findings: Findings, task: str, ident: str, frames: Mapping[str, pd.Dat
         "units": units,
         "heads": {phase: f"{head}\n{units[phase][1]}" for phase, head in HEADS.items() if phase in units},
         "cells": cells,
-        "troubles": [f"{name(cell)}: {text}" for cell in cells for text in findings.troubles[cell]]
-        + [f"{words.swept(cell)}: {text}" for cell in findings.sweep_of(task) for text in findings.troubles[cell]],
+        "troubles": [f"{', '.join(who)}: {text}" for text, who in _troubles(findings, task).items()],
         "failed": [f"{p.backend} {p.mode}, {p.level} against {p.against}: {stats.located(p)}" for p in failed],
         "levels": _levels(proofs),
         "plots": charts.plots(findings, task, ident),
         "note": words.quality_note(goal, measured, data="; ".join(dict.fromkeys(cell.data for cell in cells))),
-        "quality": _grid(findings, cells, "fit"),
-        "costs": _grid(findings, cells, "first_call", "memory"),
-        "sweep": _sweep(findings, task),
+        "figures": {head: found for phase, head in FIGURES.items() if len(found := _figures(findings, task, phase))},
         "code": {backend: text.splitlines() for backend, text in (goal.get("code") or {}).items()},
         **{part: _part(frame, task) for part, frame in frames.items()},
     }
 
 
-def _part(frame: pd.DataFrame, task: str) -> pd.DataFrame:
-    """The rows of a task, the entry first; None where nothing is known."""
+def _troubles(findings: Findings, task: str) -> Mapping[str, Sequence[str]]:
+    """What did not end well, and whom it befell, sweeps included."""
+    found: dict[str, list[str]] = defaultdict(list)
+    main = findings.cells_of(task)
+    for cell in (*main, *findings.sweep_of(task)):
+        for text in findings.troubles[cell]:
+            found[text].append(name(cell) if cell in main else words.swept(cell))
+    return found
+
+
+def _part(frame: pd.DataFrame, task: str) -> tuple[str, pd.DataFrame]:
+    """The rows of a task as they are shown, the entry first."""
     part = frame[frame.task == task].drop(columns="task")
     part.insert(0, "backend", part.pop("backend") + " " + part.pop("mode"))
-    return part.astype(object).where(part.notna(), None)
+    if "than_mode" in part:
+        part.insert(1, "than", part.pop("than_backend") + " " + part.pop("than_mode"))
+    return _shown(part)
+
+
+def _shown(frame: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """Which terms are the same in all rows, in words, and the rows without them; None where nothing is known."""
+    found = frame.astype(object).where(frame.notna() & (frame != ""), None)
+    same = [term for term in TERMS if len(found) > 1 and term in found and len(set(found[term])) == 1]
+    told = "; ".join(f"{term} {found[term].iloc[0]}" for term in same)
+    return told, found.drop(columns=same).dropna(axis="columns", how="all")
+
+
+def _numeric(frame: pd.DataFrame) -> set[Hashable]:
+    """The columns that hold numbers."""
+    return {head for head in frame if any(isinstance(value, int | float) for value in frame[head])}
 
 
 def _levels(proofs: Sequence[Proof]) -> pd.DataFrame:
@@ -144,30 +180,17 @@ def _levels(proofs: Sequence[Proof]) -> pd.DataFrame:
     return pd.DataFrame([{corner: label, **line} for label, line in lines.items()]).fillna("-")
 
 
-def _sweep(findings: Findings, task: str) -> pd.DataFrame:
-    """What was timed on other batches and CPUs: times, their ratio to the best on the same terms, throughput."""
-    lines = []
-    for cell in findings.sweep_of(task):
-        line = {"backend": words.swept(cell)}
-        for phase in ("train", "predict"):
-            if (time := findings.pick(cell, phase)) and (rate := findings.pick(cell, phase, "throughput")):
-                best = f"{digits(time.ratio.value)}x" if time.ratio else "-"
-                line |= {
-                    phase: words.amount(time),
-                    f"{phase} to best": best,
-                    f"{phase}, examples/s": digits(rate.figure.value),
-                }
-        lines.append(line)
-    return pd.DataFrame(lines).fillna("-")
-
-
-def _grid(findings: Findings, cells: Sequence[Cell], *phases: str) -> pd.DataFrame:
-    """The figures of some phases, a column a metric; how the warm-up went is left to the table of every figure."""
-    lines: dict[str, dict[str, str]] = {}
-    for cell in cells:
-        for row in findings.rows[cell]:
-            if row.metric == "energy" or (row.phase in phases and "warmup" not in row.metric):
-                head = row.metric.replace("_", " ") + " memory" * (row.unit == "bytes")
-                head += f" a {row.phase} step" * (row.metric == "energy")
-                lines.setdefault(name(cell), {})[head] = words.amount(row)
-    return pd.DataFrame([{"backend": label, **line} for label, line in lines.items()]).fillna("-")
+def _figures(findings: Findings, task: str, phase: str) -> pd.DataFrame:
+    """Every figure of a phase with its interval below: an entry a row, those of sweeps too, a metric a column."""
+    lines, main = [], findings.cells_of(task)
+    for cell in (*main, *findings.sweep_of(task)):
+        rows = [row for row in findings.rows[cell] if row.phase == phase]
+        line = {"backend": name(cell) if cell in main else words.swept(cell)}
+        for row in rows:
+            metric = row.metric.replace("_", " ")
+            line[metric] = f"{words.amount(row)}\n{words.span(row.figure, words.scale(row)[0])}".strip()
+            if row.ratio:
+                line[f"{metric} to best"] = f"{digits(row.ratio.value)}x\n{words.span(row.ratio)}".strip()
+        if rows:
+            lines.append(line | {"rank": max(row.rank for row in rows), "n": f"{max(row.figure.n for row in rows):,}"})
+    return pd.DataFrame(lines).replace("", np.nan).dropna(axis="columns", how="all").fillna("-")

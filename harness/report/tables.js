@@ -39,7 +39,7 @@
 
   for (const summary of document.querySelectorAll("details > summary")) {
     const table = summary.parentNode.querySelector(":scope > .wide > table");
-    if (!table) continue;
+    if (!table || table.tBodies[0].rows.length < 9) continue;
     const field = document.createElement("input");
     const told = document.createElement("output");
     field.type = "search";

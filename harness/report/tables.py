@@ -15,12 +15,12 @@ import pandas as pd
 from harness import ledger, noise, stats
 from harness.errors import unknown
 from harness.measure import Canary
-from harness.records import Cell, Run, Trial, having
+from harness.records import Cell, Proof, Run, Trial, having
 from harness.stats import Contest, Estimate, Proven
 
 SUMMARY = (
     *("task", "backend", "mode", "device", "data", "phase", "metric", "unit"),
-    *("value", "ci_low", "ci_high", "n", "ratio_to_best", "rank", "proof", "batch", "threads"),
+    *("value", "ci_low", "ci_high", "n", "ratio_to_best", "rank", "proof", "batch", "threads", "ratio_low", "ratio_high"),
 )
 PAIRS = (
     *("task", "device", "data", "phase", "backend", "mode", "than_backend", "than_mode", "verdict"),
@@ -29,15 +29,21 @@ PAIRS = (
 )
 TRUST = (
     *("task", "phase", "device", "data", "batch", "threads", "generations"),
-    *("control", "control_low", "control_high", "noise_floor"),
+    *("control", "control_low", "control_high", "noise_floor", "smallest_visible"),
     *("contended_rounds", "repeated_rounds", "canary_spread", "unsteady_warmups", "refusal"),
 )
 SCORES = ("task", "backend", "mode", "seed", "example", "label", "score")
-LOSSES = ("task", "backend", "mode", "step", "loss", "generation")
+LOSSES = ("task", "backend", "mode", "seed", "step", "loss")
+MET = ("external_cpus", "steal", "pressure")  # of the noise of a sample, see harness/noise.py
+ROUNDS = (
+    *("task", "batch", "threads", "phase", "generation", "round", "attempt", "at", "counts", "contended", "reason"),
+    *(*MET, "product_s", "copy_s"),
+)
+PROOFS = tuple(name for name in Proof.__dataclass_fields__ if name not in {"schema", "unknown"})
 FAIRNESS = ("rule", "verdict", "entry", "value", "why")
 NAMES = attrgetter("task", "backend", "mode", "device", "data")
 TERMS = attrgetter("batch", "threads")
-TRIAL = ("phase", "status", "generation", "round", "position", "steps", "compilations", "at", "reason")
+TRIAL = ("phase", "of", "status", "seed", "generation", "round", "attempt", "position", "steps", "compilations", "at", "reason")
 TRIALS = (*Cell.__dataclass_fields__, *TRIAL, "block", "metric", "unit", "value")
 PHASES = ("first_call", "train", "epoch", "predict", "latency", "memory", "fit")
 # The time of a phase that is shown; an epoch's is that of a step with its share of the framework's own input pipeline.
@@ -67,14 +73,16 @@ class Findings:
     contests: Sequence[Contest]
     rows: Mapping[Cell, Sequence[Row]]  # by task, then by name
     troubles: Mapping[Cell, Sequence[str]]  # what did not end well, each once: phase, status, reason
+    contended: Mapping[tuple[noise.Group, int], Sequence[str]]  # why a round was disturbed, by round and attempt
 
     @property
     def summary(self) -> pd.DataFrame:
         """summary.csv: one row a figure. Seconds, examples a second, bytes; intervals are 95 %."""
         rows = [
-            (*NAMES(cell), *what, *astuple(figure), ratio and ratio.value, rank, self.proofs[cell].state, *TERMS(cell))
+            (*NAMES(cell), *what, *astuple(figure), best, rank, self.proofs[cell].state, *TERMS(cell), *interval)
             for cell, found in self.rows.items()
             for *what, figure, ratio, rank in found
+            for best, *interval in [_ends(ratio)]
         ]
         return pd.DataFrame(rows, columns=SUMMARY)
 
@@ -86,10 +94,10 @@ class Findings:
         own = [cell for cell in self.rows if cell.task == task]
         main = [cell for cell in own if TERMS(cell) == (self.goal(task).get("batch"), 1)] or own
 
-        def place(cell: Cell) -> tuple[int, float]:
+        def place(cell: Cell) -> tuple[int, bool, float]:
             row = self.pick(cell, "train")
             state = ("proven", "not proven", "failed").index(self.proofs[cell].state)
-            return (state, (row.ratio or row.figure).value) if row else (3, 0.0)
+            return (state, cell.precision != "float32", (row.ratio or row.figure).value) if row else (3, False, 0.0)
 
         return sorted(main, key=place)
 
@@ -136,7 +144,12 @@ def find(run: Run) -> Findings:
         (homes[t.cell], f"{t.phase} {t.status}: {t.reason or '?'}") for t in run.trials if t.status != "ok" and t.cell in homes
     ]
     troubles = {cell: [text for home, text in dict.fromkeys(bad) if home == cell] for cell in cells}
-    return Findings(run, tasks, proofs, contests, rows, troubles)
+    return Findings(run, tasks, proofs, contests, rows, troubles, noise.contended(run.trials))
+
+
+def _ends(figure: Estimate | None) -> tuple[float | None, float | None, float | None]:
+    """A figure with its interval, if there is one."""
+    return (figure.value, figure.low, figure.high) if figure else (None, None, None)
 
 
 def _timed(contest: Contest) -> Iterator[tuple[Cell, Row]]:
@@ -261,10 +274,11 @@ def trust(findings: Findings) -> pd.DataFrame:
         low, middle, high = np.quantile(songs, (0.05, 0.5, 0.95)) if len(songs) else (np.nan,) * 3
         repeated = {noise.group(t) for t in trials if t.attempt}
         unsteady = sum(t.phase == "warmup" and t.facts.get("kind") == "no steady state" for t in trials)
-        interval = (control.value, control.low, control.high, contest.floor) if control else (None,) * 4
+        interval = (*_ends(control), contest.floor if control else None)
+        seen = max((r.detectable for (a, _), r in contest.ratios.items() if a == contest.best and r.detectable), default=None)
         names = (terms.task, contest.phase, terms.device, terms.data, *TERMS(terms), len({t.generation for t in trials}))
         spread = None if np.isnan(middle) else float((high - low) / middle)
-        rows.append((*names, *interval, contest.contended, len(repeated), spread, unsteady, contest.refusal))
+        rows.append((*names, *interval, seen, contest.contended, len(repeated), spread, unsteady, contest.refusal))
     return pd.DataFrame(rows, columns=TRUST)
 
 
@@ -273,6 +287,28 @@ def fairness(findings: Findings) -> pd.DataFrame:
     lines = ledger.judge(findings.run)
     rows = [(line.rule.name, line.verdict, *found, line.rule.why) for line in lines for found in line.values.items()]
     return pd.DataFrame(rows, columns=FAIRNESS)
+
+
+def rounds(findings: Findings) -> pd.DataFrame:
+    """rounds.csv: a row a round and attempt, in the order of the run: the canary ahead of it, and the most that a sample met."""
+    counts = {(noise.group(t), t.attempt) for t in stats.counted(findings.run.trials)[0] if t.phase in noise.TIMED}
+    found: dict[tuple[noise.Group, int], list[Trial]] = defaultdict(list)
+    for trial in findings.run.trials:
+        if trial.phase in {*noise.TIMED, "canary"} and trial.status == "ok":
+            found[noise.group(trial), trial.attempt].append(trial)
+    rows = []
+    for key, trials in found.items():
+        met = [max((t.noise[name] for t in trials if name in t.noise), default=None) for name in MET]
+        song = next((t.values for t in trials if t.phase == "canary"), {})
+        reasons = findings.contended.get(key, ())
+        told = (trials[0].at, key in counts, bool(reasons), "; ".join(reasons))
+        rows.append((*key[0], key[1], *told, *met, song.get("product_s"), song.get("copy_s")))
+    return pd.DataFrame(rows, columns=ROUNDS)
+
+
+def proofs(run: Run) -> pd.DataFrame:
+    """proofs.csv: every level of every proof, those between two entries too."""
+    return pd.DataFrame([proof.__dict__ for proof in run.proofs], columns=PROOFS)
 
 
 def trials(run: Run) -> Iterator[str]:
@@ -305,9 +341,9 @@ def _parts(trial: Trial) -> Sequence[tuple[int | None, str | None, str | None, f
 
 
 def losses(run: Run) -> pd.DataFrame:
-    """losses.csv: the training loss of every step of every fit; ``generation`` tells repeated fits apart."""
+    """losses.csv: the training loss of every step of every training."""
     fits = [(t.cell, t) for t in run.trials if t.phase == "fit"]
-    rows = [(c.task, c.backend, c.mode, n, loss, t.generation) for c, t in fits for n, loss in enumerate(t.losses)]
+    rows = [(c.task, c.backend, c.mode, t.seed, n, loss) for c, t in fits for n, loss in enumerate(t.losses)]
     return pd.DataFrame(rows, columns=LOSSES)
 
 

@@ -1,17 +1,21 @@
 """How figures and findings are put into words: units, digits, names, and the one sentence a task."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from harness import catalog
+from harness.errors import HarnessError
 from harness.records import Cell
 from harness.report.tables import SHOWN, Findings, Row
-from harness.stats import TIE_BAND, Contest, Estimate
+from harness.stats import TIE_BAND, Contest, Estimate, Proven
 
 MARKS = {"proven": "✓", "failed": "✗", "not proven": "○", "skipped": "○"}
 PLAIN = range(-4, 7)  # powers of ten that are written without an exponent
 TIMES = ((1.0, 1.0, "s"), (1e-4, 1e3, "ms"), (0.0, 1e6, "µs"))  # from this many seconds, factor, unit
-VERDICTS = {"tie": f"ties with it within {TIE_BAND:.0%}, at {{}}", "undecided": "is undecided, at {}"}
+ALL = {2: "both", 3: "all three", 4: "all four"}
+MANY = 4  # entries that a sentence can name
 
 
 def digits(value: float | None, count: int = 3) -> str:
@@ -58,7 +62,7 @@ def scale(row: Row) -> tuple[float, str]:
 def amount(row: Row) -> str:
     """A single figure with its unit: times in the unit that suits them, bytes as MiB, counts whole."""
     value, (factor, unit) = row.figure.value, scale(row)
-    if row.unit in {"s", "bytes", "J"}:
+    if unit:
         return f"{digits(value * factor)} {unit}"
     return f"{value:,.0f}" if value > 1 and value.is_integer() else digits(value, 4)
 
@@ -96,51 +100,74 @@ def hole(findings: Findings, cell: Cell) -> str:
     return "" if timed else "; ".join(findings.troubles[cell]) or "not timed"
 
 
-def terms(contest: Contest) -> str:
-    """On which terms a contest was held, where a task has several."""
-    cell = next(iter(contest.blocks))
-    return f" ({cell.device}, {cell.precision}, batch {cell.batch}, {cell.data})"
+def terms(contest: Contest, contests: Sequence[Contest]) -> str:
+    """On which terms a contest was held, as far as they are not those of all contests."""
+    own, *others = (next(iter(c.blocks)) for c in (contest, *contests))
+    differing = [term for term in ("device", "precision", "data") if {getattr(o, term) for o in others} != {getattr(own, term)}]
+    return f" ({', '.join(getattr(own, term) for term in differing)})" if differing else ""
+
+
+def title(cell: Cell) -> str:
+    """How a cell is called in a sentence, "PyTorch eager"; a backend that this Concord does not have goes by its name."""
+    code, at, label = cell.backend.partition("@")
+    with suppress(HarnessError):
+        code = catalog.backend(code).TITLE
+    return f"{code}{at}{label} {cell.mode}"
 
 
 def sentence(findings: Findings, task: str) -> str:
-    """The answer for one task: what is proven, then who is faster and how sure that is, or how well they learned."""
+    """The answer for one task: who is faster and how sure that is, or how well they learned; then what is proven."""
     cells, contests = findings.cells_of(task), findings.contests_of(task, "train")
-    proofs = {name(cell): findings.proofs[cell] for cell in cells}
-    clauses = [f"{label} FAILED its proof ({p.reason})" for label, p in proofs.items() if p.state == "failed"]
-    if good := [label for label, proof in proofs.items() if proof.state == "proven"]:
-        worst = max(proofs[label].worst or 0.0 for label in good)
-        clauses.insert(0, f"{listed(good)} proven" + (f" equal to {worst:.0e}" if worst else ""))
-    clauses = clauses or ["Nothing is proven"]
-    clauses += [_speed(contest) + (terms(contest) if len(contests) > 1 else "") for contest in contests]
+    clauses = [_speed(contest) + terms(contest, contests) for contest in contests]
+    if len({_speed(contest) for contest in contests}) == 1:
+        clauses = [_speed(contests[0])]
     if not contests:
-        rows = {name(cell): findings.quality(cell) for cell in cells}
-        if reached := [f"{label} {digits(row.figure.value, 4)}" for label, row in rows.items() if row]:
-            clauses.append(f"{findings.goal(task)['metric']} after training: {listed(reached)}")
-        clauses.append("no training step was timed")
-    return "; ".join(clauses) + "."
+        rows = {title(cell): findings.quality(cell) for cell in cells}
+        reached = [f"{label} {digits(row.figure.value, 4)}" for label, row in rows.items() if row]
+        clauses = ["No training step was timed"]
+        clauses += [f"{findings.goal(task)['metric']} after training: {listed(reached)}"] if reached else []
+    return "; ".join([*clauses, *_proven({cell: findings.proofs[cell] for cell in cells})]) + "."
+
+
+def _proven(proofs: Mapping[Cell, Proven]) -> Iterator[str]:
+    """Who is proven, up to which difference, and whose proof failed."""
+    good = [cell for cell, proof in proofs.items() if proof.state == "proven"]
+    worst = max((proofs[cell].worst or 0.0 for cell in good), default=0.0)
+    if len(good) == len(proofs) > 1:
+        who = ALL.get(len(good), f"all {len(good)}")
+    elif len(good) > MANY:
+        who = f"{len(good)} of {len(proofs)} entries"
+    else:
+        who = listed(map(title, good)) if good else "nothing"
+    yield f"{who} proven" + (f" equal to {worst:.0e}" if worst else "")
+    yield from (f"{title(cell)} FAILED its proof ({p.reason})" for cell, p in proofs.items() if p.state == "failed")
 
 
 def _speed(contest: Contest) -> str:
-    """Who trains fastest and how long the other proven ones take."""
+    """Who trains fastest, and how far behind the others are; of many the best of each backend."""
     best = contest.best
     if best is None or contest.refusal:
-        return f"no ranking ({contest.refusal})" if best else "so no speed is claimed"
-    first = "trains fastest" if contest.ranks[best] == "1" else "leads, though not alone"
-    pairs = sorted(contest.ratios.items(), key=lambda pair: pair[1].value)
-    against = [
-        f"{name(b)} {VERDICTS.get(contest.verdicts[a, b], 'takes {} as long').format(sized(ratio))}{_open(contest, a, b)}"
-        for (a, b), ratio in pairs
-        if a == best and b in contest.ranks
-    ]
-    return f"on this machine {name(best)} {first}; {', '.join(against)}"
+        return f"No ranking ({contest.refusal})" if best else "No speed is claimed"
+    behind = sorted(set(contest.ranks) - {best}, key=lambda b: contest.ratios[best, b].value)
+    shown = behind if len(behind) < MANY else list({b.backend: b for b in reversed(behind)}.values())[::-1]
+    task, against = best.task.partition(":")[0], [_behind(contest, best, b) for b in shown]
+    lead = f"leads in training {task}, though not alone: "
+    if contest.ranks[best] == "1":
+        second = shown.pop(0)
+        lead, against[0] = f"trains {task} ", f"{sized(contest.ratios[best, second])} faster than {title(second)}"
+    more = [f"{len(behind) - len(against)} more stand in the table"] if len(against) < len(behind) else []
+    return f"On this machine {title(best)} {lead}{'; '.join([*against, *more])}"
 
 
-def _open(contest: Contest, a: Cell, b: Cell) -> str:
-    """What an undecided pair would have needed."""
-    ratio = contest.ratios[a, b]
-    if contest.verdicts[a, b] != "undecided" or ratio.detectable is None:
-        return ""
-    return f" (this run sees {ratio.detectable:.1%} and more; {ratio.needed} generations might decide)"
+def _behind(contest: Contest, best: Cell, b: Cell) -> str:
+    """How far an entry is behind the best, or what an undecided pair would have needed."""
+    ratio, verdict = contest.ratios[best, b], contest.verdicts[best, b]
+    if verdict in {"slower", "faster"}:
+        return f"{title(b)} is {sized(ratio)} {verdict}"
+    if verdict == "tie":
+        return f"{title(b)} ties with it within {max(TIE_BAND, contest.floor):.0%}, at {sized(ratio)}"
+    needs = f", and {ratio.needed} generations might decide" if ratio.needed else ""
+    return f"{title(b)} is undecided, at {sized(ratio)}: this run sees {ratio.detectable or math.nan:.1%} and more{needs}"
 
 
 def quality_note(goal: Mapping[str, Any], measured: Mapping[str, float], *, data: str) -> str:

@@ -1,0 +1,159 @@
+"""The plots of what was learned: losses and quality of every seed, and of a binary task what its test scores amount to."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from harness.records import Cell, Trial
+from harness.report.drawing import INK, WIDTH, Drawn, Looks, legend, line, plain
+from harness.report.tables import scored
+from harness.report.words import digits, listed, name, plural
+
+EVEN = 0.5  # the probability above which an example is taken for a 1
+POINTS, FEWEST, ALL = 300, 30, 2000  # most points a loss curve is drawn with, least, and about as many as all of a plot have
+OUTCOMES = {  # axes of the plots of a binary outcome, and the figure that sums each up
+    "ROC curve": ("false positives, share of the 0s", "true positives, share of the 1s", "Dotted: chance. Area under the curve"),
+    "Precision and recall": ("recall", "precision", "Average precision"),
+    "Calibration": (
+        "mean probability of a tenth of the examples",
+        "share of 1s among them",
+        "Dotted: ideal. Brier score, lower is better",
+    ),
+}
+Fits = Mapping[Cell, Sequence[Trial]]  # the trainings of each cell that ended well, a seed each
+
+
+def plots(fits: Fits, goal: Mapping[str, Any], styles: Looks) -> dict[str, Drawn]:
+    """Every plot of the trainings of a task by its caption; none without trainings."""
+    drawn: dict[str, Drawn] = {}
+    if losses := {cell: found for cell, trials in fits.items() if (found := [t for t in trials if t.losses])}:
+        drawn["Loss curves"] = _losses(losses, styles)
+    curves = {cell: [points for t in trials if (points := _epochs(t, goal["metric"]))] for cell, trials in fits.items()}
+    reached = {cell: found for cell, found in curves.items() if found}
+    if any(len(points) > 1 for seeds in reached.values() for points in seeds):  # one epoch is no curve: a table tells it
+        drawn["Quality over epochs"] = _quality(reached, styles, goal=goal)
+    return drawn | _outcomes({cell: trials[0] for cell, trials in fits.items()}, styles)
+
+
+def _losses(fits: Fits, styles: Looks) -> Drawn:
+    """Training loss of all cells and seeds over each other; below how far each is from the first cell, on a log axis."""
+    losses = {cell: pd.DataFrame({t.seed: pd.Series(t.losses, dtype=float) for t in trials}) for cell, trials in fits.items()}
+    first, *others = losses
+    gaps = pd.DataFrame({cell: losses[cell].sub(losses[first]).abs().max(axis=1) for cell in others})
+    apart = {cell: gap for cell in others if (gap := gaps[cell]).max() > 0}
+    steps, count = max(map(len, losses.values())), sum(map(len, fits.values()))
+    width = -(-steps // min(POINTS, max(FEWEST, ALL // count)))  # steps a drawn point stands for; below five times as many
+    heights = (3, 2) if apart else (3,)
+    figure = Figure(figsize=(WIDTH, 4.2 if apart else 2.6))
+    axes = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    for number, (cell, values) in enumerate(losses.items()):
+        means = values.groupby(values.index // width * width).mean()
+        marks = (len(means) * number // (8 * len(losses)), max(len(means) // 8, 1))  # no two curves on one step
+        for seed in reversed(means.columns):
+            own = line(styles[cell], 1 - (number + 1) / len(losses)) | {"markersize": 6, "markevery": marks}
+            other = {"color": styles[cell]["color"], "linewidth": 0.8, "alpha": 0.5}
+            axes[0].plot(means.index, means[seed], **(own if seed == means.columns[0] else other))
+    for cell, gap in apart.items():
+        largest = gap.groupby(gap.index // (5 * width) * (5 * width)).max().replace(0, np.nan)
+        axes[1].plot(largest.index, largest, **line(styles[cell]) | {"label": "_", "markevery": max(len(largest) // 8, 1)})
+    if apart:
+        axes[1].set(yscale="log", ylabel=f"|difference|\nto {name(first)}")
+        plain(axes[1].yaxis, "{x:.0e}")
+    axes[0].set_ylabel("training loss")
+    axes[-1].set_xlabel("training step")
+    legend(figure)
+    seeds = max(map(len, fits.values()))
+    says = f"Training loss over {plural(steps, 'step')}" + (f", {seeds} seeds" if seeds > 1 else "") + ". "
+    far = [f"{name(c)} by up to {digits(gap.max(), 2)} (step {gap.idxmax()})" for c, gap in apart.items()]
+    says += f"From {name(first)} differ: {listed(far)}; no line where they do not." if far else ""
+    says += f" Drawn: means of {width} steps; below, the largest difference in {5 * width}." if width > 1 else ""
+    return figure, says
+
+
+def _epochs(trial: Trial, metric: str) -> list[tuple[float, float]]:
+    """(epoch, figure) of the first figure whose name ends with the metric: test_accuracy, val_auc."""
+    figure = next((key for epoch in trial.epochs for key in epoch if metric and key.endswith(metric)), "")
+    return [(epoch["epoch"], epoch[figure]) for epoch in trial.epochs if figure in epoch]
+
+
+def _quality(curves: Mapping[Cell, Sequence[Sequence[tuple[float, float]]]], styles: Looks, *, goal: Mapping[str, Any]) -> Drawn:
+    """The task's metric over epochs, (epoch, value) by cell and seed; what was published is on the whole data: so labelled."""
+    axes = Figure().subplots()
+    for number, (cell, seeds) in enumerate(curves.items()):
+        for points in seeds[1:]:
+            axes.plot(*zip(*points, strict=True), color=styles[cell]["color"], linewidth=0.8, alpha=0.5)
+        marks = {"markevery": max(len(seeds[0]) // 8, 1)}
+        axes.plot(*zip(*seeds[0], strict=True), **line(styles[cell], 1 - (number + 1) / len(curves)) | marks)
+    note = " on the whole data" if any("sample" in cell.data for cell in curves) else ""
+    lines = {f"{k}{note}": goal[k] for k in ("target", "published") if isinstance(goal.get(k), int | float)}
+    for number, (label, value) in enumerate(lines.items()):
+        axes.axhline(value, color=INK, linewidth=1, linestyle=("--", ":")[number])
+        side = "bottom" if value == max(lines.values()) else "top"
+        axes.annotate(f"{label} {value:g}", (0.01, value), xycoords=("axes fraction", "data"), va=side)
+    axes.set(xlabel="epoch", ylabel=goal["metric"])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.margins(y=0.12)
+    legend(axes.figure)
+    last = "; ".join(f"{name(cell)} {digits(seeds[0][-1][1], 4)}" for cell, seeds in curves.items())
+    first = " (first seed)" * any(len(seeds) > 1 for seeds in curves.values())
+    return axes.figure, f"{goal['metric']} after the last epoch{first}: {last}."
+
+
+def _outcomes(fits: Mapping[Cell, Trial], styles: Looks) -> dict[str, Drawn]:
+    """ROC, precision-recall and calibration curves of recorded test scores, and the confusion; nothing without scores."""
+    found = {cell: np.array(pairs).T for cell, trial in fits.items() if (pairs := scored(trial))}
+    outcomes = {cell: pairs for cell, pairs in found.items() if np.ptp(pairs[0])}  # of labels both kinds occur
+    if not outcomes:
+        return {}
+    from sklearn import metrics
+    from sklearn.calibration import calibration_curve
+
+    curves: dict[str, dict[Cell, Any]] = {"ROC curve": {}, "Precision and recall": {}, "Calibration": {}}
+    figures: dict[str, list[str]] = defaultdict(list)
+    for cell, (labels, scores) in outcomes.items():
+        precision, recall, _ = metrics.precision_recall_curve(labels, scores, drop_intermediate=True)
+        curves["ROC curve"][cell] = metrics.roc_curve(labels, scores)[:2]
+        curves["Precision and recall"][cell] = recall, precision
+        curves["Calibration"][cell] = calibration_curve(labels, scores, n_bins=10, strategy="quantile")[::-1]
+        told = metrics.roc_auc_score, metrics.average_precision_score, metrics.brier_score_loss
+        for caption, score in zip(curves, told, strict=True):
+            figures[caption].append(f"{name(cell)} {digits(score(labels, scores), 4)}")
+    drawn = {}
+    for caption, (x, y, summed) in OUTCOMES.items():
+        axes = Figure().subplots()
+        if caption != "Precision and recall":
+            axes.plot((0, 1), (0, 1), color=INK, linewidth=1, linestyle=":")
+        for number, (cell, points) in enumerate(curves[caption].items()):
+            axes.plot(*points, **line(styles[cell], 1 - (number + 1) / len(outcomes)) | {"markevery": 0.15})
+        axes.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
+        legend(axes.figure)
+        drawn[caption] = axes.figure, f"{summed}: {'; '.join(figures[caption])}."
+    return {**drawn, f"Confusion at probability {EVEN}": _confusion(outcomes, styles)}
+
+
+def _confusion(outcomes: Mapping[Cell, np.ndarray], styles: Looks) -> Drawn:
+    """Labels of the test examples over what each cell predicts, in counts; the darker the more of that label."""
+    columns = min(3, len(outcomes))
+    lines, told = -(-len(outcomes) // columns), []
+    figure = Figure(figsize=(WIDTH, 0.4 + 2.1 * lines))
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for axes in grid.flat[len(outcomes) :]:
+        axes.set_axis_off()
+    for axes, (cell, (labels, scores)) in zip(grid.flat, outcomes.items(), strict=False):
+        counts = [[int(np.sum((labels == a) & ((scores > EVEN) == b))) for b in (0, 1)] for a in (0, 1)]
+        for a, b in product((0, 1), (0, 1)):
+            color = (styles[cell]["color"], 0.6 * counts[a][b] / sum(counts[a]))
+            axes.axvspan(b - 0.5, b + 0.5, 0.5 - a / 2, 1 - a / 2, facecolor=color, linewidth=0)
+            axes.annotate(f"{counts[a][b]:,}", (b, a), ha="center", va="center")
+        axes.set(xlim=(-0.5, 1.5), ylim=(1.5, -0.5), xticks=(0, 1), yticks=(0, 1), xlabel="predicted", ylabel="label")
+        axes.set_title(styles[cell]["label"], fontsize="medium")
+        axes.grid(visible=False)
+        (tn, fp), (fn, tp) = counts
+        told.append(f"{name(cell)} {tp:,} true and {fp:,} false positives, {fn:,} false and {tn:,} true negatives")
+    return figure, f"Test examples at probability {EVEN}: {'; '.join(told)}."
