@@ -75,6 +75,8 @@ class Worker:
         self.device = message["device"]
         import_s = watch.seconds()
         facts = {**self.engine.describe(), "cpus": environment.available_cpus()}
+        if facts["numerics"]["tf32"]:
+            raise HarnessError(f"{message['backend']} may round products to TF32: its configure has to turn that off.")
         if self.device == "gpu" and not facts["gpus"]:
             raise HarnessError(f"{message['backend']} sees no GPU: run with --device cpu, or name another interpreter.")
         return {"import_s": import_s, "describe": facts}, {}

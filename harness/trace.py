@@ -7,8 +7,10 @@ from harness.protocol import Batch, Session, Stacking
 from harness.spec import Arrays, TaskSpec
 
 STEPS = 10
+SEEN = 2  # steps after which the second run predicts
 UPDATES = 2  # steps whose update is proven in float32: the first makes the optimizer's state, the second reads it
-CONFIDENT = 1024  # the last layer's weights times this: logits so large that a loss which clips probabilities shows
+CONFIDENT = 1024  # the last layer's weights times this: logits and gradients so large that whatever clips them shows
+LIFT = 256  # added to all biases but the last
 
 
 def learning_rates(spec: TaskSpec) -> np.ndarray:
@@ -37,10 +39,10 @@ def batch_of(arrays: Arrays, i: int) -> HostBatch:
 def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -> Arrays:
     """Everything the proof compares, by name.
 
-    ``weights/T`` after a round trip; ``logits``, ``loss``, ``confident`` (the loss of much larger logits) and ``grad/T`` at step
-    0; ``losses`` (10,) of steps as they are timed: begun one after the other, or in one call where a session can stack batches;
-    ``eval``, the logits after the last. With ``tensors`` also ``after/T``, each parameter and buffer after this evaluation, which
-    must move nothing, and ``step/K/T``, each after step K of a second run, step by step; else what ``updates`` finds.
+    ``weights/T`` after a round trip; ``logits``, ``loss`` and ``grad/T`` at step 0; ``confident`` and ``confident/T``, the loss
+    of a step from much larger logits and what it makes; ``losses`` (10,) of steps as they are timed: begun one after the other,
+    or in one call where a session can stack batches; ``eval``, the logits after the last; ``after/T``, each parameter and buffer
+    after this evaluation, which must move nothing. With ``tensors`` also what ``singly`` finds, else what ``rounding`` does.
     """
     batches = [session.put(*batch_of(arrays, i)) for i in range(STEPS)]
     session.load(weights)
@@ -51,7 +53,8 @@ def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -
     found |= {f"grad/{name}": value for name, value in grads.items()}
     last = [name for name in weights if name.endswith("/kernel")][-1]
     session.load({**weights, last: weights[last] * CONFIDENT})
-    found["confident"] = session.fetch(session.gradients(batches[0])[0])
+    found["confident"] = session.fetch(session.train_step(batches[0]))
+    found |= {f"confident/{name}": value for name, value in session.dump().items()}
     session.load(weights)
     if isinstance(session, Stacking):
         found["losses"] = session.fetch(session.train_step(session.stack(batches)))
@@ -59,22 +62,54 @@ def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -
         handles = [session.train_step(batch) for batch in batches]
         found["losses"] = np.array([session.fetch(handle) for handle in handles])
     found["eval"] = session.fetch(session.predict(batches[0]))
-    if tensors:
-        found |= {f"after/{name}": value for name, value in session.dump().items()}
-    session.load(weights)  # after ten steps: a load which leaves optimizer state behind is found out
+    found |= {f"after/{name}": value for name, value in session.dump().items()}
     if not tensors:
-        return found | updates(session, batches)
+        return found | rounding(session, weights, batches)
+    x, y, masks = batch_of(arrays, 0)
+    return found | singly(session, weights, batches, session.put(x[:1], y[:1], tuple(mask[:1] for mask in masks)))
+
+
+def singly(session: Session, weights: Arrays, batches: list[Batch], alone: Batch) -> Arrays:
+    """``step/K/T``, each tensor after step K of another run; ``seen/K``, logits after its first; ``single``, of one example."""
+    session.load(weights)  # after ten steps: a load which leaves optimizer state behind is found out
+    found = {"single": session.fetch(session.predict(alone))}
     for step, batch in enumerate(batches):
         session.sync(session.train_step(batch))
         found |= {f"step/{step}/{name}": value for name, value in session.dump().items()}
+        if step < SEEN:  # a prediction that counts as a step, or is remembered, shows in what follows
+            found[f"seen/{step}"] = session.fetch(session.predict(batches[0]))
     return found
 
 
-def updates(session: Session, batches: list[Batch]) -> Arrays:
-    """``given/K/T``, the gradients of each of the first steps, and ``made/K/T``, the parameters and buffers after it."""
-    found: Arrays = {}
+def rounding(session: Session, weights: Arrays, batches: list[Batch]) -> Arrays:
+    """What float32 is proven by.
+
+    ``lifted/T``, the gradients at the weights of ``lifted``; ``given/K/T``, those of each of the first steps, and ``made/K/T``,
+    the parameters and buffers after it.
+    """
+    session.load(lifted(weights))
+    found = {f"lifted/{name}": value for name, value in session.gradients(batches[0])[1].items()}
+    session.load(weights)
     for step in range(UPDATES):
         found |= {f"given/{step}/{name}": value for name, value in session.gradients(batches[step])[1].items()}
         session.sync(session.train_step(batches[step]))
         found |= {f"made/{step}/{name}": value for name, value in session.dump().items()}
     return found
+
+
+def lifted(weights: Arrays) -> Arrays:
+    """Weights at which gradients are continuous, so that they show any rounding, and means large against what varies around them.
+
+    Every bias but the last is so large that ReLUs pass all they are given. Of a convolution's kernel the centre remains, or the
+    zeros around an image would vary.
+    """
+    *others, _last = weights
+    biases = {name: weights[name] + LIFT for name in others if name.endswith(("/bias", "/beta"))}
+    return {name: centre(value) if value.shape[:2] == (3, 3) else value for name, value in {**weights, **biases}.items()}
+
+
+def centre(kernel: np.ndarray) -> np.ndarray:
+    """A 3x3 kernel (3, 3, I, O) of which eight ninths are zeros."""
+    kept = np.zeros_like(kernel)
+    kept[1, 1] = kernel[1, 1]
+    return kept

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from harness import catalog, data, launch, proof, verify
+from harness.progress import Progress
 from harness.records import Proof
 from harness.spec import Arrays
 from harness.workplace import Workplace
@@ -64,11 +65,11 @@ def exhibit(task: str) -> verify.Exhibit:
 
 @dataclass(frozen=True)
 class Case:
-    """What one worker is to compute: the tasks of one backend, with these edits, in these precisions."""
+    """What one worker is to compute: the tasks of one backend, with these edits; in both precisions or in float64 alone."""
 
     backend: str
     tasks: tuple[str, ...]
-    precisions: tuple[str, ...] = verify.PRECISIONS
+    whole: bool = True
     edits: tuple[Edit, ...] = ()
     chosen: str = ""
 
@@ -97,7 +98,7 @@ class Court:
         subjects, rows = self.subjects(case, root), []
         for task, subject in subjects.items():
             ex, reference = exhibit(task), self.witness.result()[task]
-            if case.precisions == verify.PRECISIONS:
+            if case.whole:
                 rows += proof.judge(ex.spec, reference, [subject], ex.weights)
             else:
                 rows += proof.round_trip(subject, ex.weights)
@@ -116,16 +117,14 @@ class Court:
             self.workplace.cpu() as cpu,
             launch.Worker(case.backend, scratch=scratch, cache=self.workplace.scratch / "cache", cpus=[cpu], root=root) as worker,
         ):
-            traces = {task: {p: traced(worker, task, case.mode, p) for p in case.precisions} for task in case.tasks}
-        return {task: proof.Subject(exhibit(task).task, case.backend, case.mode, found) for task, found in traces.items()}
+            found = {task: traces(worker, exhibit(task), case) for task in case.tasks}
+        return {task: proof.Subject(exhibit(task).task, case.backend, case.mode, each) for task, each in found.items()}
 
 
-def traced(worker: launch.Worker, task: str, mode: str, precision: str) -> Arrays:
-    """One trace, asked for as `concord verify` does."""
-    ex = exhibit(task)
-    message = {"op": "trace", "task": ex.task, "mode": mode, "precision": precision, "lrs": ex.lrs}
-    weights = launch.weights_message(ex.weights)
-    return worker.ask(message | {"tensors": precision == "float64"}, weights | ex.arrays)[1]
+def traces(worker: launch.Worker, ex: verify.Exhibit, case: Case) -> dict[str, Arrays]:
+    """As `concord verify` asks for them."""
+    names = ex.asked(case.backend) if case.whole else ["float64"]
+    return {name: verify.traced(worker, ex, case.mode, name=name, progress=Progress()) for name in names}
 
 
 @pytest.fixture(scope="session")
@@ -145,8 +144,7 @@ def court(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         for backend in sound:
             sitting.open(backend, Case(backend, TASKS))
         for m in mutations:
-            precisions = ("float64",) if m.precision == "float64" else verify.PRECISIONS
-            sitting.open(label(m), Case(m.backend, (m.task,), precisions, m.edits, m.mode))
+            sitting.open(label(m), Case(m.backend, (m.task,), m.precision != "float64", m.edits, m.mode))
         yield sitting
     finally:
         pool.shutdown(cancel_futures=True)

@@ -62,10 +62,10 @@ def traced(ex: Exhibit, kind: type[engine.Session]) -> dict[str, Arrays]:
     """The traces of a kind of session, by precision."""
     table = ex.spec.optimizer.table(np.array(ex.lrs))
     found: dict[str, Arrays] = {}
-    for precision in ("float64", "float32"):
-        weights = {name: array.astype(precision) for name, array in ex.weights.items()}
+    for name, (precision, arrays) in ex.asked("numpy").items():
+        weights = {tensor: array.astype(precision) for tensor, array in ex.weights.items()}
         session = kind(ex.spec, precision=precision, table=table)
-        found[precision] = trace(session, weights, ex.arrays, tensors=precision == "float64")
+        found[name] = trace(session, weights, arrays, tensors=name == "float64")
     return found
 
 
