@@ -215,7 +215,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a disk")
-@pytest.mark.parametrize("step", [4000, *(pytest.param(kib, marks=pytest.mark.thorough) for kib in (8, 30, 100))])
+@pytest.mark.parametrize("step", [4000, *(pytest.param(kib, marks=pytest.mark.thorough) for kib in (30, 100))])
 def test_a_disk_that_is_full_again_and_again(house: Path, small_disk: Callable[[int], Path], step: int) -> None:
     """A real one, larger by some KiB each time the run is gone on with: a sentence each time, until all fits and is whole."""
     size, code, kept = 60, options.EXIT_INPUT, Counter[str]()
