@@ -67,9 +67,9 @@ def judge(spec: TaskSpec, reference: Subject, subjects: list[Subject], weights: 
         if subject.backend != reference.backend:  # the reference is not its own witness
             yield from float64(spec, subject, reference)
         yield from start(spec, subject, reference)
+        yield held(spec, subject, reference)
         yield from bfloat16(subject, reference) if subject.mode == LOW else float32(spec, subject, reference)
         yield from update(spec, subject, reference, weights)
-        yield held(spec, subject, reference)
         for other in subjects[i + 1 :]:
             if LOW not in {subject.mode, other.mode}:
                 yield from float64(spec, subject, other)

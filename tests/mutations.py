@@ -25,7 +25,7 @@ class Mutation(NamedTuple):
     backend: str
     task: str
     edits: tuple[Edit, ...]
-    level: str  # weights, logits, loss, gradients, tensors, eval, steps, update, rounding
+    level: str  # weights, logits, loss, gradients, open, tensors, eval, steps, update, length, rounding
     where: str
     precision: str = "float64"
     mode: str = ""  # the backend's first
@@ -175,7 +175,7 @@ TORCH = (
             Edit("engine.py", "masks), batch.y)", "masks), batch.y).to(self.dtype)"),
             Edit("engine.py", "batch.masks)\n\n", "batch.masks).to(self.dtype)\n\n"),
         ),
-        "loss",
+        "rounding",
         "losses: what half precision could hold",
         precision="float32",
         mode="bf16",
@@ -360,6 +360,188 @@ TORCH = (
         (Edit("engine.py", "momentum=spec.momentum,", "momentum=spec.momentum, nesterov=True,"),),
         "tensors",
         "conv/kernel after step 0",
+    ),
+    Mutation(
+        "mean written as sum / 32",
+        18,
+        "torch",
+        MNIST,
+        (
+            Edit(
+                "engine.py",
+                'return F.cross_entropy(logits, y, reduction="mean")',
+                'return F.cross_entropy(logits, y, reduction="sum") / 32',
+            ),
+        ),
+        "loss",
+        LOSS,
+        precision="float32",
+    ),
+    Mutation(
+        "float32: the gradient into the first layer alone through bfloat16",
+        21,
+        "torch",
+        MNIST,
+        (
+            Edit(
+                "mnist_cnn.py",
+                "        x = x.flatten(1)",
+                "        if x.requires_grad and x.dtype.itemsize == 4:\n"
+                "            x.register_hook(lambda g: g.bfloat16().float())\n"
+                "        x = x.flatten(1)",
+            ),
+        ),
+        "open",
+        "conv1/kernel, all ReLUs open",
+        precision="float32",
+    ),
+    Mutation(
+        "a prediction counts as a step",
+        13,
+        "torch",
+        MNIST,
+        (Edit("engine.py", "        self.set_training(False)\n", "        self.set_training(False)\n        self.step += 1\n"),),
+        "tensors",
+        "conv1/kernel after step 0",
+    ),
+    Mutation(
+        "training mode set by load and gradients, not by the step",
+        4,
+        "torch",
+        RESNET,
+        (
+            Edit("engine.py", "        self.set_training(True)\n        value = loss", "        value = loss"),
+            Edit(
+                "engine.py",
+                "        self.reset()\n\n    def dump",
+                "        self.reset()\n        self.set_training(True)\n\n    def dump",
+            ),
+            Edit(
+                "engine.py",
+                "        self.optimizer.zero_grad()\n        value = self.backward(batch)\n        grads",
+                "        self.optimizer.zero_grad()\n"
+                "        self.set_training(True)\n"
+                "        value = self.backward(batch)\n"
+                "        grads",
+            ),
+        ),
+        "tensors",
+        "conv/kernel after step 0",
+    ),
+    Mutation(
+        "gradients clipped at a norm of 100",
+        0,
+        "torch",
+        RESNET,
+        (
+            Edit(
+                "engine.py",
+                "        self.optimizer.step()\n",
+                "        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 100.0)\n        self.optimizer.step()\n",
+            ),
+        ),
+        "tensors",
+        "conv/kernel after a step from confident logits",
+    ),
+    Mutation(
+        "bf16 mode: running statistics in bfloat16",
+        21,
+        "torch",
+        RESNET,
+        (
+            Edit(
+                "engine.py",
+                "        self.optimizer.step()\n",
+                "        self.optimizer.step()\n"
+                "        if self.low and self.dtype == torch.float32:\n"
+                "            for b in self.model.buffers():\n"
+                "                if b.is_floating_point():\n"
+                "                    b.copy_(b.bfloat16())\n",
+            ),
+            Edit(
+                "engine.py",
+                "        self.reset()\n\n    def reset",
+                "        self.low = mode == 'bf16'\n        self.reset()\n\n    def reset",
+            ),
+        ),
+        "rounding",
+        "norm/mean after step 0: what half precision could hold",
+        precision="float32",
+        mode="bf16",
+    ),
+    Mutation(
+        "predictions remembered until the next load",
+        0,
+        "torch",
+        RISK,
+        (
+            Edit(
+                "engine.py",
+                "        self.set_training(False)\n"
+                "        with torch.inference_mode():\n"
+                "            return self.forward(batch.x, batch.masks)\n",
+                "        self.set_training(False)\n"
+                "        with torch.inference_mode():\n"
+                "            if id(batch.x) not in self.memo:\n"
+                "                self.memo[id(batch.x)] = self.forward(batch.x, batch.masks)\n"
+                "            return self.memo[id(batch.x)]\n",
+            ),
+            Edit("engine.py", "        self.step = 0\n", "        self.step = 0\n        self.memo = {}\n"),
+        ),
+        "eval",
+        "evaluation logits after step 1",
+    ),
+    Mutation(
+        "dropout in the evaluation of one example",
+        16,
+        "torch",
+        RISK,
+        (Edit("engine.py", "self.set_training(False)", "self.set_training(len(batch.x) == 1)"),),
+        "eval",
+        "evaluation logits of one example",
+    ),
+    Mutation(
+        "float32 mode computes in float64",
+        19,
+        "torch",
+        RISK,
+        (
+            Edit(
+                "engine.py",
+                'self.dtype = torch.float64 if precision == "float64" else torch.float32',
+                "self.dtype, self.claimed = torch.float64, torch.float64 if precision == 'float64' else torch.float32",
+            ),
+            Edit(
+                "engine.py",
+                "        return value\n\n    def set_training",
+                "        return value.to(self.claimed)\n\n    def set_training",
+            ),
+            Edit(
+                "engine.py",
+                "            return self.forward(batch.x, batch.masks)\n",
+                "            return self.forward(batch.x, batch.masks).to(self.claimed)\n",
+            ),
+            Edit("engine.py", "ours = value.detach().cpu().numpy()", "ours = value.detach().to(self.claimed).cpu().numpy()"),
+        ),
+        "rounding",
+        "logits: what float64 rounds to",
+        precision="float32",
+    ),
+    Mutation(
+        "own softplus: no gradient where it saturates",
+        18,
+        "torch",
+        RISK,
+        (
+            Edit(
+                "engine.py",
+                'F.binary_cross_entropy_with_logits(logits.squeeze(1), y, reduction="mean")',
+                "(torch.where(logits.squeeze(1) > 30, logits.squeeze(1), "
+                "torch.log1p(torch.exp(logits.squeeze(1)))) - logits.squeeze(1) * y).mean()",
+            ),
+        ),
+        "tensors",
+        "dense1/kernel after a step from confident logits",
     ),
 )
 
@@ -583,6 +765,111 @@ JAX = (
         "tensors",
         "conv/kernel after step 1",
     ),
+    Mutation(
+        "variance as E[x^2] - E[x]^2",
+        6,
+        "jax",
+        RESNET,
+        (Edit("layers.py", "x.var((0, 1, 2))", "(x * x).mean((0, 1, 2)) - x.mean((0, 1, 2)) ** 2"),),
+        "open",
+        "conv/kernel, all ReLUs open",
+        precision="float32",
+    ),
+    Mutation(
+        "bias corrections made in the graph, in float32",
+        9,
+        "jax",
+        RISK,
+        (
+            Edit(
+                "engine.py",
+                "lr, step_size, root = table[jnp.minimum(state.count, len(table) - 1)]",
+                "lr, step_size, root = table[jnp.minimum(state.count, len(table) - 1)]\n"
+                "        t = (state.count + 1).astype(lr.dtype)\n"
+                "        step_size, root = lr / (1 - spec.beta1**t), jnp.sqrt(1 - spec.beta2**t)",
+            ),
+        ),
+        "length",
+        "all parameters in step 1",
+        precision="float32",
+    ),
+    Mutation(
+        "bf16 mode: running variance in bfloat16",
+        21,
+        "jax",
+        RESNET,
+        (
+            Edit(
+                "layers.py",
+                "            n = x.size",
+                "            var_ = var.astype(compute).astype(x.dtype)\n            n = x.size",
+            ),
+            Edit(
+                "layers.py",
+                "self.momentum * (n / (n - 1)) * var\n",
+                "self.momentum * (n / (n - 1)) * var_\n"
+                "            self.var[...] = self.var[...].astype(compute).astype(x.dtype)\n",
+            ),
+        ),
+        "rounding",
+        "norm/var after step 0: what half precision could hold",
+        precision="float32",
+        mode="bf16",
+    ),
+    Mutation(
+        "predictions from the parameters at the first of them",
+        0,
+        "jax",
+        RISK,
+        (
+            Edit(
+                "engine.py",
+                "return self.jit_predict(self.state.params,",
+                "self.kept = self.kept or jax.tree.map(jnp.copy, self.state.params)\n        return self.jit_predict(self.kept,",
+            ),
+            Edit(
+                "engine.py",
+                "        params: dict[Any, Any] = {}\n",
+                "        params: dict[Any, Any] = {}\n        self.kept = None\n",
+            ),
+        ),
+        "eval",
+        "evaluation logits after step 0",
+    ),
+    Mutation(
+        "dropout of the first 32 examples alone",
+        16,
+        "jax",
+        RISK,
+        (Edit("layers.py", "return x * keep if training", "return x * keep.at[32:].set(1.25) if training"),),
+        "loss",
+        LOSS,
+        precision="float32",
+    ),
+    Mutation(
+        "scan in float32: steps 1 % too long",
+        0,
+        "jax",
+        RISK,
+        (
+            Edit(
+                "engine.py",
+                "step, one = super().pure_train_step, batch.y.ndim == 1",
+                "whole, one = super().pure_train_step, batch.y.ndim == 1\n"
+                "\n"
+                "        def step(s, b):\n"
+                "            after, value = whole(s, b)\n"
+                "            if one or self.dtype == jnp.float64:\n"
+                "                return after, value\n"
+                "            return after._replace(params=jax.tree.map(lambda new, old: old + (new - old) * "
+                "1.01, after.params, s.params)), value\n",
+            ),
+        ),
+        "tensors",
+        "dense1/bias after step 9",
+        precision="float32",
+        mode="scan",
+    ),
 )
 
 TENSORFLOW = (
@@ -703,8 +990,8 @@ TENSORFLOW = (
                 "        self.optimizer.apply(grads, self.variables)\n        value, _ = self.pure_gradients(batch)\n",
             ),
         ),
-        "steps",
-        LOSS,
+        "loss",
+        "loss of confident logits",
     ),
     Mutation(
         "SAME padding at stride 2",
@@ -800,8 +1087,8 @@ TENSORFLOW = (
                 "            self.moving_mean.assign(0.9 * mean + 0.1 * tf.reduce_mean(x, (0, 1, 2)))\n",
             ),
         ),
-        "eval",
-        "norm/mean after the evaluation",
+        "tensors",
+        "norm/mean after step 0",
     ),
     Mutation(
         "lr baked into the velocity: Keras's kernel",
@@ -811,6 +1098,112 @@ TENSORFLOW = (
         (Edit("engine.py", "tf.raw_ops.ResourceApplyMomentum(", "tf.raw_ops.ResourceApplyKerasMomentum("),),
         "tensors",
         "conv/kernel after step 1",
+    ),
+    Mutation(
+        "Bessel's correction for a batch of 8",
+        5,
+        "tensorflow",
+        RESNET,
+        (
+            Edit(
+                "layers.py",
+                "n = tf.cast(tf.size(x) // x.shape[-1], x.dtype)",
+                "n = tf.cast(8 * x.shape[1] * x.shape[2], x.dtype)",
+            ),
+        ),
+        "tensors",
+        "stage3/0/norm1/var after step 9",
+        precision="float32",
+    ),
+    Mutation(
+        "variance as E[x^2] - E[x]^2",
+        6,
+        "tensorflow",
+        RESNET,
+        (
+            Edit(
+                "layers.py",
+                "mean, var = tf.nn.moments(x, (0, 1, 2))",
+                "mean = tf.reduce_mean(x, (0, 1, 2))\n            var = tf.reduce_mean(x * x, (0, 1, 2)) - mean * mean",
+            ),
+        ),
+        "open",
+        "conv/kernel, all ReLUs open",
+        precision="float32",
+    ),
+    Mutation(
+        "float32: biased running variance",
+        5,
+        "tensorflow",
+        RESNET,
+        (
+            Edit(
+                "layers.py",
+                "self.momentum * (n / (n - 1)) * var",
+                "self.momentum * (n / (n - (1 if x.dtype == tf.float64 else 0))) * var",
+            ),
+        ),
+        "tensors",
+        "stage3/0/norm1/var after step 9",
+        precision="float32",
+    ),
+    Mutation(
+        "bias corrections made in the graph, in float32",
+        9,
+        "tensorflow",
+        RISK,
+        (
+            Edit(
+                "engine.py",
+                "beta1_power=tf.zeros((), lr.dtype)",
+                "beta1_power=tf.pow(tf.constant(self.spec.beta1, lr.dtype), tf.cast(self.iterations + 1, lr.dtype))",
+            ),
+            Edit(
+                "engine.py",
+                "beta2_power=tf.zeros((), lr.dtype)",
+                "beta2_power=tf.pow(tf.constant(self.spec.beta2, lr.dtype), tf.cast(self.iterations + 1, lr.dtype))",
+            ),
+            Edit("engine.py", "lr=step_size * root", "lr=lr"),
+        ),
+        "length",
+        "all parameters in step 1",
+        precision="float32",
+    ),
+    Mutation(
+        "ReLU6 for ReLU",
+        17,
+        "tensorflow",
+        RISK,
+        (Edit("risk_mlp.py", "tf.nn.relu(self.dense1(x))", "tf.nn.relu6(self.dense1(x))"),),
+        "open",
+        "dense1/kernel, all ReLUs open",
+        precision="float32",
+    ),
+    Mutation(
+        "predictions from the parameters at the first of them",
+        0,
+        "tensorflow",
+        RISK,
+        (
+            Edit(
+                "engine.py",
+                "        return self.graph_predict(batch.x)\n",
+                "        if not self.snapshot:\n"
+                "            self.snapshot = [tf.identity(v.value) for v in self.variables]\n"
+                "        now = [tf.identity(v.value) for v in self.variables]\n"
+                "        for v, s in zip(self.variables, self.snapshot): v.assign(s)\n"
+                "        found = self.graph_predict(batch.x)\n"
+                "        for v, s in zip(self.variables, now): v.assign(s)\n"
+                "        return found\n",
+            ),
+            Edit(
+                "engine.py",
+                "        for slot in self.optimizer.variables:\n            slot",
+                "        self.snapshot = []\n        for slot in self.optimizer.variables:\n            slot",
+            ),
+        ),
+        "eval",
+        "evaluation logits after step 0",
     ),
 )
 

@@ -52,7 +52,7 @@ SPEC = TaskSpec(
 )
 WEIGHTS = {t.name: np.linspace(-1, 1, math.prod(t.shape)).reshape(t.shape).astype(np.float32) for t in SPEC.model.tensors}
 LEVELS = ("weights", "logits", "loss", "gradients", "tensors", "eval", "steps")
-FLOAT32_LEVELS = ("logits", "loss", "gradients", "open", "tensors", "steps", "update", "length", "rounding")
+FLOAT32_LEVELS = ("logits", "loss", "gradients", "rounding", "open", "tensors", "steps", "update", "length")
 Change = Callable[[dict[str, Arrays]], None]
 
 
