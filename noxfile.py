@@ -8,6 +8,7 @@ on this kind of machine, with the hashes of the files.
 import hashlib
 import json
 import os
+import shutil
 import sys
 import sysconfig
 from pathlib import Path
@@ -126,6 +127,23 @@ def trust(session: nox.Session) -> None:
     session.run("python", "tests/trust.py", *session.posargs)
     for name in () if session.posargs else FRAMEWORKS:
         session.run("python", "tests/overhead.py", name)
+
+
+@nox.session
+def example(session: nox.Session) -> None:
+    """Show a run in the README: `nox -s example -- results/RUN` takes it to results/example. Needs Chromium for the picture."""
+    session.install("-e", ".")
+    run, kept, readme = Path(session.posargs[0]), Path("results", "example"), Path("README.md")
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir()
+    for record in ("run.json", "proofs.jsonl", "trials.jsonl"):
+        shutil.copy(run / record, kept)
+    session.run("concord", "report", str(kept))
+    answer = (kept / "report.md").read_text("utf-8").split("\n\n", 1)[1].split("<details>")[0].rpartition("\n\n**")[0]
+    before, mark, rest = readme.read_text("utf-8").partition("<!-- example -->\n")
+    readme.write_text(f"{before}{mark}{answer}\n<!-- /example -->{rest.partition('<!-- /example -->')[2]}", "utf-8")
+    picture = ("--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1200,800", f"--screenshot={kept / 'report.png'}")
+    session.run("chromium", *picture, (kept / "report.html").absolute().as_uri(), external=True)
 
 
 @nox.session
