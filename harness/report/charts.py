@@ -183,7 +183,13 @@ def _warmups(findings: Findings, task: str) -> dict[Cell, list[Trial]]:
 
 def _first(trial: Trial) -> int:
     """The first steady step of a warm-up, from 0; all of its steps where there is none."""
-    return 0 if trial.facts.get("kind") == "flat" else int(trial.facts.get("start") or 0)
+    start = trial.facts.get("start")
+    return start if trial.facts.get("kind") != "flat" and isinstance(start, int) else 0
+
+
+def _lost(trial: Trial) -> int:
+    """How many steps of a long warm-up were not kept: the first ones."""
+    return max(trial.steps - len(trial.times_ns), 0)
 
 
 def _warming(warmups: Mapping[Cell, Sequence[Trial]], styles: Looks) -> Drawn | None:
@@ -193,7 +199,7 @@ def _warming(warmups: Mapping[Cell, Sequence[Trial]], styles: Looks) -> Drawn | 
     factor, unit = time_unit(min(trials[0].times_ns) / 1e9 for trials in warmups.values())
     axes, told = Figure().subplots(), []
     for cell, (trial, *others) in warmups.items():
-        steps = trial.steps - len(trial.times_ns) + 1 + np.arange(len(trial.times_ns))  # only the last of a long one are kept
+        steps = _lost(trial) + 1 + np.arange(len(trial.times_ns))
         times = pd.Series(trial.times_ns, steps) / 1e9 * factor
         bins = np.floor(np.log(steps) * BINS / np.log(steps[-1] + 1))
         drawn, at = (series.groupby(bins).median() for series in (times, pd.Series(steps, steps)))
@@ -211,7 +217,7 @@ def _warming(warmups: Mapping[Cell, Sequence[Trial]], styles: Looks) -> Drawn | 
 
 def _waited(trial: Trial) -> float:
     """Seconds of a warm-up until its first steady step; what was not kept of a long one took as long as the rest."""
-    lost, start = trial.steps - len(trial.times_ns), _first(trial)
+    lost, start = _lost(trial), _first(trial)
     mean = sum(trial.times_ns) / len(trial.times_ns)
     return (min(start, lost) * mean + sum(trial.times_ns[: max(start - lost, 0)])) / 1e9
 
