@@ -105,7 +105,7 @@ def contended(trials: Iterable[Trial]) -> dict[tuple[Group, int], list[str]]:
     """The reasons why a round was disturbed, by round and attempt; the members of a round share them, so pairs stay pairs."""
     cells: dict[tuple[Cell | None, str], list[Trial]] = defaultdict(list)  # the canary is one, whatever it sang for
     for trial in trials:
-        if trial.status == "ok" and trial.phase in {*TIMED, "canary"}:
+        if trial.status == "ok" and (trial.phase in TIMED or all(0 < song < np.inf for song in _songs(trial))):
             cells[trial.cell if trial.phase in TIMED else None, trial.phase].append(trial)
     found: dict[tuple[Group, int], set[str]] = defaultdict(set)
     for (_, phase), own in cells.items():
@@ -138,9 +138,14 @@ def _samples(trials: list[Trial]) -> list[set[str]]:
     return [{reason for reason, where in marks.items() if where[i]} for i in range(len(trials))]
 
 
+def _songs(trial: Trial) -> tuple[float, float]:
+    """Seconds of a canary's product and copy; 0 where a record has none."""
+    return trial.values.get("product_s", 0.0), trial.values.get("copy_s", 0.0)
+
+
 def _canaries(trials: list[Trial]) -> list[set[str]]:
     """Which canaries took more than 1.1 times their median, and are outliers of this run, in the product or in the copy."""
-    logs = np.log([(t.values["product_s"], t.values["copy_s"]) for t in trials])  # (songs, 2)
+    logs = np.log([_songs(t) for t in trials])  # (songs, 2)
     off = logs - np.median(logs, axis=0)
     slow = (off > np.maximum(np.log(SLOWED), MARKED * np.median(abs(off), axis=0))).any(axis=1)
     return [{"the canary was slow"} if bad else set() for bad in slow]
