@@ -1,4 +1,4 @@
-"""What the README says of tests: whatever it names exists."""
+"""What the README names exists, and the answer it shows is that of the run which is kept."""
 
 import ast
 import re
@@ -7,11 +7,12 @@ from pathlib import Path
 from harness import catalog
 
 HERE = Path(__file__).parent
+README = (catalog.ROOT / "README.md").read_text("utf-8")
 
 
 def test_every_test_that_is_named_exists() -> None:
     """Files, and functions in them, of its table of what happens when, which names one in every row."""
-    table = (catalog.ROOT / "README.md").read_text("utf-8").partition("| what happens |")[2].partition("\n\n")[0]
+    table = README.partition("| what happens |")[2].partition("\n\n")[0]
     rows = [row.split("|")[-2] for row in table.splitlines()[2:]]
     assert len(rows) > 15
     for row in rows:
@@ -22,3 +23,19 @@ def test_every_test_that_is_named_exists() -> None:
                 node.name for node in ast.parse((HERE / file).read_text("utf-8")).body if isinstance(node, ast.FunctionDef)
             }
             assert not function or function in defined, (file, function)
+
+
+def test_the_answer_is_that_of_the_example() -> None:
+    """What stands between the marks is the beginning of its report, with the table of every task: see the session `example`."""
+    shown = README.partition("<!-- example -->\n")[2].partition("<!-- /example -->")[0].strip()
+    report = (catalog.ROOT / "results" / "example" / "report.md").read_text("utf-8")
+    assert shown
+    assert shown in report
+    assert shown.count("| proof | rank |") == report.count("| proof | rank |")
+
+
+def test_links_lead_somewhere() -> None:
+    """Every file and folder that it links to is there."""
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links
+    assert [link for link in links if not (catalog.ROOT / link).exists()] == []
