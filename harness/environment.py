@@ -12,22 +12,18 @@ INHERITED = (
     "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "CC", "CXX",
 )  # fmt: skip
 
+# One heap for all threads, of which nothing is given back to the system before the process ends. By default glibc decides that
+# by the thread that allocates and by what was freed before: a JAX step of the MNIST CNN then fetches 11,542 pages from the
+# system, or none, by luck, and takes 28 or 11 ms (mallopt(3): arenas, and thresholds that grow with use). Other C libraries
+# pay no heed.
+HEAP = {"MALLOC_ARENA_MAX": "1", **dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(2**32))}
+
 
 def available_cpus() -> list[int]:
     """The CPUs this process may use; all of them where the system does not say."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
-
-
-def settle_allocator() -> None:
-    """Bring the C library's heap into the state of a process that has freed one large array, which is the same for all.
-
-    glibc gives memory back to the system beyond a threshold that grows with what was freed, 32 MiB at most (mallopt(3): the mmap
-    threshold is dynamic). A process in which nothing large was freed yet hands PyTorch's activations back and fetches them again
-    at every step, or does not, by the luck of its heap: 21 or 33 ms for one and the same step of the MNIST CNN.
-    """
-    bytearray(2**25 - 2**13)  # freed at once; with its header just below the maximum
 
 
 def process() -> dict[str, Any]:
@@ -58,6 +54,7 @@ def worker_environment(*, root: Path, cpus: list[int], device: str, scratch: Pat
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch)),  # a worker ends by being killed, and tidies nothing up
+        **HEAP,
         # XLA sizes its pool by NPROC
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC"), str(len(cpus))),
         "TF_CPP_MIN_LOG_LEVEL": "2",

@@ -68,7 +68,6 @@ class Worker:
 
     def start(self, message: Message, _arrays: Arrays) -> tuple[Message, Arrays]:
         """Import and configure the backend."""
-        environment.settle_allocator()
         watch = measure.Stopwatch()
         self.engine = conforms(import_module(f"backends.{catalog.code(message['backend'])}.engine"))
         self.engine.configure(threads=message["threads"], seed=message["seed"])

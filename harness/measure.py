@@ -1,10 +1,11 @@
 """The only reader of a clock: blocks of steps, single calls, first calls, warm-ups, the canary, memory. Runs inside a worker."""
 
+import ctypes
 import gc
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -182,8 +183,11 @@ def memory(*, forget: bool = False) -> dict[str, int]:
     """Resident and peak memory of this process in bytes, from /proc; empty where the system has none.
 
     To ``forget`` lets the peak begin anew at what is resident; none is told where a system cannot (proc_pid_clear_refs(5)).
+    What was freed before is given back first (malloc_trim(3)), or it would hide as much of what comes.
     """
     if forget:
+        with suppress(AttributeError, OSError, TypeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
         try:
             Path("/proc/self/clear_refs").write_text("5")
         except OSError:

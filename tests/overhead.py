@@ -31,7 +31,6 @@ BATCH = {"cifar_resnet": 8}  # elsewhere the spec's: at 128 a step takes a secon
 
 def turns(name: str, task: str, process: int) -> dict[str, list[float]]:
     """Seconds a step of both sides, turn by turn; who goes first alternates."""
-    environment.settle_allocator()
     engine = import_module(f"backends.{name}.engine")
     engine.configure(threads=1, seed=0)
     spec = catalog.task(task)
@@ -59,7 +58,7 @@ def compare(name: str, task: str) -> str:
     found: dict[str, dict[stats.Key, float]] = {"session": {}, "bare": {}}
     for process in range(PROCESSES):
         command = [sys.executable, __file__, name, task, "--process", str(process)]
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        told = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment.HEAP).stdout
         for side, times in json.loads(told.splitlines()[-1]).items():
             found[side] |= {(process, turn): time for turn, time in enumerate(times)}
     ratio = stats.paired(found["bare"], found["session"])
