@@ -29,6 +29,8 @@ SMALLER = {"cifar_resnet": "cifar_resnet:depth=8"}  # where the default takes mi
 SEED = 0
 LONGEST = ("test_mutations", "test_conformance", "test_run", "test_resume", "test_cli", "test_pipeline", "test_workers")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it, and so would what tests start
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # likewise under nohup
 
 settings.register_profile("concord", deadline=None, derandomize=True)  # a busy machine is no defect, nor is bad luck
 settings.load_profile("concord")
