@@ -96,7 +96,7 @@ def longer(root: Path, numbers: str) -> Path:
 
 def test_a_run_is_watched(tmp_path: Path) -> None:
     """Proof, training and turns, what is next, the time and the verdicts so far; then the table, and the terminal as it was."""
-    rounds = 15
+    rounds = 40
     house, out = longer(tmp_path, f"generations=3, rounds={rounds}, budget_s=1"), tmp_path / "out"
     terminal = Terminal(house, out)
     assert terminal.end() == 0, terminal.raw
@@ -248,7 +248,7 @@ def test_a_plain_line_per_trial(house: Path, tmp_path: Path, monkeypatch: pytest
     assert "\x1b" not in said
     lines = [line.partition(" s] ")[2] for line in said.splitlines()]
     trials = records.read(out).trials
-    assert len(trials) > 20
+    assert len(trials) >= 20  # more where a round was run again
     assert [line for line in lines if line in {*map(told, trials)}] == [*map(told, trials)]
     for words in (
         r"train   .* left plain, seed 0: auc 0\.\d{4} after 6 steps",

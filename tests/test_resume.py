@@ -174,7 +174,7 @@ def test_no_view_that_does_not_fit_replaces_one(interrupted: Path, tmp_path: Pat
     """At whatever size the disk is full: every file is the old one or the new one, whole, and nothing half made lies about."""
     out = shutil.copytree(interrupted, tmp_path / "run")
     found = tables.find(records.read(out))
-    page, short = 9 * html.render(found, report.frames(found)), markdown.render(found)
+    page, short = 99 * html.render(found, report.frames(found)), markdown.render(found)
     monkeypatch.setattr(html, "render", lambda *_: page)  # the largest of all, and made but once
     monkeypatch.setattr(markdown, "render", lambda *_: short)
     report.write(found)

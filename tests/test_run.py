@@ -577,7 +577,7 @@ def test_the_command_line_runs_a_suite(tmp_path: Path) -> None:
     rows = json.loads(told.splitlines()[-1])
     assert len(rows) == len(pd.read_csv(out / "summary.csv"))
     keys = ["task", "backend", "mode", "device", "data", "phase", "metric", "unit", "value", "ci_low", "ci_high", "n"]
-    assert list(rows[0]) == [*keys, "ratio_to_best", "rank", "proof", "batch", "threads"]
+    assert list(rows[0]) == [*keys, "ratio_to_best", "rank", "proof", "batch", "threads", "ratio_low", "ratio_high"]
     assert {row["backend"] for row in rows} == {"left", "right"}
     assert {row["proof"] for row in rows} == {"proven"}
     assert "generation 1, round 1: " in progress
