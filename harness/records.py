@@ -133,7 +133,7 @@ class Proof:
     backend: str
     mode: str
     precision: str
-    level: str  # weights, logits, loss, gradients, tensors, eval, steps; drift; trace where there is none
+    level: str  # see harness/proof.py; drift; trace where there is none
     against: str
     worst: float | None
     tolerance: float | None
