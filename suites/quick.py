@@ -1,4 +1,4 @@
-"""The main job: three tasks, each backend's default mode, at least five generations; eight minutes on two cores."""
+"""The main job: three tasks, each backend's default mode, at least five generations; five minutes on two cores."""
 
 from harness.suite import Job, Suite
 

@@ -1,4 +1,4 @@
-"""As quick, for small differences: ten generations at least, which find 5 % where five find 10 %; half an hour on two cores."""
+"""As quick, for smaller differences: ten generations at least, and half an hour until every interval is narrow."""
 
 from dataclasses import replace
 
