@@ -97,7 +97,7 @@ def float64(spec: TaskSpec, subject: Subject, other: Subject) -> Iterator[Proof]
         "loss": {"loss": "loss at step 0", "confident": "loss of confident logits"},
         "gradients": {f"grad/{t.name}": f"{t.name} at step 0" for t in reversed(spec.model.parameters)},
         "tensors": {f"step/{k}/{name}": f"{name} after step {k}" for k in range(STEPS) for name in names}
-        | {f"confident/{name}": f"{name} after a step from confident logits" for name in names},
+        | {f"confident/{name}": f"{name} after a step from certain logits" for name in names},
         "eval": {"single": "evaluation logits of one example"}
         | {f"seen/{k}": f"evaluation logits after step {k}" for k in range(SEEN)}
         | {"eval": f"evaluation logits after step {STEPS - 1}"}

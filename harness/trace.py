@@ -10,6 +10,7 @@ STEPS = 10
 SEEN = 2  # steps after which the second run predicts
 UPDATES = 2  # steps whose update is proven in float32: the first makes the optimizer's state, the second reads it
 CONFIDENT = 1024  # the last layer's weights times this: logits and gradients so large that whatever clips them shows
+CERTAIN = 16384  # added to its biases, another multiple to each: every probability is then exactly 0 or 1
 LIFT = 256  # added to all biases but the last
 
 
@@ -39,10 +40,10 @@ def batch_of(arrays: Arrays, i: int) -> HostBatch:
 def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -> Arrays:
     """Everything the proof compares, by name.
 
-    ``weights/T`` after a round trip; ``logits``, ``loss`` and ``grad/T`` at step 0; ``confident`` and ``confident/T``, the loss
-    of a step from much larger logits and what it makes; ``losses`` (10,) of steps as they are timed: begun one after the other,
-    or in one call where a session can stack batches; ``eval``, the logits after the last; ``after/T``, each parameter and buffer
-    after this evaluation, which must move nothing. With ``tensors`` also what ``singly`` finds, else what ``rounding`` does.
+    ``weights/T`` after a round trip; ``logits``, ``loss`` and ``grad/T`` at step 0; what ``boldly`` finds; ``losses`` (10,) of
+    steps as they are timed: begun one after the other, or in one call where a session can stack batches; ``eval``, the logits
+    after the last; ``after/T``, each parameter and buffer after this evaluation, which must move nothing. With ``tensors`` also
+    what ``singly`` finds, else what ``rounding`` does.
     """
     batches = [session.put(*batch_of(arrays, i)) for i in range(STEPS)]
     session.load(weights)
@@ -51,10 +52,7 @@ def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -
     loss, grads = session.gradients(batches[0])
     found["loss"] = session.fetch(loss)
     found |= {f"grad/{name}": value for name, value in grads.items()}
-    last = [name for name in weights if name.endswith("/kernel")][-1]
-    session.load({**weights, last: weights[last] * CONFIDENT})
-    found["confident"] = session.fetch(session.train_step(batches[0]))
-    found |= {f"confident/{name}": value for name, value in session.dump().items()}
+    found |= boldly(session, weights, batches[0])
     session.load(weights)
     if isinstance(session, Stacking):
         found["losses"] = session.fetch(session.train_step(session.stack(batches)))
@@ -67,6 +65,21 @@ def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -
         return found | rounding(session, weights, batches)
     x, y, masks = batch_of(arrays, 0)
     return found | singly(session, weights, batches, session.put(x[:1], y[:1], tuple(mask[:1] for mask in masks)))
+
+
+def boldly(session: Session, weights: Arrays, batch: Batch) -> Arrays:
+    """``confident``, the loss of a step from large logits; ``confident/T``, what a step makes whose probabilities are 0 and 1.
+
+    Both, since a probability that is nearly 1 has a gradient near Adam's epsilon with the rounding of one near 1, and Adam makes
+    that rounding a thousand times and more as large: sound backends would be up to 2.4e-10 apart in what the first step makes.
+    """
+    *_, kernel, bias = (name for name in weights if name.endswith(("/kernel", "/bias")))
+    confident = {**weights, kernel: weights[kernel] * CONFIDENT}
+    session.load(confident)
+    found = {"confident": session.fetch(session.train_step(batch))}
+    session.load({**confident, bias: weights[bias] + CERTAIN * np.arange(1, len(weights[bias]) + 1)})
+    session.sync(session.train_step(batch))
+    return found | {f"confident/{name}": value for name, value in session.dump().items()}
 
 
 def singly(session: Session, weights: Arrays, batches: list[Batch], alone: Batch) -> Arrays:

@@ -168,26 +168,26 @@ def dataset(name: str) -> data.Dataset:
 
 
 @pytest.fixture(scope="session")
-def exhibit() -> Callable[[str], Exhibit]:
-    """The proof's inputs of a task, on the data that ship."""
+def exhibit() -> Callable[..., Exhibit]:
+    """The proof's inputs of a task and a seed, on the data that ship."""
 
     @cache
-    def make(task: str) -> Exhibit:
+    def make(task: str, seed: int = SEED) -> Exhibit:
         spec = catalog.task(task)
-        return verify.exhibit(spec, dataset(spec.data.name).arrays, SEED)
+        return verify.exhibit(spec, dataset(spec.data.name).arrays, seed)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def witness(exhibit: Callable[[str], Exhibit], cpu: int, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
-    """The reference's traces of a task, by precision, made once."""
+def witness(exhibit: Callable[..., Exhibit], cpu: int, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """The reference's traces of a task and a seed, by precision, made once."""
 
     @cache
-    def make(task: str) -> Any:
+    def make(task: str, seed: int = SEED) -> Any:
         name = catalog.reference()
         with Worker(name, scratch=tmp_path_factory.mktemp("witness"), cpus=[cpu]) as reference:
-            return verify.ask(reference, exhibit(task), catalog.backend(name).MODES[0], Progress())
+            return verify.ask(reference, exhibit(task, seed), catalog.backend(name).MODES[0], Progress())
 
     return make
 

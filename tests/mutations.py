@@ -441,7 +441,7 @@ TORCH = (
             ),
         ),
         "tensors",
-        "conv/kernel after a step from confident logits",
+        "conv/kernel after a step from certain logits",
     ),
     Mutation(
         "bf16 mode: running statistics in bfloat16",
@@ -541,7 +541,7 @@ TORCH = (
             ),
         ),
         "tensors",
-        "dense1/kernel after a step from confident logits",
+        "dense1/kernel after a step from certain logits",
     ),
 )
 
