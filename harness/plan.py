@@ -8,13 +8,16 @@ from typing import Any
 from harness import catalog, data, proof, weights
 from harness.data import Dataset
 from harness.records import Cell
+from harness.roofline import training_flops
 from harness.spec import Arrays, TaskSpec
 from harness.suite import Job, Suite
 from harness.workplace import Installed, Workplace
 
-# Measured in one run of quick on two cores, for the first estimate alone: seconds of CPU to prove and train an entrant on a
-# task, and to open a task in a fresh process; the time of a round over that of its samples, canaries and repeats included.
-PROVE_S, OPEN_S, OVERHEAD = 26.0, 3.5, 1.4
+# Measured in one run of quick on two cores, for the first estimate alone: seconds of CPU to prove an entrant on a task and to
+# open a task in a fresh process; the time of a round over that of its samples, canaries and repeats included; and what training
+# takes: seconds a step, operations a second.
+PROVE_S, OPEN_S, OVERHEAD = 12.0, 3.5, 1.4
+STEP_S, FLOPS = 5e-4, 2e10
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,13 @@ class Subject:
     def batch(self) -> int:
         """The batch of the timed steps."""
         return self.job.batch or self.spec.train.batch
+
+    @property
+    def steps(self) -> int:
+        """How many a training takes, unless it is stopped early."""
+        batch, epochs = self.spec.train.batch, self.job.epochs or self.spec.train.epochs
+        steps = epochs * (len(self.dataset.arrays["x_train"]) // batch)
+        return min(steps, self.job.max_steps or steps)
 
     def message(self, op: str, mode: str, **more: Any) -> dict[str, Any]:
         """What a worker is told of the task, before what an operation needs beside."""
@@ -83,6 +93,12 @@ class Plan:
         device, label = self.workplace.device, subject.dataset.label
         return Cell(subject.task, backend, mode, device, precision, label, subject.batch, threads)
 
+    @property
+    def trainings(self) -> list[tuple[Subject, str, str, int]]:
+        """Whatever is trained: the task, backend and mode, and the seed, counted from the run's."""
+        trained = [s for s in self.subjects if s.job.train]
+        return [(s, *pair, seed) for s in trained for seed in range(self.suite.seeds) for pair in self.pairs()]
+
     def tasks(self) -> dict[str, Subject]:
         """Every task once, in order: of several jobs the first."""
         found: dict[str, Subject] = {}
@@ -106,12 +122,16 @@ class Plan:
         phases = sum(len(s.job.phases) for threads in self.threads for s in self.timed(threads))
         samples = (len(self.entrants) * phases + tasks) * suite.rounds * suite.sample_s
         generation = (len({(e.backend, e.copy) for e in self.entrants}) + 1) * tasks * OPEN_S + OVERHEAD * samples
-        return PROVE_S * tasks * len(self.pairs()) / len(self.workplace.cpus) + suite.generations * generation
+        training = sum(s.steps * (STEP_S + s.spec.train.batch * training_flops(s.spec.model) / FLOPS) for s, *_ in self.trainings)
+        return (PROVE_S * tasks * len(self.pairs()) + training) / len(self.workplace.cpus) + suite.generations * generation
 
     def told(self) -> str:
         """The plan in a sentence."""
         suite = self.suite
-        tasks = ", ".join(f"{s.task} on {s.dataset.label}" for s in self.subjects)
+        batches: dict[str, list[str]] = {}
+        for s in self.subjects:
+            batches.setdefault(f"{s.task} on {s.dataset.label}", []).append(str(s.batch))
+        tasks = ", ".join(f"{task}, batches of {' '.join(of)}" if of[1:] else task for task, of in batches.items())
         turns = f"at least {suite.generations} generations of {suite.rounds} rounds" if suite.generations else "no timing"
         most = f", at most {clock(suite.budget_s)}" if suite.hard else ""
         return f"{len(self.entrants)} entrants; {tasks}: proof, training, {turns}; about {clock(self.seconds())}{most}"

@@ -150,15 +150,8 @@ def prepare(plan: Plan, journal: Journal, state: State, progress: Progress) -> N
     What an earlier start of the run has done is not done again.
     """
     exhibits = [verify.exhibit(s.spec, s.dataset.arrays, plan.workplace.seed) for s in plan.tasks().values()]
-    trained = [s for s in plan.subjects if s.job.train]
     done = {(t.cell, t.seed) for t in journal.trials if t.phase == "fit"}
-    fits = [
-        (s, backend, mode, seed)
-        for s in trained
-        for seed in range(plan.suite.seeds)
-        for backend, mode in plan.pairs()
-        if (plan.cell(s, backend, mode), plan.workplace.seed + seed) not in done
-    ]
+    fits = [what for what in plan.trainings if (plan.cell(*what[:3]), plan.workplace.seed + what[3]) not in done]
     progress.at("proof and training", then="timing" if plan.suite.generations else "the report")
     with plan.workplace.pool() as pool:
         proven = state.progress["proven"]
