@@ -15,6 +15,7 @@ from harness.cli import main, options
 from harness.doctor import Finding
 from tests.test_run import at_home, build
 
+pytestmark = pytest.mark.commands
 REFERENCE = catalog.reference()
 
 

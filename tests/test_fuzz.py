@@ -151,6 +151,7 @@ def idle(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     signal.signal(signal.SIGTERM, handler)
 
 
+@pytest.mark.commands
 @given(st.sampled_from(sorted(verbs(main))), st.data())
 @settings(max_examples=250, suppress_health_check=FIXTURES)
 def test_commands(idle: None, verb: tuple[list[str], list[str]], data: st.DataObject) -> None:
