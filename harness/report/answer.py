@@ -1,6 +1,9 @@
 """The verdict table of a task as texts, and what is missing from it: what the terminal and report.md both show."""
 
-from harness.records import Cell
+from collections.abc import Iterable
+
+from harness import stats
+from harness.records import Cell, Proof
 from harness.report import words
 from harness.report.tables import Findings
 from harness.report.words import digits, name
@@ -28,5 +31,9 @@ def table(findings: Findings, task: str) -> dict[Cell, list[str]]:
 
 def missing(findings: Findings, task: str) -> list[str]:
     """What did not end well, sweeps included, an entry and its reason each."""
-    labels = {cell: name(cell) for cell in findings.cells_of(task)} | {c: words.swept(c) for c in findings.sweep_of(task)}
-    return [f"{label}: {text}" for cell, label in labels.items() for text in findings.troubles[cell]]
+    return [f"{label}: {text}" for cell, label in words.labels(findings, task).items() for text in findings.troubles[cell]]
+
+
+def failed(proofs: Iterable[Proof]) -> list[str]:
+    """Which levels of the proof failed, and where."""
+    return [f"{name(p)}, {p.level} against {p.against}: {stats.located(p)}" for p in proofs if p.verdict == "failed"]

@@ -90,7 +90,7 @@ def markdown(found: Comparison) -> str:
         if texts:
             parts += [f"**{HEADS[kind]}**", "\n".join(f"- {quoted(text)}" for text in texts)]
     rows = table(found)
-    parts += [markdown_table(map(str, rows), [[*map(quoted, row)] for row in rows.to_numpy().tolist()]), METHOD]
+    parts += [markdown_table(map(str, rows), rows.to_numpy().tolist()), METHOD]
     return "\n\n".join(parts) + "\n"
 
 

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from harness import ledger, noise, stats
 from harness.records import Cell, Proof
-from harness.report import charts, drawing, tables, words
+from harness.report import answer, charts, drawing, tables, words
 from harness.report.tables import Findings
 from harness.report.words import digits, name
 from harness.stats import Proven
@@ -112,7 +112,10 @@ def _task(findings: Findings, task: str, ident: str, frames: Mapping[str, pd.Dat
     """All that the page says of one task; ``ident`` is for anchors and the ids of plots."""
     cells, goal, units = findings.cells_of(task), findings.goal(task), words.units(findings, task)
     proofs = [proof for proof in findings.run.proofs if proof.task == task]
-    failed = [p for p in proofs if p.verdict == "failed"]
+    troubles: dict[str, list[str]] = defaultdict(list)  # what did not end well, and whom it befell
+    for cell, label in words.labels(findings, task).items():
+        for text in findings.troubles[cell]:
+            troubles[text].append(label)
     measured = {name(cell): row.figure.value for cell in cells if (row := findings.quality(cell))}
     return {
         "key": task,
@@ -122,8 +125,8 @@ def _task(findings: Findings, task: str, ident: str, frames: Mapping[str, pd.Dat
         "units": units,
         "heads": {phase: f"{head}\n{units[phase][1]}" for phase, head in HEADS.items() if phase in units},
         "cells": cells,
-        "troubles": [f"{', '.join(who)}: {text}" for text, who in _troubles(findings, task).items()],
-        "failed": [f"{p.backend} {p.mode}, {p.level} against {p.against}: {stats.located(p)}" for p in failed],
+        "troubles": [f"{', '.join(who)}: {text}" for text, who in troubles.items()],
+        "failed": answer.failed(proofs),
         "levels": _levels(proofs),
         "plots": charts.plots(findings, task, ident),
         "note": words.quality_note(goal, measured, data="; ".join(dict.fromkeys(cell.data for cell in cells))),
@@ -131,16 +134,6 @@ def _task(findings: Findings, task: str, ident: str, frames: Mapping[str, pd.Dat
         "code": {backend: text.splitlines() for backend, text in (goal.get("code") or {}).items()},
         **{part: _part(frame, task) for part, frame in frames.items()},
     }
-
-
-def _troubles(findings: Findings, task: str) -> Mapping[str, Sequence[str]]:
-    """What did not end well, and whom it befell, sweeps included."""
-    found: dict[str, list[str]] = defaultdict(list)
-    main = findings.cells_of(task)
-    for cell in (*main, *findings.sweep_of(task)):
-        for text in findings.troubles[cell]:
-            found[text].append(name(cell) if cell in main else words.swept(cell))
-    return found
 
 
 def _part(frame: pd.DataFrame, task: str) -> tuple[str, pd.DataFrame]:
@@ -167,25 +160,20 @@ def _numeric(frame: pd.DataFrame) -> set[Hashable]:
 
 def _levels(proofs: Sequence[Proof]) -> pd.DataFrame:
     """Each entry's worst differences that do not pair it with another entry, a column a level."""
-    entries = {f"{p.backend} {p.mode}" for p in proofs}
     lines: dict[str, dict[str, str]] = {}
     for p in proofs:
-        if p.against not in entries:
-            level = p.level if p.precision == "float64" else f"{p.level}\n{p.precision}"
-            worst = p.verdict if p.worst is None else digits(p.worst, 2)
-            within = "" if p.tolerance is None else f"\nof {digits(p.tolerance, 1)}"
-            line = lines.setdefault(f"{p.backend} {p.mode}", {})
-            line.setdefault(level, f"{words.MARKS.get(p.verdict, '')} {worst}{within}")
-    corner = f"difference from {stats.REFERENCE}"
-    return pd.DataFrame([{corner: label, **line} for label, line in lines.items()]).fillna("-")
+        if p.against not in map(name, proofs):
+            line = lines.setdefault(name(p), {f"difference from {stats.REFERENCE}": name(p)})
+            line.setdefault(p.level if p.precision == "float64" else f"{p.level}\n{p.precision}", words.judged(p, "\n"))
+    return pd.DataFrame(lines.values()).fillna("-")
 
 
 def _figures(findings: Findings, task: str, phase: str) -> pd.DataFrame:
     """Every figure of a phase with its interval below: an entry a row, those of sweeps too, a metric a column."""
-    lines, main = [], findings.cells_of(task)
-    for cell in (*main, *findings.sweep_of(task)):
+    lines = []
+    for cell, label in words.labels(findings, task).items():
         rows = [row for row in findings.rows[cell] if row.phase == phase]
-        line = {"backend": name(cell) if cell in main else words.swept(cell)}
+        line = {"backend": label}
         for row in rows:
             metric = row.metric.replace("_", " ")
             line[metric] = f"{words.amount(row)}\n{words.span(row.figure, words.scale(row)[0])}".strip()

@@ -4,17 +4,21 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import accumulate
+from pathlib import Path
 
-from harness import ledger, stats
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness import ledger
 from harness.records import Proof
 from harness.report import answer, words
 from harness.report.tables import Findings
-from harness.report.words import digits
+from harness.report.words import name
 
 ROOM = 60_000  # characters; a comment may have 65,536
 TEXT = 400  # of one text from outside: a reason may be a whole log
-FOLD = "<details><summary>The worst difference of every level from the reference or another entry</summary>"
 CUT = "What is left out here for its length stands in report.html."
+EDGE = "---- 8< ----"  # the line between two blocks of the template; no text from outside is a line
 MARKS = {ord(char): f"\\{char}" for char in "`*_[]~$"} | {ord("|"): "&#124;", ord("\\"): "&#92;"}
 UNSEEN = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")  # also what turns writing round
 LINKS = re.compile(r"@|(?<!&)#(?=\d)|:(?=//)|www(?=\.)", re.IGNORECASE)  # mentions, issues, addresses: no escape stops them
@@ -29,70 +33,54 @@ def plain(text: object, room: int = TEXT) -> str:
 
 def render(findings: Findings) -> str:
     """The whole report as text; what does not fit into ``ROOM`` is left out from the end, by whole blocks."""
-    blocks = [_head(findings), *(_answer(findings, task) for task in findings.tasks), _trust(findings)]
-    blocks = [*filter(None, [*blocks, *(_proof(findings, task) for task in findings.tasks)])]
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        autoescape=True, finalize=_escaped, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader
+    )
+    environment.globals |= {"answer": answer, "words": words, "table": table, "levels": _levels}
+    environment.filters["plain"] = _escaped
+    text = environment.get_template("report.md.j2").render(
+        findings=findings,
+        made=_made(findings),
+        unfair=ledger.differences(findings.run),
+        trust=_trust(findings),
+        proofs={task: [proof for proof in findings.run.proofs if proof.task == task] for task in findings.tasks},
+    )
+    blocks = [re.sub("\n{3,}", "\n\n", found) for block in text.split(f"\n{EDGE}\n") if (found := block.strip())]
     ends = accumulate(len(block) + 2 for block in blocks)
     kept = [block for block, end in zip(blocks, ends, strict=True) if end <= ROOM - len(CUT)]
     return "\n\n".join(kept if len(kept) == len(blocks) else [*kept, CUT]) + "\n"
 
 
-def _head(findings: Findings) -> str:
-    """Which run, where and of what it was made, whether it came to its end, and what was not the same for all."""
-    run, manifest = findings.run, findings.run.manifest
-    machine, workers = (run.part("environment", part) for part in ("machine", "workers"))
-    versions = [f"{p} {v}" for name in workers for p, v in run.part("environment", "workers", name, "versions").items()]
-    made = [str(text) for text in (manifest.get("created"), machine.get("cpu"), ", ".join(versions)) if text]
-    lines = [f"# Concord: {plain(findings.run.path.name)}", "", f"Made: {plain('; '.join(made))}"]
-    if "finished" in manifest and not manifest["finished"]:
-        lines += ["", "**This run did not finish.** What was recorded until then is shown."]
-    if unfair := ledger.differences(findings.run):
-        lines += ["", "**This comparison is not fair.**", "", *(f"- Rule: {plain(text)}" for text in unfair)]
-    return "\n".join(lines)
+def _escaped(text: object, room: int = TEXT) -> Markup:
+    """What a template puts out: as it is if it was escaped before, else as text."""
+    return text if isinstance(text, Markup) else Markup(plain(text, room))  # noqa: S704 - for Markdown it is safe now
 
 
-def _answer(findings: Findings, task: str) -> str:
-    """The sentence, the verdict table, and what is missing from it."""
-    rows = [[_shown(text) for text in row] for row in answer.table(findings, task).values()]
-    notes = [f"- Missing: {plain(text)}" for text in answer.missing(findings, task)]
-    notes += ["- Other batches and numbers of CPUs stand in report.html."] * bool(findings.sweep_of(task))
-    verdicts = table(answer.HEADS, rows) if rows else ""
-    parts = (
-        f"**{plain(findings.goal(task)['title'])}.** {plain(words.sentence(findings, task), 10 * TEXT)}",
-        verdicts,
-        "\n".join(notes),
-    )
-    return "\n\n".join(filter(None, parts))
+def _made(findings: Findings) -> list[str]:
+    """When, where and of what the run was made, as far as it says."""
+    run = findings.run
+    workers = run.part("environment", "workers")
+    versions = [f"{p} {v}" for worker in workers for p, v in run.part("environment", "workers", worker, "versions").items()]
+    return [str(text) for text in (run.at("created"), run.at("environment", "machine", "cpu"), ", ".join(versions)) if text]
 
 
-def _shown(text: str) -> str:
-    """A text of the verdict table; a time whose proof failed is struck through."""
-    return f"~~{plain(text.removeprefix(answer.VOID))}~~ void" if text.startswith(answer.VOID) else plain(text)
+def _trust(findings: Findings) -> dict[str, list[str]]:
+    """How far equals lay apart and how often the machine was not quiet, by task."""
+    held = [(task, contest) for task in findings.tasks for contest in findings.contests_of(task, "train")]
+    return {
+        "Noise floor of a training step": [f"{task} {contest.floor:.1%}" for task, contest in held if contest.control],
+        "Rounds of training steps that were contended": [f"{task} {contest.contended:.0%}" for task, contest in held],
+    }
 
 
-def _trust(findings: Findings) -> str:
-    """How far equals lay apart and how often the machine was not quiet, a line each."""
-    held = [(plain(task), c) for task in findings.tasks for c in findings.contests_of(task, "train")]
-    floors = [f"{task} {contest.floor:.1%}" for task, contest in held if contest.control]
-    shares = [f"{task} {contest.contended:.0%}" for task, contest in held]
-    told = {"Noise floor of a training step": floors, "Rounds of training steps that were contended": shares}
-    return "\n\n".join(f"{what}: {', '.join(found)}." for what, found in told.items() if found)
-
-
-def _proof(findings: Findings, task: str) -> str:
-    """The proof table, folded: a row a level, a column an entry; below it what failed, and where. Empty without proofs."""
-    proofs = [proof for proof in findings.run.proofs if proof.task == task]
-    if not proofs:
-        return ""
-    entries = list(dict.fromkeys(f"{p.backend} {p.mode}" for p in proofs))
-    levels = list(dict.fromkeys((p.level, p.precision) for p in proofs))
-    worst: dict[tuple[tuple[str, str], str], Proof] = {}
+def _levels(proofs: Sequence[Proof]) -> Markup:
+    """The proof table: a row a level, a column an entry, in each the worst difference."""
+    levels = dict.fromkeys((proof.level, proof.precision) for proof in proofs)
+    worst = {entry: dict.fromkeys(levels, "") for entry in map(name, proofs)}
     for proof in sorted(proofs, key=_severity):
-        worst[(proof.level, proof.precision), f"{proof.backend} {proof.mode}"] = proof
-    rows = [[plain(", ".join(level)), *(_worst(worst.get((level, entry))) for entry in entries)] for level in levels]
-    wrong = [p for p in proofs if p.verdict == "failed"]
-    failed = [f"- Failed: {plain(f'{p.backend} {p.mode}, {p.level} against {p.against}: {stats.located(p)}')}" for p in wrong]
-    folded = (FOLD, table(["level", *map(plain, entries)], rows), "\n".join(failed), "</details>")
-    return f"**{plain(findings.goal(task)['title'])}: the proof.**\n\n" + "\n\n".join(filter(None, folded))
+        worst[name(proof)][proof.level, proof.precision] = words.judged(proof)
+    return table(["level", *worst], [[", ".join(level), *(own[level] for own in worst.values())] for level in levels])
 
 
 def _severity(proof: Proof) -> tuple[bool, bool, float]:
@@ -101,16 +89,11 @@ def _severity(proof: Proof) -> tuple[bool, bool, float]:
     return proof.verdict == "failed", proof.verdict != "skipped", share
 
 
-def _worst(proof: Proof | None) -> str:
-    """One level of one entry: mark, worst difference, what is allowed."""
-    if proof is None:
-        return ""
-    found = proof.verdict if proof.worst is None else digits(proof.worst, 2)
-    within = "" if proof.tolerance is None else f" of {digits(proof.tolerance, 1)}"
-    return plain(f"{words.MARKS.get(proof.verdict, '')} {found}{within}")
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> Markup:
+    """A table of texts, which are escaped; a time whose proof failed is struck through."""
+    head, *lines = ([_shown(text) for text in line] for line in (heads, *rows))
+    return Markup("\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines)))  # noqa: S704 - as said
 
 
-def table(heads: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of texts that are escaped."""
-    head = list(heads)
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
+def _shown(text: str) -> str:
+    return f"~~{plain(text.removeprefix(answer.VOID))}~~ void" if text.startswith(answer.VOID) else plain(text)

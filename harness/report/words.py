@@ -7,7 +7,7 @@ from typing import Any
 
 from harness import catalog
 from harness.errors import HarnessError
-from harness.records import Cell
+from harness.records import Cell, Proof
 from harness.report.tables import SHOWN, Findings, Row
 from harness.stats import TIE_BAND, Contest, Estimate, Proven
 
@@ -67,14 +67,26 @@ def amount(row: Row) -> str:
     return f"{value:,.0f}" if value > 1 and value.is_integer() else digits(value, 4)
 
 
-def name(cell: Cell) -> str:
-    """How a cell is called within its task."""
-    return f"{cell.backend} {cell.mode}"
+def name(entry: Cell | Proof) -> str:
+    """How an entry is called within its task."""
+    return f"{entry.backend} {entry.mode}"
 
 
 def swept(cell: Cell) -> str:
     """A cell's name with the terms of a sweep."""
     return f"{name(cell)}, batch {cell.batch}, {plural(cell.threads, 'CPU')}"
+
+
+def labels(findings: Findings, task: str) -> dict[Cell, str]:
+    """How each cell of a task is called, in order: those on its main terms by name, those of sweeps with their terms."""
+    return {cell: name(cell) for cell in findings.cells_of(task)} | {cell: swept(cell) for cell in findings.sweep_of(task)}
+
+
+def judged(proof: Proof, between: str = " ") -> str:
+    """One level of a proof: mark, worst difference, what is allowed."""
+    found = proof.verdict if proof.worst is None else digits(proof.worst, 2)
+    within = "" if proof.tolerance is None else f"{between}of {digits(proof.tolerance, 1)}"
+    return f"{MARKS.get(proof.verdict, '')} {found}{within}"
 
 
 def plural(count: int, what: str) -> str:
