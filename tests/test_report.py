@@ -399,7 +399,7 @@ def test_an_empty_run_has_a_page_and_headed_files(tmp_path):
     """A manifest without anything else."""
     records.write_manifest(tmp_path, {"finished": None})
     assert "did not finish" in report.write(tables.find(records.read(tmp_path))).read_text(encoding="utf-8")
-    assert pd.read_csv(tmp_path / "losses.csv").columns.tolist() == list(tables.LOSSES)
+    assert pd.read_csv(tmp_path / "losses.csv").columns.tolist() == tables.COLUMNS["losses"]
     assert len(pd.read_csv(tmp_path / "summary.csv")) == 0
 
 
@@ -628,7 +628,7 @@ def test_a_binary_outcome_has_its_curves_and_every_score_in_a_file(run):
     found = scored(run)
     file, drawn = tables.scores(found.run), charts.plots(found, "risk_mlp", "x")
     assert len(file) == 120
-    assert file.columns.tolist() == list(tables.SCORES)
+    assert file.columns.tolist() == tables.COLUMNS["scores"]
     for entry in ("torch eager", "jax jit"):
         own = rows(file, backend=entry.split()[0])
         area = metrics.auc(own.score.to_numpy(), own.label.to_numpy())

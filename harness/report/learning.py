@@ -8,16 +8,7 @@ import pandas as pd
 
 from harness import quality
 from harness.records import Cell, Trial
-from harness.report.tables import Findings
-
-REACHED = (
-    *("task", "backend", "mode", "data", "metric", "seeds", "mean", "ci_low", "ci_high", "published", "published_is"),
-    *("target", "reached_target", "epochs_to_target", "seconds_to_target"),
-)
-EQUALITY = (
-    *("task", "backend", "mode", "than_backend", "than_mode", "data", "metric", "margin"),
-    *("difference", "ci90_low", "ci90_high", "p", "verdict", "seeds"),
-)
+from harness.report.tables import Findings, frame
 
 
 def fits(findings: Findings, task: str) -> dict[Cell, list[Trial]]:
@@ -44,7 +35,7 @@ def reached(findings: Findings) -> pd.DataFrame:
             verdict = verdict if whole else "not run"
             told = (metric, len(values), mean.value, mean.low, mean.high, published, verdict if published else None)
             rows.append((task, cell.backend, cell.mode, cell.data, *told, target, *_to_target(trials, metric, target)))
-    return pd.DataFrame(rows, columns=REACHED)
+    return frame("quality", rows)
 
 
 def _to_target(trials: list[Trial], metric: str, target: float | None) -> tuple[str | None, float | None, float | None]:
@@ -78,4 +69,4 @@ def equality(findings: Findings) -> pd.DataFrame:
                 e = quality.equivalent(found[a], found[b], margin)
                 names = (task, b.backend, b.mode, a.backend, a.mode, a.data, metric, margin)
                 rows.append((*names, e.difference, e.low, e.high, e.p, e.verdict, e.seeds))
-    return pd.DataFrame(rows, columns=EQUALITY)
+    return frame("equality", rows)

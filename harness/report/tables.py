@@ -1,12 +1,14 @@
 """The figures of a run as rows: what the CSV files, the page and the terminal all show."""
 
 import csv
+import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from io import StringIO
 from itertools import chain
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,32 +17,11 @@ import pandas as pd
 from harness import ledger, noise, stats
 from harness.errors import unknown
 from harness.measure import Canary
-from harness.records import Cell, Proof, Run, Trial, having
+from harness.records import Cell, Run, Trial, having
 from harness.stats import Contest, Estimate, Proven
 
-SUMMARY = (
-    *("task", "backend", "mode", "device", "data", "phase", "metric", "unit"),
-    *("value", "ci_low", "ci_high", "n", "ratio_to_best", "rank", "proof", "batch", "threads", "ratio_low", "ratio_high"),
-)
-PAIRS = (
-    *("task", "device", "data", "phase", "backend", "mode", "than_backend", "than_mode", "verdict"),
-    *("ratio", "ci_low", "ci_high", "generations", "rounds", "smallest_visible", "generations_needed"),
-    *("batch", "threads"),
-)
-TRUST = (
-    *("task", "phase", "device", "data", "batch", "threads", "generations"),
-    *("control", "control_low", "control_high", "noise_floor", "smallest_visible"),
-    *("contended_rounds", "repeated_rounds", "canary_spread", "unsteady_warmups", "refusal"),
-)
-SCORES = ("task", "backend", "mode", "seed", "example", "label", "score")
-LOSSES = ("task", "backend", "mode", "seed", "step", "loss")
+COLUMNS = tomllib.loads(Path(__file__).with_name("columns.toml").read_text("utf-8"))
 MET = ("external_cpus", "steal", "pressure")  # of the noise of a sample, see harness/noise.py
-ROUNDS = (
-    *("task", "batch", "threads", "phase", "generation", "round", "attempt", "at", "counts", "contended", "reason"),
-    *(*MET, "product_s", "copy_s"),
-)
-PROOFS = tuple(name for name in Proof.__dataclass_fields__ if name not in {"schema", "unknown"})
-FAIRNESS = ("rule", "verdict", "entry", "value", "why")
 NAMES = attrgetter("task", "backend", "mode", "device", "data")
 TERMS = attrgetter("batch", "threads")
 TRIAL = ("phase", "of", "status", "seed", "generation", "round", "attempt", "position", "steps", "compilations", "at", "reason")
@@ -50,6 +31,11 @@ PHASES = ("first_call", "train", "epoch", "predict", "latency", "memory", "fit")
 SHOWN = {"train": "step_time", "epoch": "step_time", "predict": "batch_time", "latency": "latency_p50"}
 LATENCIES = {"latency_p50": 0.5, "latency_p90": 0.9, "latency_p99": 0.99}
 CALLS_FOR_P99 = 500
+
+
+def frame(file: str, rows: Sequence[Any]) -> pd.DataFrame:
+    """The rows of a CSV file: tuples in the order of its columns, or mappings with them."""
+    return pd.DataFrame(rows, columns=COLUMNS[file])
 
 
 class Row(NamedTuple):
@@ -84,7 +70,7 @@ class Findings:
             for *what, figure, ratio, rank in found
             for best, *interval in [_ends(ratio)]
         ]
-        return pd.DataFrame(rows, columns=SUMMARY)
+        return frame("summary", rows)
 
     def cells_of(self, task: str) -> list[Cell]:
         """The cells of a task on its main terms, the best training time first, what was not ranked after it, holes last.
@@ -137,7 +123,7 @@ def find(run: Run) -> Findings:
     tasks = list(dict.fromkeys(known))
     cells = sorted(set(homes.values()), key=lambda cell: (tasks.index(cell.task), astuple(cell)))
     rows: dict[Cell, list[Row]] = {cell: [] for cell in cells}
-    every = [*chain.from_iterable(map(_timed, contests)), *_costs(run), *_single(run)]
+    every = [*chain.from_iterable(map(_timed, contests)), *_single(run)]
     for cell, row in sorted(every, key=lambda found: PHASES.index(found[1].phase)):
         rows[homes[cell]].append(row)
     bad = [
@@ -177,37 +163,37 @@ def _inverse(figure: Estimate, amount: int) -> Estimate:
 
 
 def _single(run: Run) -> Iterator[tuple[Cell, Row]]:
-    """The rows of single figures: first calls, memory, final quality. They are not paired and carry no rank."""
-    figures: dict[tuple[Cell, str, str], dict[stats.Key, float]] = defaultdict(dict)
-    for trial in run.trials:
-        for name, value in trial.values.items() if trial.status == "ok" and trial.phase in PHASES else ():
-            phase = "memory" if name.endswith("_bytes") else trial.phase
-            key = (trial.seed, 0) if trial.phase == "fit" else (trial.generation, trial.round)
-            if name.endswith("_first_call_s"):  # the first process after a start finds its compile cache empty
-                cache = "cold" if trial.generation in run.progress["starts"] else "warm"
-                name = f"{name.removesuffix('_s')}_{cache}_s"  # noqa: PLW2901
-            figures[trial.cell, phase, name].setdefault(key, float(value))
-    for (cell, phase, name), found in figures.items():
-        yield cell, Row(phase, *_unit(name), stats.absolute(found))
-
-
-def _costs(run: Run) -> Iterator[tuple[Cell, Row]]:
-    """CPU time of a step beside its wall time, and the shares of what the canary shows one CPU can compute and move."""
+    """The rows of figures that are not paired and carry no rank, from a sample of each round, or of each seed of a training."""
+    found: dict[tuple[Cell, str, str, str], dict[stats.Key, float]] = defaultdict(dict)
     most = ceilings(run)
-    steps: dict[tuple[Cell, str], dict[stats.Key, tuple[float, float, float]]] = defaultdict(dict)
-    for t in run.trials:
-        if t.phase in SHOWN and stats.usable(t) and t.cpu_ns:
-            count, joules = max(t.steps, 1) * len(t.times_ns), t.noise.get("energy_j", np.nan)
-            used = (t.cpu_ns / count / 1e9, sum(t.times_ns) / count / 1e9, joules / count)
-            steps[t.cell, t.phase].setdefault((t.generation, t.round), used)
-    for (cell, phase), found in steps.items():
-        yield cell, Row(phase, "cpu_time", "s", stats.absolute({key: cpu for key, (cpu, *_) in found.items()}))
-        if metered := {key: joules for key, (*_, joules) in found.items() if joules > 0}:  # a meter that stood still is none
-            yield cell, Row(phase, "energy", "J", stats.absolute(metered))
-        for name, amount in work(run.part("tasks", cell.task), cell.batch, phase).items():
-            if most[name] > 0:  # not where no canary sang
-                each = {key: amount / wall / (most[name] * cell.threads) for key, (_, wall, _) in found.items()}
-                yield cell, Row(phase, f"share_of_{name}", "1", stats.absolute(each))
+    for trial in run.trials:
+        sample = (trial.seed, 0) if trial.phase == "fit" else (trial.generation, trial.round)
+        figures = _costs(run, trial, most) if trial.phase in SHOWN and stats.usable(trial) and trial.cpu_ns else ()
+        for phase, metric, unit, value in chain(figures, _values(run, trial)):
+            found[trial.cell, phase, metric, unit].setdefault(sample, value)
+    for (cell, phase, metric, unit), samples in found.items():
+        yield cell, Row(phase, metric, unit, stats.absolute(samples))
+
+
+def _values(run: Run, trial: Trial) -> Iterator[tuple[str, str, str, float]]:
+    """Phase, metric, unit and value of first calls, memory and final quality."""
+    for name, value in trial.values.items() if trial.status == "ok" and trial.phase in PHASES else ():
+        metric, unit = _unit(name)
+        if name.endswith("_first_call_s"):  # the first process after a start finds its compile cache empty
+            metric += "_cold" if trial.generation in run.progress["starts"] else "_warm"
+        yield "memory" if unit == "bytes" else trial.phase, metric, unit, float(value)
+
+
+def _costs(run: Run, trial: Trial, most: Mapping[str, float]) -> Iterator[tuple[str, str, str, float]]:
+    """CPU time and energy of a step, and its shares of what one CPU can compute and move at ``most``, as _values has them."""
+    count = trial.steps * len(trial.times_ns)
+    wall = sum(trial.times_ns) / count / 1e9
+    yield trial.phase, "cpu_time", "s", trial.cpu_ns / count / 1e9
+    if (joules := trial.noise.get("energy_j", 0.0)) > 0:  # a meter that stood still is none
+        yield trial.phase, "energy", "J", joules / count
+    for name, amount in work(run.part("tasks", trial.cell.task), trial.cell.batch, trial.phase).items():
+        if most[name] > 0:  # not where no canary sang
+            yield trial.phase, f"share_of_{name}", "1", amount / wall / (most[name] * trial.cell.threads)
 
 
 def ceilings(run: Run) -> dict[str, float]:
@@ -259,7 +245,7 @@ def pairs(findings: Findings) -> pd.DataFrame:
                 figures = (r.value, r.low, r.high, r.generations, r.n, r.detectable)
                 needed = r.needed if contest.verdicts[a, b] == "undecided" else None
                 rows.append((*names, contest.verdicts[a, b], *figures, needed, *TERMS(b)))
-    return pd.DataFrame(rows, columns=PAIRS).astype({"generations_needed": "Int64"})
+    return frame("pairs", rows).astype({"generations_needed": "Int64"})
 
 
 def trust(findings: Findings) -> pd.DataFrame:
@@ -279,14 +265,14 @@ def trust(findings: Findings) -> pd.DataFrame:
         names = (terms.task, contest.phase, terms.device, terms.data, *TERMS(terms), len({t.generation for t in trials}))
         spread = None if np.isnan(middle) else float((high - low) / middle)
         rows.append((*names, *interval, seen, contest.contended, len(repeated), spread, unsteady, contest.refusal))
-    return pd.DataFrame(rows, columns=TRUST)
+    return frame("trust", rows)
 
 
 def fairness(findings: Findings) -> pd.DataFrame:
     """fairness.csv: what must be the same for all, and what each entry's records say of it."""
     lines = ledger.judge(findings.run)
     rows = [(line.rule.name, line.verdict, *found, line.rule.why) for line in lines for found in line.values.items()]
-    return pd.DataFrame(rows, columns=FAIRNESS)
+    return frame("fairness", rows)
 
 
 def rounds(findings: Findings) -> pd.DataFrame:
@@ -303,12 +289,12 @@ def rounds(findings: Findings) -> pd.DataFrame:
         reasons = findings.contended.get(key, ())
         told = (trials[0].at, key in counts, bool(reasons), "; ".join(reasons))
         rows.append((*key[0], key[1], *told, *met, song.get("product_s"), song.get("copy_s")))
-    return pd.DataFrame(rows, columns=ROUNDS)
+    return frame("rounds", rows)
 
 
 def proofs(run: Run) -> pd.DataFrame:
     """proofs.csv: every level of every proof, those between two entries too."""
-    return pd.DataFrame([proof.__dict__ for proof in run.proofs], columns=PROOFS)
+    return frame("proofs", [proof.__dict__ for proof in run.proofs])
 
 
 def trials(run: Run) -> Iterator[str]:
@@ -316,35 +302,38 @@ def trials(run: Run) -> Iterator[str]:
 
     As text: a long run has millions of lines, which no data frame should hold.
     """
-    head = attrgetter(*(f"cell.{name}" for name in Cell.__dataclass_fields__), *TRIAL)
-    yield _line(TRIALS)
+    head, text = attrgetter(*(f"cell.{name}" for name in Cell.__dataclass_fields__), *TRIAL), StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(TRIALS)
     for trial in run.trials:
-        own = _line(head(trial)).removesuffix("\n")
-        yield "".join([f"{own},{number},block_time,s,{time / 1e9}\n" for number, time in enumerate(trial.times_ns)])
-        yield "".join([f"{own},{_line(part)}" for part in _parts(trial)])
+        yield text.getvalue()
+        text.truncate(text.seek(0))
+        own = head(trial)
+        lines.writerows((*own, *part) for part in _parts(trial))
+    yield text.getvalue()
 
 
-def _line(fields: Iterable[object]) -> str:
-    """One line of a CSV file."""
-    text = StringIO()
-    csv.writer(text, lineterminator="\n").writerow(fields)
-    return text.getvalue()
-
-
-def _parts(trial: Trial) -> Sequence[tuple[int | None, str | None, str | None, float | None]]:
-    """Number, metric, unit and value of each figure and epoch of a trial; one empty part where there is nothing at all."""
-    found: list[tuple[int | None, str | None, str | None, float | None]]
-    found = [(None, *_unit(name), value) for name, value in trial.values.items()]
-    for number, epoch in enumerate(trial.epochs):
-        found += [(number, *_unit(f"epoch_{name}"), value) for name, value in epoch.items()]
-    return found if found or trial.times_ns else [(None, None, None, None)]
+def _parts(trial: Trial) -> list[tuple[int | None, str | None, str | None, float | None]]:
+    """Number, metric, unit and value of each block, figure and epoch of a trial; one empty part where there is nothing at all."""
+    blocks = [(number, "block_time", "s", time / 1e9) for number, time in enumerate(trial.times_ns)]
+    figures = [(None, *_unit(name), value) for name, value in trial.values.items()]
+    epochs = [(n, *_unit(f"epoch_{name}"), value) for n, epoch in enumerate(trial.epochs) for name, value in epoch.items()]
+    return [*blocks, *figures, *epochs] or [(None, None, None, None)]
 
 
 def losses(run: Run) -> pd.DataFrame:
     """losses.csv: the training loss of every step of every training."""
-    fits = [(t.cell, t) for t in run.trials if t.phase == "fit"]
-    rows = [(c.task, c.backend, c.mode, t.seed, n, loss) for c, t in fits for n, loss in enumerate(t.losses)]
-    return pd.DataFrame(rows, columns=LOSSES)
+    return frame("losses", [(*own, n, loss) for own, t in _fits(run) for n, loss in enumerate(t.losses)])
+
+
+def scores(run: Run) -> pd.DataFrame:
+    """scores.csv: the probability that each training of a binary task gives each test example."""
+    return frame("scores", [(*own, n, *pair) for own, t in _fits(run) for n, pair in enumerate(scored(t))])
+
+
+def _fits(run: Run) -> list[tuple[tuple[str, str, str, int], Trial]]:
+    """Every training, behind what its rows begin with."""
+    return [((t.cell.task, t.cell.backend, t.cell.mode, t.seed), t) for t in run.trials if t.phase == "fit"]
 
 
 def scored(trial: Trial) -> list[tuple[int, float]]:
@@ -354,10 +343,3 @@ def scored(trial: Trial) -> list[tuple[int, float]]:
         return []
     sound = all(type(value) in {int, float} and 0 <= value <= 1 for value in (*labels, *scores)) and {*labels} <= {0, 1}
     return [(int(label), float(score)) for label, score in zip(labels, scores, strict=True)] if sound else []
-
-
-def scores(run: Run) -> pd.DataFrame:
-    """scores.csv: the probability that each training of a binary task gives each test example."""
-    fits = [(t.cell, t) for t in run.trials if t.phase == "fit"]
-    rows = [(c.task, c.backend, c.mode, t.seed, n, *pair) for c, t in fits for n, pair in enumerate(scored(t))]
-    return pd.DataFrame(rows, columns=SCORES)
