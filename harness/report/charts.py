@@ -1,8 +1,9 @@
 """The plots of a run that a page shows: of a task what was learned and how long it takes, of all of it what its rounds met."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from itertools import product
+from collections.abc import Callable
+from itertools import chain, product
+from typing import Any
 
 import matplotlib.style
 import numpy as np
@@ -13,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from harness import noise, stats
 from harness.records import Cell, Trial
 from harness.report import learning, outcomes
-from harness.report.drawing import INK, STYLE, WIDTH, Curves, Drawn, Looks, legend, line, looks, plain, stacked, svg
+from harness.report.drawing import INK, STYLE, WIDTH, Curves, Drawn, Looks, line, looks, plain, stacked, svg
 from harness.report.tables import Findings, ceilings, work
 from harness.report.words import digits, name, plural, sized, terms, time_unit
 from harness.stats import MARGIN, TIE_BAND, Contest
@@ -34,39 +35,30 @@ BINS = 60  # points that a warm-up is drawn with: medians of more and more steps
 @matplotlib.style.context(["default", STYLE])  # whatever the user's matplotlibrc says
 def plots(findings: Findings, task: str, ident: str) -> dict[str, tuple[str, str]]:
     """Every plot of a task by its caption: its SVG, and the same in words. ``ident`` makes the ids unique."""
-    styles, warmups = looks(findings.proofs), _warmups(findings, task)
-    drawn = outcomes.plots(learning.fits(findings, task), findings.goal(task), styles) | _timed(findings, task, styles)
-    for phase, over in product(("train", "predict"), SCALES):
-        if scaled := _scaling(findings, task, phase, over):
-            drawn[f"Time and throughput over {SCALES[over]}: {PHASES[phase][0]}"] = _sweep(scaled, styles, phase=phase, over=over)
-    costs = {
-        "A training step with and without its input": _input(findings, task, styles),
-        "Warm-up of the training step": _warming(warmups, styles),
-        "Time until steady training": _start(findings, warmups, styles),
-        "Peak memory": _memory(findings, task, styles),
-        "Roofline of the training step": _roofline(_work_done(findings, task), ceilings(findings.run), styles),
-    }
-    drawn |= {caption: found for caption, found in costs.items() if found}
+    styles = looks(findings.proofs)
+    drawn = chain(
+        outcomes.plots(learning.fits(findings, task), findings.goal(task), styles),
+        *(_timed(findings, task, styles, phase) for phase in PHASES),
+        *(_sweep(findings, task, styles, *of) for of in product(("train", "predict"), SCALES)),
+        *(draw(findings, task, styles) for draw in (_input, _warming, _start, _memory, _roofline)),
+    )
     return {
         caption: (svg(figure, f"{ident}-{number}", title=f"{caption}, {task}", says=says), says)
-        for number, (caption, (figure, says)) in enumerate(drawn.items())
+        for number, (caption, figure, says) in enumerate(drawn)
     }
 
 
-def _timed(findings: Findings, task: str, styles: Looks) -> dict[str, Drawn]:
-    """Ratios and samples of every phase that is compared."""
-    drawn: dict[str, Drawn] = {}
-    for phase, (called, _) in PHASES.items():
-        contests = findings.contests_of(task, phase)
-        for contest in contests:
-            caption = f"Time of a {called}" + terms(contest, contests)
-            if any(a == contest.best for a, _ in contest.ratios):
-                drawn[f"{caption}: ratios"] = _ratios(contest, styles)
-            drawn[f"{caption}: every sample"] = _samples(findings, contest, styles)
-    return drawn
+def _timed(findings: Findings, task: str, styles: Looks, phase: str) -> Drawn:
+    """Ratios and samples of a phase that is compared."""
+    contests = findings.contests_of(task, phase)
+    for contest in contests:
+        caption = f"Time of a {PHASES[phase][0]}{terms(contest, contests)}"
+        if any(a == contest.best for a, _ in contest.ratios):
+            yield f"{caption}: ratios", *_ratios(contest, styles)
+        yield f"{caption}: every sample", *_samples(findings, contest, styles)
 
 
-def _ratios(contest: Contest, styles: Looks) -> Drawn:
+def _ratios(contest: Contest, styles: Looks) -> tuple[Any, str]:
     """Ratios to the best with their simultaneous intervals and the tie band, on a log axis; who is not ranked says so."""
     pairs = sorted(contest.ratios.items(), key=lambda pair: pair[1].value)
     found = {b: ratio for (a, b), ratio in pairs if a == contest.best}
@@ -81,7 +73,7 @@ def _ratios(contest: Contest, styles: Looks) -> Drawn:
         interval = (ratio.low or ratio.value, ratio.high or ratio.value)
         ends += [*interval, ratio.value]
         axes.plot(interval, (height, height), color=styles[cell]["color"], linewidth=2)
-        axes.plot(ratio.value, height, **styles[cell], linestyle="none", markersize=8)
+        axes.plot(ratio.value, height, **{**styles[cell], "label": "_"}, linestyle="none", markersize=8)
     axes.set(xscale="log", xlim=(min(ends) / 1.02, max(ends) * 1.04), ylim=(len(found) - 0.5, -0.5))
     axes.set_yticks(range(len(found)), labels)
     axes.set_xlabel(f"time relative to {best} (shaded: a tie, within {band:.0%})")
@@ -91,24 +83,25 @@ def _ratios(contest: Contest, styles: Looks) -> Drawn:
     return axes.figure, f"Time relative to {best}: {told}. Below {MARGIN} nothing is called slower."
 
 
-def _samples(findings: Findings, contest: Contest, styles: Looks) -> Drawn:
+def _samples(findings: Findings, contest: Contest, styles: Looks) -> tuple[Any, str]:
     """Every block by generation and round, so that drift shows; what others disturbed, or what is void, is faded."""
     trials = [t for t in findings.run.trials if t.phase == contest.phase and t.cell in contest.blocks and t.times_ns]
     factor, unit = time_unit(min(t.times_ns) / max(t.steps, 1) / 1e9 for t in trials)
     rounds, cells = 1 + max(t.round for t in trials), list(contest.blocks)
     found: dict[tuple[Cell, bool], list[tuple[float, float]]] = defaultdict(list)
+    values: dict[Cell, list[float]] = {cell: [] for cell in cells}
     for t in trials:
         x = t.generation + 0.6 + 0.8 * (t.round + (cells.index(t.cell) + 0.5) / len(cells)) / rounds  # no two cells on one spot
+        own = [time / max(t.steps, 1) / 1e9 * factor for time in t.times_ns]
         flagged = not stats.usable(t) or (noise.group(t), t.attempt) in findings.contended
-        found[t.cell, flagged] += [(x, time / max(t.steps, 1) / 1e9 * factor) for time in t.times_ns]
+        found[t.cell, flagged] += [(x, y) for y in own]
+        values[t.cell] += own
     axes = Figure().subplots()
     axes.plot([], [], color=INK, marker="o", markersize=5, linestyle="none", alpha=FADED, label="faded: contended or void")
     for cell, flagged in product(cells, (True, False)):
-        points = {"linestyle": "none", "markersize": 5, "alpha": FADED if flagged else 1}
-        look = {**styles[cell], **points, **({"label": "_"} if flagged else {})}
-        axes.plot(*np.array(found[cell, flagged]).reshape(-1, 2).T, **look)
-    values = {cell: [y for flagged in (True, False) for _, y in found[cell, flagged]] for cell in cells}
-    every = [y for own in values.values() for y in own]
+        look = {**styles[cell], **({"label": "_", "alpha": FADED} if flagged else {"alpha": 1})}
+        axes.plot(*np.array(found[cell, flagged]).reshape(-1, 2).T, **look, linestyle="none", markersize=5)
+    every = [*chain.from_iterable(values.values())]
     if max(every) > 4 * min(every):
         axes.set_yscale("log")
         plain(axes.yaxis, "{x:,g}")
@@ -117,46 +110,35 @@ def _samples(findings: Findings, contest: Contest, styles: Looks) -> Drawn:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set(xlabel="generation (fresh processes), its rounds from left to right", ylabel=f"{unit} a {PHASES[contest.phase][1]}")
     axes.grid(visible=False, axis="x")
-    legend(axes.figure)
     told = "; ".join(f"{name(cell)} {digits(min(own))} to {digits(max(own))} {unit}" for cell, own in values.items())
     faded = sum(len(points) for (_, flagged), points in found.items() if flagged)
     return axes.figure, f"{plural(len(every), 'sample')}, {faded:,} of them contended or void: {told}."
 
 
-def _input(findings: Findings, task: str, styles: Looks) -> Drawn | None:
-    """What a training step's own input pipeline costs beside the step with its batches in place."""
-    rows = {cell: (findings.pick(cell, "train"), findings.pick(cell, "epoch")) for cell in findings.cells_of(task)}
-    steps = {cell: (placed.figure.value, fed.figure.value) for cell, (placed, fed) in rows.items() if placed and fed}
-    if not steps:
-        return None
-    factor, unit = time_unit(min(pair) for pair in steps.values())
-    bars = {cell: (placed * factor, max(fed - placed, 0) * factor) for cell, (placed, fed) in steps.items()}
-    beside = [f"{digits(fed * factor)} {unit} ({digits(fed / placed)}x)" for placed, fed in steps.values()]
-    told = "; ".join(f"{name(cell)} {text}" for cell, text in zip(steps, beside, strict=True))
-    says = f"A step that its framework's own input pipeline feeds, over one with its batches in place: {told}."
-    return stacked(bars, styles, FED, beside=beside, xlabel=f"{unit} a step"), says
-
-
-def _scaling(findings: Findings, task: str, phase: str, over: str) -> Curves:
-    """(batch or threads, examples a second) by entry, all else as on the task's main terms; nothing without a sweep."""
-    (fixed,) = SCALES.keys() - {over}
-    terms_ = {getattr(cell, fixed) for cell in findings.cells_of(task)}
-    curves: dict[tuple[str, str], list[tuple[Cell, float]]] = defaultdict(list)
+def _curves(findings: Findings, task: str, point: Callable[[Cell], tuple[float, float] | None]) -> Curves:
+    """What ``point`` says of the cells of a task, sorted, by the first cell of each entry; none of those whose proof failed."""
+    found: dict[str, list[tuple[Cell, tuple[float, float]]]] = defaultdict(list)
     for cell in findings.rows:
-        row = findings.pick(cell, phase, "throughput")
-        if row and cell.task == task and getattr(cell, fixed) in terms_ and findings.proofs[cell].state != "failed":
-            curves[cell.backend, cell.mode].append((cell, row.figure.value))
-    found = {points[0][0]: sorted((getattr(cell, over), rate) for cell, rate in points) for points in curves.values()}
-    return {cell: points for cell, points in found.items() if len({at for at, _ in points}) > 1}
+        if cell.task == task and findings.proofs[cell].state != "failed" and (at := point(cell)):
+            found[name(cell)].append((cell, at))
+    return {points[0][0]: sorted(at for _, at in points) for points in found.values()}
 
 
-def _sweep(curves: Curves, styles: Looks, *, phase: str, over: str) -> Drawn:
-    """Time of a step and examples a second over batch size or CPUs, all axes logarithmic."""
-    of = {cell: [at if over == "batch" else cell.batch for at, _ in points] for cell, points in curves.items()}  # examples
-    times = {cell: [n / rate for n, (_, rate) in zip(of[cell], points, strict=True)] for cell, points in curves.items()}
+def _sweep(findings: Findings, task: str, styles: Looks, phase: str, over: str) -> Drawn:
+    """Time of a step and examples a second over batch size or CPUs, all axes logarithmic, all else as on the main terms."""
+    (fixed,) = SCALES.keys() - {over}
+    main = {getattr(cell, fixed) for cell in findings.cells_of(task)}
+
+    def point(cell: Cell) -> tuple[float, float] | None:
+        rate = findings.value(cell, phase, "throughput")
+        return (getattr(cell, over), rate) if rate and getattr(cell, fixed) in main else None
+
+    curves = {cell: points for cell, points in _curves(findings, task, point).items() if len(dict(points)) > 1}
+    if not curves:
+        return
+    times = {cell: [(at if over == "batch" else cell.batch) / rate for at, rate in points] for cell, points in curves.items()}
     factor, unit = time_unit(min(found) for found in times.values())
-    figure = Figure()
-    left, right = figure.subplots(1, 2)
+    left, right = Figure().subplots(1, 2)
     for cell, points in curves.items():
         at, rates = zip(*points, strict=True)
         left.plot(at, [time * factor for time in times[cell]], **line(styles[cell]))
@@ -167,9 +149,27 @@ def _sweep(curves: Curves, styles: Looks, *, phase: str, over: str) -> Drawn:
         axes.set_xticks(places, [f"{at:g}" for at in places])
         axes.xaxis.set_minor_locator(NullLocator())
         plain(axes.yaxis, "{x:,.6g}")
-    legend(figure)
-    told = (f"{name(cell)} {digits(points[0][1])} to {digits(points[-1][1])}" for cell, points in curves.items())
-    return figure, f"Examples a second, from {places[0]} to {places[-1]} {SCALES[over]}: {'; '.join(told)}."
+    told = "; ".join(f"{name(cell)} {digits(points[0][1])} to {digits(points[-1][1])}" for cell, points in curves.items())
+    says = f"Examples a second, from {places[0]} to {places[-1]} {SCALES[over]}: {told}."
+    yield f"Time and throughput over {SCALES[over]}: {PHASES[phase][0]}", left.figure, says
+
+
+def _input(findings: Findings, task: str, styles: Looks) -> Drawn:
+    """What a training step's own input pipeline costs beside the step with its batches in place."""
+    steps = {
+        cell: (placed, fed)
+        for cell in findings.cells_of(task)
+        if (placed := findings.value(cell, "train")) and (fed := findings.value(cell, "epoch"))
+    }
+    if not steps:
+        return
+    factor, unit = time_unit(map(min, steps.values()))
+    bars = {cell: (placed * factor, max(fed - placed, 0) * factor) for cell, (placed, fed) in steps.items()}
+    beside = [f"{digits(fed * factor)} {unit} ({digits(fed / placed)}x)" for placed, fed in steps.values()]
+    told = "; ".join(f"{name(cell)} {text}" for cell, text in zip(steps, beside, strict=True))
+    says = f"A step that its framework's own input pipeline feeds, over one with its batches in place: {told}."
+    figure = stacked(bars, styles, FED, beside=beside, xlabel=f"{unit} a step")
+    yield "A training step with and without its input", figure, says
 
 
 def _warmups(findings: Findings, task: str) -> dict[Cell, list[Trial]]:
@@ -192,27 +192,27 @@ def _lost(trial: Trial) -> int:
     return max(trial.steps - len(trial.times_ns), 0)
 
 
-def _warming(warmups: Mapping[Cell, Sequence[Trial]], styles: Looks) -> Drawn | None:
+def _warming(findings: Findings, task: str, styles: Looks) -> Drawn:
     """The times of the steps of one process an entry, both axes logarithmic, with the first step that is steady."""
+    warmups = _warmups(findings, task)
     if not warmups:
-        return None
+        return
     factor, unit = time_unit(min(trials[0].times_ns) / 1e9 for trials in warmups.values())
     axes, told = Figure().subplots(), []
-    for cell, (trial, *others) in warmups.items():
-        steps = _lost(trial) + 1 + np.arange(len(trial.times_ns))
-        times = pd.Series(trial.times_ns, steps) / 1e9 * factor
+    for cell, trials in warmups.items():
+        steps = _lost(trials[0]) + 1 + np.arange(len(trials[0].times_ns))
         bins = np.floor(np.log(steps) * BINS / np.log(steps[-1] + 1))
-        drawn, at = (series.groupby(bins).median() for series in (times, pd.Series(steps, steps)))
-        axes.plot(at, drawn, color=styles[cell]["color"], linewidth=1)
-        start = min(max(_first(trial) + 1, steps[0]), steps[-1])
-        axes.plot(start, np.interp(start, at, drawn), **styles[cell], linestyle="none", markersize=9)
-        starts = sorted(_first(t) + 1 for t in (trial, *others))
-        told.append(f"{name(cell)} {starts[0]:,}" + (f" to {starts[-1]:,}" if starts[-1] > starts[0] else ""))
+        times = pd.DataFrame({"at": steps, "time": np.array(trials[0].times_ns) / 1e9 * factor}).groupby(bins).median()
+        axes.plot(times["at"], times["time"], color=styles[cell]["color"], linewidth=1)
+        start = np.clip(_first(trials[0]) + 1, steps[0], steps[-1])
+        axes.plot(start, np.interp(start, times["at"], times["time"]), **styles[cell], linestyle="none", markersize=9)
+        starts = sorted({_first(trial) + 1 for trial in trials})
+        told.append(f"{name(cell)} {' to '.join(f'{end:,}' for end in dict.fromkeys((starts[0], starts[-1])))}")
     axes.set(xscale="log", yscale="log", xlabel="call, the very first left out", ylabel=f"{unit} a call")
     plain(axes.xaxis, "{x:,g}")
     plain(axes.yaxis, "{x:,g}")
-    legend(axes.figure)
-    return axes.figure, f"Calls of the first process; the mark is where they are steady. Over all processes: {'; '.join(told)}."
+    says = f"Calls of the first process; the mark is where they are steady. Over all processes: {'; '.join(told)}."
+    yield "Warm-up of the training step", axes.figure, says
 
 
 def _waited(trial: Trial) -> float:
@@ -222,78 +222,75 @@ def _waited(trial: Trial) -> float:
     return (min(start, lost) * mean + sum(trial.times_ns[: max(start - lost, 0)])) / 1e9
 
 
-def _start(findings: Findings, warmups: Mapping[Cell, Sequence[Trial]], styles: Looks) -> Drawn | None:
+def _start(findings: Findings, task: str, styles: Looks) -> Drawn:
     """The seconds before the first steady step, medians of the stages, as stacked bars; what a cold cache adds is hollow."""
     bars, beside, told = {}, [], []
-    for cell, trials in warmups.items():
+    for cell, trials in _warmups(findings, task).items():
         names = ("import", "build", "train_first_call_warm", "train_first_call_cold")
-        rows = (findings.pick(cell, "first_call", name) for name in names)
-        imported, built, warm, cold = (row.figure.value if row else None for row in rows)
-        step = findings.pick(cell, "train")
-        if not step or imported is None or built is None or not (first := warm or cold):
+        imported, built, warm, cold = (findings.value(cell, "first_call", name) for name in names)
+        step, first = findings.value(cell, "train"), warm or cold
+        if not step or imported is None or built is None or not first:
             continue
-        stages = [imported, built, first, float(np.median([_waited(t) for t in trials]))]
+        stages = [imported, built, first, float(np.median([*map(_waited, trials)]))]
         total, more = sum(stages), max((cold or first) - first, 0.0)
         bars[cell] = [*stages, more]
-        steps = f"{digits(total, 2)} s = {total / step.figure.value:,.0f} steps"
+        steps = f"{digits(total, 2)} s = {total / step:,.0f} steps"
         beside.append(steps + (f" ({digits(total + more, 2)} s cold)" if more > 0.01 * total else ""))
         parts = ", ".join(f"{stage} {digits(seconds, 2)}" for stage, seconds in zip(STAGES, stages, strict=False))
         told.append(f"{name(cell)} {steps} of training ({parts}; first call with a cold cache {digits(cold or first, 2)})")
-    if not bars:
-        return None
-    figure = stacked(bars, styles, STAGES, beside=beside, xlabel="seconds until training is steady")
-    return figure, f"Seconds until training is steady, and as many steps: {'; '.join(told)}."
+    if bars:
+        figure = stacked(bars, styles, STAGES, beside=beside, xlabel="seconds until training is steady")
+        yield "Time until steady training", figure, f"Seconds until training is steady, and as many steps: {'; '.join(told)}."
 
 
-def _memory(findings: Findings, task: str, styles: Looks) -> Drawn | None:
+def _memory(findings: Findings, task: str, styles: Looks) -> Drawn:
     """Peak memory of a prediction and of training, above that before the model was built."""
-    rows = {c: [findings.pick(c, "memory", metric) for metric in ("predict_peak", "peak")] for c in findings.cells_of(task)}
-    peaks = {cell: [row.figure.value / 2**20 if row else 0.0 for row in found] for cell, found in rows.items() if found[1]}
+    peaks = {
+        cell: ((findings.value(cell, "memory", "predict_peak") or 0.0) / 2**20, peak / 2**20)
+        for cell in findings.cells_of(task)
+        if (peak := findings.value(cell, "memory", "peak")) is not None
+    }
     if not peaks:
-        return None
+        return
     bars = {cell: (predicting, max(training - predicting, 0.0)) for cell, (predicting, training) in peaks.items()}
     beside = [f"{digits(training)} MiB" for _, training in peaks.values()]
     told = "; ".join(f"{name(cell)} {digits(low)} and {digits(high)} MiB" for cell, (low, high) in peaks.items())
     says = f"Resident memory at most, above that before the model was built, predicting and training: {told}."
-    return stacked(bars, styles, MEMORY, beside=beside, xlabel="MiB"), says
+    yield "Peak memory", stacked(bars, styles, MEMORY, beside=beside, xlabel="MiB"), says
 
 
-def _work_done(findings: Findings, task: str) -> Curves:
-    """(operations a byte, operations a second and CPU) of a training step by entry, over the batches that were timed."""
-    curves: dict[tuple[str, str], list[tuple[Cell, float, float]]] = defaultdict(list)
-    for cell in findings.rows:
-        row, needs = findings.pick(cell, "train"), work(findings.goal(task), cell.batch, "train")
-        if row and cell.task == task and cell.threads == 1 and needs.get("bandwidth") and findings.proofs[cell].state != "failed":
-            point = (needs["peak"] / needs["bandwidth"], needs["peak"] / row.figure.value)
-            curves[cell.backend, cell.mode].append((cell, *point))
-    return {points[0][0]: sorted((x, y) for _, x, y in points) for points in curves.values()}
+def _roofline(findings: Findings, task: str, styles: Looks) -> Drawn:
+    """What a training step achieves below what one CPU can compute and move at most, both axes logarithmic."""
 
+    def point(cell: Cell) -> tuple[float, float] | None:
+        """Operations a byte, and operations a second and CPU."""
+        step, needs = findings.value(cell, "train"), work(findings.goal(task), cell.batch, "train")
+        if not step or cell.threads > 1 or not needs.get("bandwidth"):
+            return None
+        return needs["peak"] / needs["bandwidth"], needs["peak"] / step
 
-def _roofline(curves: Curves, most: Mapping[str, float], styles: Looks) -> Drawn | None:
-    """What a step achieves below what one CPU can compute and move at most, both axes logarithmic."""
+    curves = _curves(findings, task, point)
     if not curves:
-        return None
-    peak, bandwidth = most["peak"], most["bandwidth"]
+        return
+    peak, bandwidth = ceilings(findings.run).values()
     ridge, at = peak / bandwidth, [x for points in curves.values() for x, _ in points]
-    axes = Figure().subplots()
+    axes, bound = Figure().subplots(), ""
     if ridge > 0:
-        x = np.geomspace(min(ridge, *at) / 4, max(ridge, *at) * 4, 3)
-        x[1] = ridge
+        places = np.array([min(ridge, *at) / 4, ridge, max(ridge, *at) * 4])
         label = f"one CPU at most: {digits(peak / 1e9)} GFLOP/s, {digits(bandwidth / 1e9)} GB/s"
-        axes.plot(x, np.minimum(peak, bandwidth * x) / 1e9, color=INK, linewidth=1.5, label=label)
-    for cell, found in curves.items():
-        axes.plot(*zip(*((x, y / 1e9) for x, y in found), strict=True), **line(styles[cell]) | {"linewidth": 0.8})
+        axes.plot(places, np.minimum(peak, bandwidth * places) / 1e9, color=INK, linewidth=1.5, label=label)
+        bound = f", where the ceiling is {'the product' if max(at) > ridge else 'the copy'}"
+    told = []
+    for cell, points in curves.items():
+        axes.plot(*(np.array(points) / (1, 1e9)).T, **line(styles[cell]) | {"linewidth": 0.8})
+        x, y = points[-1]
+        share = f", {y / min(peak, bandwidth * x):.0%} of the ceiling" if ridge > 0 else ""
+        told.append(f"{name(cell)} {digits(y / 1e9)} GFLOP/s{share}")
     axes.set(xscale="log", yscale="log", xlabel="FLOP per byte that a step must move at least", ylabel="GFLOP/s")
     plain(axes.xaxis, "{x:g}")
     plain(axes.yaxis, "{x:g}")
-    legend(axes.figure)
-    bound = "" if not ridge > 0 else f", where the ceiling is {'the product' if max(at) > ridge else 'the copy'}"
-    reached = (
-        f"{name(cell)} {digits(y / 1e9)} GFLOP/s" + (f", {y / min(peak, bandwidth * x):.0%} of the ceiling" if ridge > 0 else "")
-        for cell, found in curves.items()
-        for x, y in found[-1:]
-    )
-    return axes.figure, f"At {digits(max(at))} FLOP a byte{bound}: {'; '.join(reached)}."
+    says = f"At {digits(max(at))} FLOP a byte{bound}: {'; '.join(told)}."
+    yield "Roofline of the training step", axes.figure, says
 
 
 @matplotlib.style.context(["default", STYLE])
@@ -316,7 +313,6 @@ def weather(rounds: pd.DataFrame) -> tuple[str, str]:
             axes.axvline(begin - 0.5, color=INK, linewidth=0.6, linestyle=":")
     upper.set_ylabel("time over\nmedian")
     lower.set(xlabel="rounds in their order; a dotted line begins a generation", ylabel="CPUs that\nothers used")
-    legend(figure)
     reasons = rounds.reason.str.split("; ").explode()
     told = "; ".join(f"{reason} in {count:,}" for reason, count in reasons[reasons != ""].value_counts().items())
     says = f"{int(rounds.contended.sum()):,} of {len(rounds):,} rounds contended" + (f": {told}." if told else ".")

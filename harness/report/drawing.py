@@ -6,7 +6,7 @@ A backend has one colour (Okabe-Ito) and one marker everywhere; a mode is told b
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -45,7 +45,7 @@ STYLE: dict[str, Any] = {
 }
 Looks = Mapping[Cell, Mapping[str, Any]]  # how a cell is drawn, in every plot: matplotlib's keywords
 Curves = Mapping[Cell, Sequence[tuple[float, float]]]
-Drawn = tuple[Any, str]  # a figure, and what it shows in a sentence, for those who do not see it
+Drawn = Iterator[tuple[str, Any, str]]  # captions, figures, and what each shows in a sentence, for those who do not see it
 
 
 def looks(proofs: Mapping[Cell, Proven]) -> Looks:
@@ -67,17 +67,20 @@ def line(look: Mapping[str, Any], above: float = 0.0) -> dict[str, Any]:
     return {**look, "linestyle": "-", "linewidth": 1.2 + 4.8 * above, "markersize": 5 + 7.5 * above}
 
 
-def legend(figure: Any) -> None:
+def _legend(figure: Any) -> None:
     """What the lines mean, above the plots, in as many columns as the labels leave room for; the figure grows by it."""
     labels = [label for axes in figure.axes for label in axes.get_legend_handles_labels()[1]]
-    columns = max((n for n in range(1, len(labels) + 1) if _width(labels, n) <= figure.get_figwidth()), default=1)
+    if not labels:
+        return
+
+    def width(columns: int) -> float:
+        """About how wide it is, in inches."""
+        parts = np.array_split(np.array(labels, object), columns)
+        return sum(SAMPLE + LETTER * max(map(len, part)) for part in parts)
+
+    columns = max((n for n in range(1, len(labels) + 1) if width(n) <= figure.get_figwidth()), default=1)
     figure.set_figheight(figure.get_figheight() + ROW * -(-len(labels) // columns))
     figure.legend(loc="outside upper left", ncols=columns)
-
-
-def _width(labels: Sequence[str], columns: int) -> float:
-    """About how wide a legend is in inches."""
-    return sum(SAMPLE + LETTER * max(map(len, part), default=0) for part in np.array_split(np.array(labels, object), columns))
 
 
 def stacked(
@@ -97,7 +100,6 @@ def stacked(
     axes.set(xlim=(0, most * (1.1 + 0.02 * max(map(len, beside)))), ylim=(len(bars) - 0.5, -0.5), xlabel=xlabel)
     axes.set_yticks(range(len(bars)), [styles[cell]["label"] for cell in bars])
     axes.grid(visible=False, axis="y")
-    legend(axes.figure)
     return axes.figure
 
 
@@ -111,7 +113,11 @@ def plain(axis: Any, form: str) -> None:
 
 
 def svg(figure: Any, ident: str, *, title: str, says: str) -> str:
-    """SVG text fit for a page: own ids, title and description, page colours and font, nothing that points elsewhere."""
+    """SVG text fit for a page: own ids, title and description, page colours and font, nothing that points elsewhere.
+
+    It has a legend where something has a label.
+    """
+    _legend(figure)
     buffer = io.StringIO()
     for text in figure.findobj(Text):  # of a label that is far too long matplotlib would take minutes to find the width
         text.set_text(text.get_text()[:LABEL])

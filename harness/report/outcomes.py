@@ -1,6 +1,5 @@
 """The plots of what was learned: losses and quality of every seed, and of a binary task what its test scores amount to."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -11,37 +10,31 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from harness.records import Cell, Trial
-from harness.report.drawing import INK, WIDTH, Drawn, Looks, legend, line, plain
+from harness.report.drawing import INK, WIDTH, Drawn, Looks, line, plain
 from harness.report.tables import scored
 from harness.report.words import digits, listed, name, plural
 
 EVEN = 0.5  # the probability above which an example is taken for a 1
 POINTS, FEWEST, ALL = 300, 30, 2000  # most points a loss curve is drawn with, least, and about as many as all of a plot have
-OUTCOMES = {  # axes of the plots of a binary outcome, and the figure that sums each up
-    "ROC curve": ("false positives, share of the 0s", "true positives, share of the 1s", "Dotted: chance. Area under the curve"),
-    "Precision and recall": ("recall", "precision", "Average precision"),
-    "Calibration": (
-        "mean probability of a tenth of the examples",
-        "share of 1s among them",
-        "Dotted: ideal. Brier score, lower is better",
-    ),
-}
+Points = Sequence[tuple[float, float]]
 Fits = Mapping[Cell, Sequence[Trial]]  # the trainings of each cell that ended well, a seed each
 
 
-def plots(fits: Fits, goal: Mapping[str, Any], styles: Looks) -> dict[str, Drawn]:
-    """Every plot of the trainings of a task by its caption; none without trainings."""
-    drawn: dict[str, Drawn] = {}
+def plots(fits: Fits, goal: Mapping[str, Any], styles: Looks) -> Drawn:
+    """Every plot of the trainings of a task; none without trainings."""
     if losses := {cell: found for cell, trials in fits.items() if (found := [t for t in trials if t.losses])}:
-        drawn["Loss curves"] = _losses(losses, styles)
+        yield "Loss curves", *_losses(losses, styles)
     curves = {cell: [points for t in trials if (points := _epochs(t, goal["metric"]))] for cell, trials in fits.items()}
     reached = {cell: found for cell, found in curves.items() if found}
     if any(len(points) > 1 for seeds in reached.values() for points in seeds):  # one epoch is no curve: a table tells it
-        drawn["Quality over epochs"] = _quality(reached, styles, goal=goal)
-    return drawn | _outcomes({cell: trials[0] for cell, trials in fits.items()}, styles)
+        yield "Quality over epochs", *_quality(reached, styles, goal=goal)
+    scores = {cell: np.array(pairs).T for cell, trials in fits.items() if (pairs := scored(trials[0]))}
+    if outcomes := {cell: pairs for cell, pairs in scores.items() if np.ptp(pairs[0])}:  # of labels both kinds occur
+        yield from _outcomes(outcomes, styles)
+        yield f"Confusion at probability {EVEN}", *_confusion(outcomes, styles)
 
 
-def _losses(fits: Fits, styles: Looks) -> Drawn:
+def _losses(fits: Fits, styles: Looks) -> tuple[Any, str]:
     """Training loss of all cells and seeds over each other; below how far each is from the first cell, on a log axis."""
     losses = {cell: pd.DataFrame({t.seed: pd.Series(t.losses, dtype=float) for t in trials}) for cell, trials in fits.items()}
     first, *others = losses
@@ -67,7 +60,6 @@ def _losses(fits: Fits, styles: Looks) -> Drawn:
         plain(axes[1].yaxis, "{x:.0e}")
     axes[0].set_ylabel("training loss")
     axes[-1].set_xlabel("training step")
-    legend(figure)
     seeds = max(map(len, fits.values()))
     says = f"Training loss over {plural(steps, 'step')}" + (f", {seeds} seeds" if seeds > 1 else "") + ". "
     far = [f"{name(c)} by up to {digits(gap.max(), 2)} (step {gap.idxmax()})" for c, gap in apart.items()]
@@ -76,13 +68,13 @@ def _losses(fits: Fits, styles: Looks) -> Drawn:
     return figure, says
 
 
-def _epochs(trial: Trial, metric: str) -> list[tuple[float, float]]:
+def _epochs(trial: Trial, metric: str) -> Points:
     """(epoch, figure) of the first figure whose name ends with the metric: test_accuracy, val_auc."""
     figure = next((key for epoch in trial.epochs for key in epoch if metric and key.endswith(metric)), "")
     return [(epoch["epoch"], epoch[figure]) for epoch in trial.epochs if figure in epoch]
 
 
-def _quality(curves: Mapping[Cell, Sequence[Sequence[tuple[float, float]]]], styles: Looks, *, goal: Mapping[str, Any]) -> Drawn:
+def _quality(curves: Mapping[Cell, Sequence[Points]], styles: Looks, *, goal: Mapping[str, Any]) -> tuple[Any, str]:
     """The task's metric over epochs, (epoch, value) by cell and seed; what was published is on the whole data: so labelled."""
     axes = Figure().subplots()
     for number, (cell, seeds) in enumerate(curves.items()):
@@ -99,45 +91,42 @@ def _quality(curves: Mapping[Cell, Sequence[Sequence[tuple[float, float]]]], sty
     axes.set(xlabel="epoch", ylabel=goal["metric"])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(y=0.12)
-    legend(axes.figure)
     last = "; ".join(f"{name(cell)} {digits(seeds[0][-1][1], 4)}" for cell, seeds in curves.items())
     first = " (first seed)" * any(len(seeds) > 1 for seeds in curves.values())
     return axes.figure, f"{goal['metric']} after the last epoch{first}: {last}."
 
 
-def _outcomes(fits: Mapping[Cell, Trial], styles: Looks) -> dict[str, Drawn]:
-    """ROC, precision-recall and calibration curves of recorded test scores, and the confusion; nothing without scores."""
-    found = {cell: np.array(pairs).T for cell, trial in fits.items() if (pairs := scored(trial))}
-    outcomes = {cell: pairs for cell, pairs in found.items() if np.ptp(pairs[0])}  # of labels both kinds occur
-    if not outcomes:
-        return {}
+def _outcomes(outcomes: Mapping[Cell, np.ndarray], styles: Looks) -> Drawn:
+    """ROC, precision-recall and calibration curves of labels and scores of test examples, with the figure that sums each up."""
     from sklearn import metrics
     from sklearn.calibration import calibration_curve
 
-    curves: dict[str, dict[Cell, Any]] = {"ROC curve": {}, "Precision and recall": {}, "Calibration": {}}
-    figures: dict[str, list[str]] = defaultdict(list)
-    for cell, (labels, scores) in outcomes.items():
+    def recalled(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         precision, recall, _ = metrics.precision_recall_curve(labels, scores, drop_intermediate=True)
-        curves["ROC curve"][cell] = metrics.roc_curve(labels, scores)[:2]
-        curves["Precision and recall"][cell] = recall, precision
-        curves["Calibration"][cell] = calibration_curve(labels, scores, n_bins=10, strategy="quantile")[::-1]
-        told = metrics.roc_auc_score, metrics.average_precision_score, metrics.brier_score_loss
-        for caption, score in zip(curves, told, strict=True):
-            figures[caption].append(f"{name(cell)} {digits(score(labels, scores), 4)}")
-    drawn = {}
-    for caption, (x, y, summed) in OUTCOMES.items():
-        axes = Figure().subplots()
-        if caption != "Precision and recall":
+        return recall, precision
+
+    def calibrated(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return calibration_curve(labels, scores, n_bins=10, strategy="quantile")[::-1]
+
+    rates = ("false positives, share of the 0s", "true positives, share of the 1s")
+    tenths = ("mean probability of a tenth of the examples", "share of 1s among them")
+    for caption, (x, y), points, score, summed in (
+        ("ROC curve", rates, metrics.roc_curve, metrics.roc_auc_score, "Dotted: chance. Area under the curve"),
+        ("Precision and recall", ("recall", "precision"), recalled, metrics.average_precision_score, "Average precision"),
+        ("Calibration", tenths, calibrated, metrics.brier_score_loss, "Dotted: ideal. Brier score, lower is better"),
+    ):
+        axes, told = Figure().subplots(), []
+        if summed.startswith("Dotted"):
             axes.plot((0, 1), (0, 1), color=INK, linewidth=1, linestyle=":")
-        for number, (cell, points) in enumerate(curves[caption].items()):
-            axes.plot(*points, **line(styles[cell], 1 - (number + 1) / len(outcomes)) | {"markevery": 0.15})
+        for number, (cell, (labels, scores)) in enumerate(outcomes.items()):
+            look = line(styles[cell], 1 - (number + 1) / len(outcomes)) | {"markevery": 0.15}
+            axes.plot(*points(labels, scores)[:2], **look)
+            told.append(f"{name(cell)} {digits(score(labels, scores), 4)}")
         axes.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
-        legend(axes.figure)
-        drawn[caption] = axes.figure, f"{summed}: {'; '.join(figures[caption])}."
-    return {**drawn, f"Confusion at probability {EVEN}": _confusion(outcomes, styles)}
+        yield caption, axes.figure, f"{summed}: {'; '.join(told)}."
 
 
-def _confusion(outcomes: Mapping[Cell, np.ndarray], styles: Looks) -> Drawn:
+def _confusion(outcomes: Mapping[Cell, np.ndarray], styles: Looks) -> tuple[Any, str]:
     """Labels of the test examples over what each cell predicts, in counts; the darker the more of that label."""
     columns = min(3, len(outcomes))
     lines, told = -(-len(outcomes) // columns), []

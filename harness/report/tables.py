@@ -98,6 +98,11 @@ class Findings:
         wanted = (phase, SHOWN[phase] if metric is None else metric)
         return next((row for row in self.rows[cell] if (row.phase, row.metric) == wanted), None)
 
+    def value(self, cell: Cell, phase: str, metric: str | None = None) -> float | None:
+        """The figure alone of that row."""
+        row = self.pick(cell, phase, metric)
+        return row.figure.value if row else None
+
     def quality(self, cell: Cell) -> Row | None:
         """What the task's metric came to after training."""
         return self.pick(cell, "fit", self.goal(cell.task)["metric"])
