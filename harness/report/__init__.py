@@ -1,6 +1,5 @@
 """Views of a run: tables, CSV files, plots, an HTML page, a Markdown file. Built from its records alone, as often as wanted."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,11 +32,10 @@ def write(found: "Findings") -> Path:
     from harness import records
     from harness.report import html, markdown, tables
 
-    run, run_dir, parts = found.run, found.run.path, frames(found)
-    views: dict[str, Iterable[str]] = {
-        f"{name}.csv": [frame.to_csv(index=False, lineterminator="\n")] for name, frame in parts.items()
-    }
-    views |= {"trials.csv": tables.trials(run), "report.html": [html.render(found, parts)], "report.md": [markdown.render(found)]}
-    for name, lines in views.items():
-        records.put(run_dir / name, lines)
-    return run_dir / "report.html"
+    folder, parts = found.run.path, frames(found)
+    for name, frame in parts.items():
+        records.put(folder / f"{name}.csv", [frame.to_csv(index=False, lineterminator="\n")])
+    records.put(folder / "trials.csv", tables.trials(found.run))
+    records.put(folder / "report.md", [markdown.render(found)])
+    records.put(folder / "report.html", [html.render(found, parts)])
+    return folder / "report.html"

@@ -174,22 +174,14 @@ def _input(findings: Findings, task: str, styles: Looks) -> Drawn:
 
 def _warmups(findings: Findings, task: str) -> dict[Cell, list[Trial]]:
     """The warm-ups of a task's training step, a process each."""
-    found: dict[Cell, list[Trial]] = {cell: [] for cell in findings.cells_of(task)}
-    for t in findings.run.trials:
-        if t.cell in found and (t.phase, t.of, t.status) == ("warmup", "train", "ok") and t.times_ns:
-            found[t.cell].append(t)
-    return {cell: trials for cell, trials in found.items() if trials}
+    wanted = ("warmup", "train", "ok")
+    return findings.trials_of(task, lambda t: (t.phase, t.of, t.status) == wanted and bool(t.times_ns))
 
 
-def _first(trial: Trial) -> int:
-    """The first steady step of a warm-up, from 0; all of its steps where there is none."""
-    start = trial.facts.get("start")
-    return start if trial.facts.get("kind") != "flat" and isinstance(start, int) else 0
-
-
-def _lost(trial: Trial) -> int:
-    """How many steps of a long warm-up were not kept: the first ones."""
-    return max(trial.steps - len(trial.times_ns), 0)
+def _steady(trial: Trial) -> tuple[int, int]:
+    """The first steady step of a warm-up, from 0, and how many steps of a long one were not kept: the first ones."""
+    start = trial.facts.get("start") if trial.facts.get("kind") != "flat" else 0
+    return start if isinstance(start, int) else 0, max(trial.steps - len(trial.times_ns), 0)
 
 
 def _warming(findings: Findings, task: str, styles: Looks) -> Drawn:
@@ -200,13 +192,14 @@ def _warming(findings: Findings, task: str, styles: Looks) -> Drawn:
     factor, unit = time_unit(min(trials[0].times_ns) / 1e9 for trials in warmups.values())
     axes, told = Figure().subplots(), []
     for cell, trials in warmups.items():
-        steps = _lost(trials[0]) + 1 + np.arange(len(trials[0].times_ns))
+        first, lost = _steady(trials[0])
+        steps = lost + 1 + np.arange(len(trials[0].times_ns))
         bins = np.floor(np.log(steps) * BINS / np.log(steps[-1] + 1))
         times = pd.DataFrame({"at": steps, "time": np.array(trials[0].times_ns) / 1e9 * factor}).groupby(bins).median()
         axes.plot(times["at"], times["time"], color=styles[cell]["color"], linewidth=1)
-        start = np.clip(_first(trials[0]) + 1, steps[0], steps[-1])
+        start = np.clip(first + 1, steps[0], steps[-1])
         axes.plot(start, np.interp(start, times["at"], times["time"]), **styles[cell], linestyle="none", markersize=9)
-        starts = sorted({_first(trial) + 1 for trial in trials})
+        starts = sorted({_steady(trial)[0] + 1 for trial in trials})
         told.append(f"{name(cell)} {' to '.join(f'{end:,}' for end in dict.fromkeys((starts[0], starts[-1])))}")
     axes.set(xscale="log", yscale="log", xlabel="call, the very first left out", ylabel=f"{unit} a call")
     plain(axes.xaxis, "{x:,g}")
@@ -217,7 +210,7 @@ def _warming(findings: Findings, task: str, styles: Looks) -> Drawn:
 
 def _waited(trial: Trial) -> float:
     """Seconds of a warm-up until its first steady step; what was not kept of a long one took as long as the rest."""
-    lost, start = _lost(trial), _first(trial)
+    start, lost = _steady(trial)
     mean = sum(trial.times_ns) / len(trial.times_ns)
     return (min(start, lost) * mean + sum(trial.times_ns[: max(start - lost, 0)])) / 1e9
 

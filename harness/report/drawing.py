@@ -6,6 +6,7 @@ A backend has one colour (Okabe-Ito) and one marker everywhere; a mode is told b
 
 import io
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -140,19 +141,12 @@ def _slim(tags: str, ident: str) -> tuple[str, str]:
     tags = tags.replace("xlink:href=", "href=").replace(INK, "currentColor")
     tags = re.sub(r' font-family: [^;"]*;| transform="rotate\(-0 [^"]*"| clip-path="[^"]*"', "", tags)
     tags = re.sub(r"(\.\d)\d+", r"\1", tags)  # 0.1 pt is enough
-    tags = re.sub(
-        '(?<= d=")M[^C"]*', lambda path: path[0].replace(" L ", " "), tags
-    )  # a line to each further point is understood
-    names = _numbered('href="#([^"]+)', tags, f"{ident}-")
-    tags = re.sub(' id="([^"]*)"', lambda own: f' id="{names[own[1]]}"' if own[1] in names else "", tags)
+    tags = re.sub('(?<= d=")M[^C"]*', lambda path: path[0].replace(" L ", " "), tags)  # a line goes on to each point
+    names: dict[str, str] = defaultdict(lambda: f"{ident}-{len(names)}")
     tags = re.sub('href="#([^"]+)', lambda link: f'href="#{names[link[1]]}', tags)
-    styles = _numbered(' style="([^"]*)"', tags, "s")
+    tags = re.sub(' id="([^"]*)"', lambda own: f' id="{names[own[1]]}"' if own[1] in names else "", tags)
+    styles: dict[str, str] = defaultdict(lambda: f"s{len(styles)}")
     tags = re.sub(' style="([^"]*)"', lambda own: f' class="{styles[own[1]]}"', tags)
     markers = r'<g>\n((?:<use .* class="(\w+)"/>\n)+)'  # all of one look
     tags = re.sub(markers, lambda g: f'<g class="{g[2]}">\n' + g[1].replace(f' class="{g[2]}"', ""), tags)
     return tags, "".join(f"#{ident} .{name}{{{style}}}" for style, name in styles.items())
-
-
-def _numbered(pattern: str, text: str, prefix: str) -> dict[str, str]:
-    """A short name for each thing of a kind in a text, in order."""
-    return {found: f"{prefix}{number}" for number, found in enumerate(dict.fromkeys(re.findall(pattern, text)))}

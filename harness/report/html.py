@@ -36,31 +36,27 @@ HEADS = {"train": "Train step", "predict": "Predict batch", "latency": "Latency"
 
 def render(findings: Findings, files: Mapping[str, pd.DataFrame]) -> str:
     """The whole page as text, with the frames of the CSV files by name; equal findings give equal text."""
-    frames = {"reached": files["quality"], **{name: files[name] for name in ("pairs", "equality", "proofs")}}
-    tasks = [_task(findings, task, f"t{number}", frames) for number, task in enumerate(findings.tasks, start=1)]
-    rounds = files["rounds"]
-    csv: dict[str, Iterable[str]] = {**{name: frame.columns for name, frame in files.items()}, "trials": tables.TRIALS}
-    terms, columns = dictionary(csv)
-    lines = ledger.judge(findings.run)
+    csv: dict[str, Iterable[Any]] = {**files, "trials": tables.TRIALS}
+    (terms, columns), rounds, lines = dictionary(csv), files["rounds"], ledger.judge(findings.run)
     return template("report.html.j2").render(
         title=findings.run.path.name,
         terms=terms,
         csv=csv,
         columns=columns,
         findings=findings,
-        tasks=tasks,
+        tasks=[_task(findings, task, f"t{number}", files) for number, task in enumerate(findings.tasks, start=1)],
         colours=colours(findings.proofs),
         design=_design(findings),
         trust=_shown(files["trust"]),
         weather=charts.weather(rounds) if rounds[["product_s", "external_cpus"]].notna().any(axis=None) else None,
         workers={name(t.cell): t.facts for t in reversed(findings.run.trials) if t.phase == "first_call"},
-        unfair=[line.told() for line in lines if line.verdict == "differs"],
+        unfair=ledger.differences(findings.run),
         fairness=_fairness(lines),
         metered=any(row.metric == "energy" for rows in findings.rows.values() for row in rows),
     )
 
 
-def dictionary(csv: Mapping[str, Iterable[str]]) -> tuple[Mapping[str, str], pd.DataFrame]:
+def dictionary(csv: Mapping[str, Iterable[Any]]) -> tuple[Mapping[str, str], pd.DataFrame]:
     """What the page's own words mean; and what each column of these files holds, a row a column."""
     told = tomllib.loads((Path(__file__).parent / "dictionary.toml").read_text("utf-8"))
     rows = [(f"{file}.csv", column, {**told["every"], **told[file]}[column]) for file in csv for column in csv[file]]
@@ -108,7 +104,7 @@ def _design(findings: Findings) -> str:
     return f"{words.plural(generations, 'generation')} of fresh processes with up to {per} each."
 
 
-def _task(findings: Findings, task: str, ident: str, frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+def _task(findings: Findings, task: str, ident: str, files: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """All that the page says of one task; ``ident`` is for anchors and the ids of plots."""
     cells, goal, units = findings.cells_of(task), findings.goal(task), words.units(findings, task)
     proofs = [proof for proof in findings.run.proofs if proof.task == task]
@@ -132,7 +128,7 @@ def _task(findings: Findings, task: str, ident: str, frames: Mapping[str, pd.Dat
         "note": words.quality_note(goal, measured, data="; ".join(dict.fromkeys(cell.data for cell in cells))),
         "figures": {head: found for phase, head in FIGURES.items() if len(found := _figures(findings, task, phase))},
         "code": {backend: text.splitlines() for backend, text in (goal.get("code") or {}).items()},
-        **{part: _part(frame, task) for part, frame in frames.items()},
+        "files": {file: _part(files[file], task) for file in ("pairs", "quality", "equality", "proofs")},
     }
 
 
@@ -172,8 +168,7 @@ def _figures(findings: Findings, task: str, phase: str) -> pd.DataFrame:
     """Every figure of a phase with its interval below: an entry a row, those of sweeps too, a metric a column."""
     lines = []
     for cell, label in words.labels(findings, task).items():
-        rows = [row for row in findings.rows[cell] if row.phase == phase]
-        line = {"backend": label}
+        rows, line = [row for row in findings.rows[cell] if row.phase == phase], {"backend": label}
         for row in rows:
             metric = row.metric.replace("_", " ")
             line[metric] = f"{words.amount(row)}\n{words.span(row.figure, words.scale(row)[0])}".strip()

@@ -1,6 +1,5 @@
 """Quality over seeds as tables: what each entry reached, how soon, beside what was published; and who is as good as whom."""
 
-from collections import defaultdict
 from itertools import combinations
 
 import numpy as np
@@ -13,11 +12,7 @@ from harness.report.tables import Findings, frame
 
 def fits(findings: Findings, task: str) -> dict[Cell, list[Trial]]:
     """The whole trainings of a task by cell, in the order of its cells."""
-    found: dict[Cell, list[Trial]] = defaultdict(list)
-    for trial in findings.run.trials:
-        if (trial.phase, trial.status, trial.cell.task) == ("fit", "ok", task):
-            found[trial.cell].append(trial)
-    return {cell: found[cell] for cell in findings.cells_of(task) if cell in found}
+    return findings.trials_of(task, lambda trial: (trial.phase, trial.status) == ("fit", "ok"))
 
 
 def reached(findings: Findings) -> pd.DataFrame:
@@ -27,14 +22,12 @@ def reached(findings: Findings) -> pd.DataFrame:
         goal = findings.goal(task)
         metric, target, published = goal["metric"], goal.get("target"), goal.get("published")
         for cell, trials in fits(findings, task).items():
-            values = [t.values[metric] for t in trials if metric in t.values]
-            if not values:
-                continue
-            whole = "sample" not in cell.data and not goal.get("epochs") and not goal.get("max_steps")
-            mean, verdict = quality.reproduced(values, published or 0.0)
-            verdict = verdict if whole else "not run"
-            told = (metric, len(values), mean.value, mean.low, mean.high, published, verdict if published else None)
-            rows.append((task, cell.backend, cell.mode, cell.data, *told, target, *_to_target(trials, metric, target)))
+            if values := [t.values[metric] for t in trials if metric in t.values]:
+                whole = "sample" not in cell.data and not goal.get("epochs") and not goal.get("max_steps")
+                mean, verdict = quality.reproduced(values, published or 0.0)
+                told = (published, (verdict if whole else "not run") if published else None, target)
+                names = (task, cell.backend, cell.mode, cell.data, metric, len(values))
+                rows.append((*names, mean.value, mean.low, mean.high, *told, *_to_target(trials, metric, target)))
     return frame("quality", rows)
 
 

@@ -3,7 +3,7 @@
 import csv
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from io import StringIO
 from itertools import chain
@@ -102,6 +102,14 @@ class Findings:
         """The figure alone of that row."""
         row = self.pick(cell, phase, metric)
         return row.figure.value if row else None
+
+    def trials_of(self, task: str, wanted: Callable[[Trial], bool]) -> dict[Cell, list[Trial]]:
+        """The trials that are ``wanted`` by cell, in the order of the task's cells, of those that have any."""
+        found = {cell: list[Trial]() for cell in self.cells_of(task)}
+        for trial in self.run.trials:
+            if trial.cell in found and wanted(trial):
+                found[trial.cell].append(trial)
+        return {cell: trials for cell, trials in found.items() if trials}
 
     def quality(self, cell: Cell) -> Row | None:
         """What the task's metric came to after training."""
@@ -261,15 +269,15 @@ def trust(findings: Findings) -> pd.DataFrame:
     for contest in findings.contests:
         terms, control = next(iter(contest.blocks)), contest.control
         trials = of[terms.task, terms.batch, terms.threads, contest.phase]
-        songs = np.array([sum(t.values.values()) for t in trials if t.phase == "canary" and t.status == "ok"])
-        low, middle, high = np.quantile(songs, (0.05, 0.5, 0.95)) if len(songs) else (np.nan,) * 3
+        songs = [sum(t.values.values()) for t in trials if t.phase == "canary" and t.status == "ok"]
+        low, middle, high = np.quantile(songs or [np.nan], (0.05, 0.5, 0.95))
         repeated = {noise.group(t) for t in trials if t.attempt}
         unsteady = sum(t.phase == "warmup" and t.facts.get("kind") == "no steady state" for t in trials)
         interval = (*_ends(control), contest.floor if control else None)
         seen = max((r.detectable for (a, _), r in contest.ratios.items() if a == contest.best and r.detectable), default=None)
         names = (terms.task, contest.phase, terms.device, terms.data, *TERMS(terms), len({t.generation for t in trials}))
-        spread = None if np.isnan(middle) else float((high - low) / middle)
-        rows.append((*names, *interval, seen, contest.contended, len(repeated), spread, unsteady, contest.refusal))
+        rounds = (contest.contended, len(repeated), (high - low) / middle, unsteady)
+        rows.append((*names, *interval, seen, *rounds, contest.refusal))
     return frame("trust", rows)
 
 
@@ -343,7 +351,7 @@ def _fits(run: Run) -> list[tuple[tuple[str, str, str, int], Trial]]:
 
 def scored(trial: Trial) -> list[tuple[int, float]]:
     """Label and probability of each test example of a training; empty where the record holds none, or none that make sense."""
-    labels, scores = (trial.facts.get(key) if isinstance(trial.facts, Mapping) else None for key in ("labels", "scores"))
+    labels, scores = (trial.facts.get(key) for key in ("labels", "scores"))
     if not isinstance(labels, list) or not isinstance(scores, list) or len(labels) != len(scores):
         return []
     sound = all(type(value) in {int, float} and 0 <= value <= 1 for value in (*labels, *scores)) and {*labels} <= {0, 1}

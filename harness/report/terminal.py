@@ -15,13 +15,9 @@ from harness.report.tables import Findings
 from harness.report.words import badge, digits
 
 STYLES = {
-    "faster": "green",
-    "slower": "bold red",
-    "undecided": "yellow",
-    badge("proven"): "green",
-    badge("failed"): "bold red",
-    badge("not proven"): "yellow",
-    "✓": "green",
+    **dict.fromkeys(("faster", badge("proven"), "✓"), "green"),
+    **dict.fromkeys(("undecided", badge("not proven")), "yellow"),
+    **dict.fromkeys(("slower", badge("failed")), "bold red"),
     "!": "bold yellow",
 }
 PLAIN_WIDTH = 160  # columns where there is no terminal to ask
@@ -44,12 +40,12 @@ def print_run(findings: Findings, only: Sequence[Cell] | None = None) -> None:
 def print_figures(findings: Findings, cells: Sequence[Cell], phase: str) -> None:
     """Every figure of a phase with its interval, of some cells of a run."""
     rows = []
-    for cell in cells:
-        for row in (row for row in findings.rows[cell] if row.phase == phase):
-            factor, unit = words.scale(row)
-            value, ratio = f"{digits(row.figure.value * factor)} {unit}", f"{digits(row.ratio.value)}x" if row.ratio else ""
-            figures = (row.metric, value, words.span(row.figure, factor), ratio, row.rank)
-            rows.append((cell.task, words.swept(cell), *figures, badge(findings.proofs[cell].state)))
+    found = [(cell, row) for cell in cells for row in findings.rows[cell] if row.phase == phase]
+    for cell, row in found:
+        factor, unit = words.scale(row)
+        value, ratio = f"{digits(row.figure.value * factor)} {unit}", f"{digits(row.ratio.value)}x" if row.ratio else ""
+        figures = (row.metric, value, words.span(row.figure, factor), ratio, row.rank)
+        rows.append((cell.task, words.swept(cell), *figures, badge(findings.proofs[cell].state)))
     print_table(("task", "entry", "metric", "value", "95 % interval", "to best", "rank", "proof"), rows)
 
 
