@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from itertools import chain, product
+from itertools import accumulate, chain, product
 from typing import Any
 
 import matplotlib.style
@@ -164,7 +164,7 @@ def _input(findings: Findings, task: str, styles: Looks) -> Drawn:
     if not steps:
         return
     factor, unit = time_unit(map(min, steps.values()))
-    bars = {cell: (placed * factor, max(fed - placed, 0) * factor) for cell, (placed, fed) in steps.items()}
+    bars = {cell: (placed * factor, fed * factor) for cell, (placed, fed) in steps.items()}
     beside = [f"{digits(fed * factor)} {unit} ({digits(fed / placed)}x)" for placed, fed in steps.values()]
     told = "; ".join(f"{name(cell)} {text}" for cell, text in zip(steps, beside, strict=True))
     says = f"A step that its framework's own input pipeline feeds, over one with its batches in place: {told}."
@@ -225,10 +225,10 @@ def _start(findings: Findings, task: str, styles: Looks) -> Drawn:
         if not step or imported is None or built is None or not first:
             continue
         stages = [imported, built, first, float(np.median([*map(_waited, trials)]))]
-        total, more = sum(stages), max((cold or first) - first, 0.0)
-        bars[cell] = [*stages, more]
+        total, all_cold = sum(stages), sum(stages) + (cold or first) - first
+        bars[cell] = [*accumulate(stages), all_cold]
         steps = f"{digits(total, 2)} s = {total / step:,.0f} steps"
-        beside.append(steps + (f" ({digits(total + more, 2)} s cold)" if more > 0.01 * total else ""))
+        beside.append(steps + (f" ({digits(all_cold, 2)} s cold)" if all_cold > 1.01 * total else ""))
         parts = ", ".join(f"{stage} {digits(seconds, 2)}" for stage, seconds in zip(STAGES, stages, strict=False))
         told.append(f"{name(cell)} {steps} of training ({parts}; first call with a cold cache {digits(cold or first, 2)})")
     if bars:
@@ -245,11 +245,10 @@ def _memory(findings: Findings, task: str, styles: Looks) -> Drawn:
     }
     if not peaks:
         return
-    bars = {cell: (predicting, max(training - predicting, 0.0)) for cell, (predicting, training) in peaks.items()}
     beside = [f"{digits(training)} MiB" for _, training in peaks.values()]
     told = "; ".join(f"{name(cell)} {digits(low)} and {digits(high)} MiB" for cell, (low, high) in peaks.items())
     says = f"Resident memory at most, above that before the model was built, predicting and training: {told}."
-    yield "Peak memory", stacked(bars, styles, MEMORY, beside=beside, xlabel="MiB"), says
+    yield "Peak memory", stacked(peaks, styles, MEMORY, beside=beside, xlabel="MiB"), says
 
 
 def _roofline(findings: Findings, task: str, styles: Looks) -> Drawn:

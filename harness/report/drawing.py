@@ -87,17 +87,17 @@ def _legend(figure: Any) -> None:
 def stacked(
     bars: Mapping[Cell, Sequence[float]], styles: Looks, parts: Mapping[str, float], *, beside: Sequence[str], xlabel: str
 ) -> Any:
-    """A bar an entry, of parts one after the other, each as opaque as ``parts`` says; ``beside`` stands at its end."""
+    """A bar an entry, of parts that end where ``bars`` says, as opaque as ``parts`` says; ``beside`` stands at its end."""
     axes = Figure(figsize=(WIDTH, 0.8 + 0.34 * len(bars))).subplots()
-    for height, (cell, values) in enumerate(bars.items()):
+    for height, (cell, ends) in enumerate(bars.items()):
         left, color = 0.0, styles[cell]["color"]
-        for value, alpha in zip(values, parts.values(), strict=True):
-            axes.barh(height, value, 0.6, left, facecolor=(color, alpha), edgecolor=color, linewidth=0.6)
-            left += value
+        for end, alpha in zip(ends, parts.values(), strict=True):
+            axes.barh(height, max(end - left, 0.0), 0.6, left, facecolor=(color, alpha), edgecolor=color, linewidth=0.6)
+            left = max(left, end)
         axes.annotate(beside[height], (left, height), (4, 0), textcoords="offset points", va="center")
     for part, alpha in parts.items():
         axes.barh(0, 0, facecolor=(INK, alpha), edgecolor=INK, linewidth=0.6, label=part)
-    most = max(map(sum, bars.values()))
+    most = max(map(max, bars.values()))
     axes.set(xlim=(0, most * (1.1 + 0.02 * max(map(len, beside)))), ylim=(len(bars) - 0.5, -0.5), xlabel=xlabel)
     axes.set_yticks(range(len(bars)), [styles[cell]["label"] for cell in bars])
     axes.grid(visible=False, axis="y")

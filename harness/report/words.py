@@ -130,9 +130,9 @@ def title(cell: Cell) -> str:
 def sentence(findings: Findings, task: str) -> str:
     """The answer for one task: who is faster and how sure that is, or how well they learned; then what is proven."""
     cells, contests = findings.cells_of(task), findings.contests_of(task, "train")
-    clauses = [_speed(contest) + terms(contest, contests) for contest in contests]
-    if len({_speed(contest) for contest in contests}) == 1:
-        clauses = [_speed(contests[0])]
+    clauses = [*dict.fromkeys(map(_speed, contests))]
+    if len(clauses) > 1:
+        clauses = [_speed(contest) + terms(contest, contests) for contest in contests]
     if not contests:
         rows = {title(cell): findings.quality(cell) for cell in cells}
         reached = [f"{label} {digits(row.figure.value, 4)}" for label, row in rows.items() if row]
