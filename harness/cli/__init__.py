@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from harness.cli import comparing, data, exporting, measuring, starting, viewing
+from harness.cli import files, measuring, viewing
 from harness.cli.options import EXIT_INPUT, EXIT_INTERRUPTED
 from harness.errors import HarnessError, printable
 
@@ -69,6 +69,6 @@ def variables(verb: click.Command, prefix: str) -> None:
             option.envvar, option.show_envvar = f"{prefix}_{long.upper().replace('-', '_')}", True
 
 
-for verb in (*measuring.VERBS, *viewing.VERBS, *comparing.VERBS, *exporting.VERBS, data.data, starting.init):
+for verb in (*measuring.VERBS, *viewing.VERBS, *files.VERBS):
     main.add_command(verb)
     variables(verb, f"CONCORD_{verb.name}".upper())

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from harness import catalog
 from harness.channel import Message
+from harness.cli.options import asked
 from harness.errors import printable
 from harness.measure import Stopwatch
 from harness.plan import Plan, clock
@@ -31,14 +32,14 @@ EVERY_S = 1.0  # between two drawings of what is told often: each costs 2 ms, an
 
 def progress() -> Progress:
     """Lines on stderr, unless that is to be quiet."""
-    return Progress() if click.get_current_context().meta["quiet"] else Log()
+    return Progress() if asked("quiet") else Log()
 
 
 @contextmanager
 def watching(plan: Plan, earlier: Run | None) -> Iterator[Progress]:
     """The view of a run where a terminal can show it, and gone afterwards; lines elsewhere, and with ``-v``."""
-    console, asked = Console(stderr=True, highlight=False), click.get_current_context().meta
-    if asked["quiet"] or asked["verbose"] or not (sys.stderr.isatty() and console.is_interactive):
+    console = Console(stderr=True, highlight=False)
+    if asked("quiet") or asked("verbose") or not (sys.stderr.isatty() and console.is_interactive):
         yield progress()
         return
     with ExitStack() as stack:

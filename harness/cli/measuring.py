@@ -11,21 +11,9 @@ import click
 from click.core import ParameterSource
 
 from harness import catalog
+from harness.cli import options
 from harness.cli.choice import check_device, choose
-from harness.cli.options import (
-    EXIT_NOISY,
-    EXIT_PROOF,
-    PATH,
-    Wanted,
-    as_json_option,
-    complete,
-    duration,
-    filter_option,
-    options,
-    out_option,
-    print_json,
-    wait_option,
-)
+from harness.cli.options import PATH, Wanted, asked, complete, duration, filters, out_option, shared, talks, tell, wait_option
 from harness.cli.viewing import exit_code, finish, open_page
 from harness.errors import HarnessError, unknown, writing
 
@@ -34,14 +22,12 @@ if TYPE_CHECKING:
     from harness.records import Run
     from harness.suite import Suite
 
-RESULTS = Path("results")
-
 
 @click.command()
 @click.argument("tasks", nargs=-1, shell_complete=complete(catalog.tasks))
-@options("backends", "modes", "python", "data_dir", "seed", "device")
-@as_json_option
-def verify(tasks: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
+@shared("backends", "modes", "python", "data_dir", "seed", "device")
+@talks
+def verify(tasks: tuple[str, ...], wanted: Wanted) -> None:
     """Prove that backends compute the same thing. Exit code 1 if one does not.
 
     \b
@@ -66,18 +52,15 @@ def verify(tasks: tuple[str, ...], wanted: Wanted, as_json: bool) -> None:
     for name, reason in skipped.items():
         mode = catalog.backend(name).MODES[0]
         rows += [proof.missing(ex.task, name, mode, verdict="skipped", reason=reason) for ex in exhibits]
-    if as_json:
-        print_json([records.row(row) for row in rows])
-    else:
-        terminal.print_proofs(rows)
-    sys.exit(EXIT_PROOF if any(row.verdict == "failed" for row in rows) else 0)
+    tell([records.row(row) for row in rows], lambda: terminal.print_proofs(rows))
+    sys.exit(options.EXIT_PROOF if any(row.verdict == "failed" for row in rows) else 0)
 
 
 @click.command()
 @click.argument("suite", default="quick", shell_complete=complete(catalog.suites))
-@options("backends", "modes", "python", "data_dir", "seed", "device")
-@filter_option("task")
-@as_json_option
+@shared("backends", "modes", "python", "data_dir", "seed", "device")
+@filters("task")
+@talks
 @out_option
 @wait_option
 @click.option("--max-time", callback=duration, metavar="TIME", help="Of the whole run: 90s, 10m, 2h. Default: the suite's.")
@@ -91,7 +74,6 @@ def run(
     suite: str,
     wanted: Wanted,
     only: dict[str, str],
-    as_json: bool,
     out: Path | None,
     wait: bool,
     max_time: float | None,
@@ -112,7 +94,7 @@ def run(
 
     if resume:
         refuse_all_but("resume", "as_json", "quiet", "verbose", "wait", "strict", "browse")
-        go_on(resume, wait=wait, as_json=as_json)
+        go_on(resume, wait=wait)
         done(resume, strict=strict, browse=browse)
     recipe = catalog.suite(suite)
     recipe = replace(recipe, budget_s=max_time, hard=True) if max_time else recipe
@@ -125,13 +107,10 @@ def run(
         subjects = wanted.subjects(recipe, place)
         plan = Plan(suite, recipe, subjects, chosen, skipped, installed, place, entrants, wanted.data_dir)
         if dry_run:
-            if as_json:
-                told = {"says": plan.told(), "seconds": plan.seconds()}
-                print_json({**told, "suite": {"name": suite, **asdict(recipe)}, **plan.written()})
-            else:
-                click.echo(plan.told())
+            told = {"says": plan.told(), "seconds": plan.seconds(), "suite": {"name": suite, **asdict(recipe)}}
+            tell({**told, **plan.written()}, lambda: click.echo(plan.told()))
             return
-        folder = carry_out(plan, out, wait=wait, as_json=as_json)
+        folder = carry_out(plan, out, wait=wait)
     done(folder, strict=strict, browse=browse)
 
 
@@ -145,11 +124,11 @@ def run(
     help="Which one runs against itself. Default: the first that is installed.",
 )
 @click.option("--slowdown", type=click.FloatRange(0.01, 1), default=0.1, show_default=True, help="Planted in one process.")
-@options("python", "seed", "data_dir")
-@as_json_option
+@shared("python", "seed", "data_dir")
+@talks
 @out_option
 @wait_option
-def selfcheck(suite: str, wanted: Wanted, backend: str, slowdown: float, as_json: bool, out: Path | None, wait: bool) -> None:
+def selfcheck(suite: str, wanted: Wanted, backend: str, slowdown: float, out: Path | None, wait: bool) -> None:
     """Run one backend against itself, as often as SUITE does: equals must not be ranked, a planted delay must be found.
 
     Exit code 1 if an equal won, 4 if the machine is too noisy to find the delay.
@@ -168,19 +147,16 @@ def selfcheck(suite: str, wanted: Wanted, backend: str, slowdown: float, as_json
     with wanted.workplace() as place:
         subjects = wanted.subjects(recipe, place)
         plan = Plan("selfcheck", recipe, subjects, {name: (mode,)}, {}, installed, place, entrants, wanted.data_dir)
-        folder = carry_out(plan, out, wait=wait, as_json=None if as_json else False)
+        folder = carry_out(plan, out, wait=wait, table=not asked("as_json"))
     finding = selfcheck.judge(plan, records.read(folder))
-    if as_json:
-        print_json({"run": folder, **finding.document()})
-    else:
-        click.echo(finding.told())
-    sys.exit(EXIT_PROOF if finding.winners else 0 if finding.found else EXIT_NOISY)
+    tell({"run": folder, **finding.document()}, lambda: click.echo(finding.told()))
+    sys.exit(options.EXIT_PROOF if finding.winners else 0 if finding.found else options.EXIT_NOISY)
 
 
 @click.command()
-@options("python", "data_dir")
-@as_json_option
-def doctor(wanted: Wanted, as_json: bool) -> None:
+@shared("python", "data_dir")
+@talks
+def doctor(wanted: Wanted) -> None:
     """Say whether `concord run quick` could run here, how fit the machine is to measure, and what to do about each.
 
     Exit code 1 if quick could not run, 4 if the machine is too noisy now.
@@ -195,14 +171,13 @@ def doctor(wanted: Wanted, as_json: bool) -> None:
     from harness.report import terminal
 
     progress().say("reads the data sets, starts every backend once, times a fixed product")
-    found = list(job.examine(wanted.python, wanted.data_dir, RESULTS))
-    if as_json:
-        print_json({"findings": [finding._asdict() for finding in found], "gpu_checks": job.GPU_CHECKS})
-    else:
-        terminal.print_findings(found)
+    found = list(job.examine(wanted.python, wanted.data_dir, options.RESULTS))
+    document = {"findings": [finding._asdict() for finding in found], "gpu_checks": job.GPU_CHECKS}
+    tell(document, lambda: terminal.print_findings(found))
+    if not asked("as_json"):
         click.echo("\n  - ".join(["A first run on a GPU must check:", *job.GPU_CHECKS]))
     noisy = any(finding.state == "warning" for finding in found if finding.what in {"noise", "load"})
-    sys.exit(EXIT_PROOF if any(finding.state == "bad" for finding in found) else EXIT_NOISY if noisy else 0)
+    sys.exit(options.EXIT_PROOF if any(finding.state == "bad" for finding in found) else options.EXIT_NOISY if noisy else 0)
 
 
 def narrowed(recipe: "Suite", task: str) -> "Suite":
@@ -220,7 +195,7 @@ def new_folder(out: Path | None, suite: str) -> Path:
     """The run's own new folder; one that exists is never written into."""
     from harness.records import now
 
-    folder = out or RESULTS / f"{now()[:19].replace('-', '').replace(':', '').replace('T', '-')}-{suite}"
+    folder = out or options.RESULTS / f"{now()[:19].replace('-', '').replace(':', '').replace('T', '-')}-{suite}"
     if folder.exists():
         raise HarnessError(f"{folder} exists: name another folder with --out, or remove it.")
     with writing(folder):
@@ -237,18 +212,18 @@ def refuse_all_but(*allowed: str) -> None:
             raise click.UsageError(f"--resume takes everything from the run: leave out {option.opts[0]}.")
 
 
-def carry_out(plan: "Plan", out: Path | None, *, wait: bool, as_json: bool | None) -> Path:
+def carry_out(plan: "Plan", out: Path | None, *, wait: bool, table: bool = True) -> Path:
     """Run a plan in a new folder, once nobody else measures."""
     from harness.alone import alone
     from harness.cli.live import progress
 
     with alone(wait=wait, say=progress().say):
         folder = new_folder(out, plan.name)
-        measure(plan, folder, None, as_json=as_json)
+        measure(plan, folder, None, table=table)
     return folder
 
 
-def go_on(folder: Path, *, wait: bool, as_json: bool) -> None:
+def go_on(folder: Path, *, wait: bool) -> None:
     """Finish an interrupted run, once nobody else measures: it may be that very run that still does."""
     from harness import resume
     from harness.alone import alone
@@ -260,10 +235,10 @@ def go_on(folder: Path, *, wait: bool, as_json: bool) -> None:
         with Wanted(python=earlier.manifest["plan"]["python"], seed=seed, device=device).workplace() as place:
             plan = resume.plan(earlier.manifest, place)
             check_device(place, dict(plan.chosen))
-            measure(plan, folder, resume.ready(earlier, plan), as_json=as_json)
+            measure(plan, folder, resume.ready(earlier, plan))
 
 
-def measure(plan: "Plan", folder: Path, earlier: "Run | None", *, as_json: bool | None) -> None:
+def measure(plan: "Plan", folder: Path, earlier: "Run | None", *, table: bool = True) -> None:
     """Carry a plan out and show what came of it, as far as it came; of an interrupted one, how to go on."""
     from harness import run
     from harness.cli.live import watching
@@ -274,11 +249,11 @@ def measure(plan: "Plan", folder: Path, earlier: "Run | None", *, as_json: bool 
             run.run(plan, folder, progress, earlier)
     except BaseException as end:
         with suppress(HarnessError):  # what ended the run is what must be told
-            finish(folder, as_json=as_json)
+            finish(folder, table=table)
         if isinstance(end, KeyboardInterrupt) and (folder / "run.json").is_file():
             raise KeyboardInterrupt(f"go on with: concord run --resume {shlex.quote(str(folder))}") from None
         raise
-    finish(folder, as_json=as_json)
+    finish(folder, table=table)
 
 
 def done(folder: Path, *, strict: bool, browse: bool) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from harness.suite import Suite
     from harness.workplace import Workplace
 
+Verb = Callable[..., None]
+RESULTS = Path("results")
 EXIT_PROOF, EXIT_INPUT, EXIT_CELL, EXIT_NOISY, EXIT_TIME, EXIT_INTERRUPTED = 1, 2, 3, 4, 124, 130
 
 
@@ -64,8 +66,8 @@ def duration(_context: click.Context, _option: click.Parameter, value: str | Non
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
-def loudness(context: click.Context, option: click.Parameter, value: bool) -> None:
-    """Keep ``quiet`` for what shows progress; if ``verbose``, let the harness log what it asks of workers."""
+def manner(context: click.Context, option: click.Parameter, value: bool) -> None:
+    """Keep for ``asked`` how the verb is to talk; if ``verbose``, let the harness log what it asks of workers."""
     context.meta[option.name] = value
     if option.name == "verbose" and value:
         logging.basicConfig(format="%(message)s")
@@ -100,53 +102,68 @@ class Wanted:
 
 
 PATH = click.Path(path_type=Path, readable=False)  # who opens it says what can be done
-SHARED: dict[str, tuple[list[str], dict[str, Any]]] = {
-    "backends": (
-        ["-b"],
-        {
-            "callback": split,
-            "shell_complete": complete(catalog.backends),
-            "help": "Only these, by name: torch,jax. Default: all.",
-        },
+SHARED = {
+    "backends": click.option(
+        "--backends",
+        "-b",
+        callback=split,
+        shell_complete=complete(catalog.backends),
+        help="Only these, by name: torch,jax. Default: all.",
     ),
-    "modes": (
-        ["-m"],
-        {
-            "callback": split,
-            "shell_complete": complete(lambda: [*catalog.modes(), "all"]),
-            "help": "Only these modes, or 'all'. Default: each backend's first.",
-        },
+    "modes": click.option(
+        "--modes",
+        "-m",
+        callback=split,
+        shell_complete=complete(lambda: [*catalog.modes(), "all"]),
+        help="Only these modes, or 'all'. Default: each backend's first.",
     ),
-    "python": (
-        [],
-        {
-            "multiple": True,
-            "callback": interpreters,
-            "help": "NAME=PATH: another interpreter for a backend. NAME@LABEL=PATH, twice or more: versions side by side.",
-        },
+    "python": click.option(
+        "--python",
+        multiple=True,
+        callback=interpreters,
+        help="NAME=PATH: another interpreter for a backend. NAME@LABEL=PATH, twice or more: versions side by side.",
     ),
-    "data_dir": (
-        [],
-        {"type": PATH, "help": "Where the data sets are. Default: CONCORD_DATA, then Concord's cache and what ships."},
+    "data_dir": click.option(
+        "--data-dir", type=PATH, help="Where the data sets are. Default: CONCORD_DATA, then Concord's cache and what ships."
     ),
-    "seed": (
-        [],
-        {"type": click.IntRange(0, 2**31 - 1), "default": 0, "show_default": True, "help": "Of weights, batch order, masks."},
+    "seed": click.option(
+        "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of weights, batch order, masks."
     ),
-    "device": ([], {"type": click.Choice(["cpu", "gpu"]), "default": "cpu", "show_default": True}),
+    "device": click.option("--device", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True),
 }
 wait_option = click.option("--wait", is_flag=True, help="Where another run is measuring on this machine, wait for its end.")
 out_option = click.option("--out", type=PATH, help="The run's folder. Default: results/TIME-SUITE.")
 
 
-def as_json_option(verb: Callable[..., None]) -> Callable[..., None]:
-    """How every verb talks: in its argument ``as_json`` whether as JSON, and how much of it on stderr."""
-    for flags, told in (("-v", "--verbose"), "Log on stderr what workers are asked."), (("-q", "--quiet"), "Show no progress."):
-        verb = click.option(*flags, is_flag=True, expose_value=False, callback=loudness, help=told)(verb)
-    return click.option("--json", "as_json", is_flag=True, help="Print a JSON document instead of tables.")(verb)
+def talks(verb: Verb) -> Verb:
+    """How every verb talks, see ``asked``: whether as JSON, and how much of it on stderr."""
+    for *flags, told in (
+        ("-v", "--verbose", "Log on stderr what workers are asked."),
+        ("-q", "--quiet", "Show no progress."),
+        ("--json", "as_json", "Print a JSON document instead of tables."),
+    ):
+        verb = click.option(*flags, is_flag=True, expose_value=False, callback=manner, help=told)(verb)
+    return verb
 
 
-def filter_option(*keys: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def asked(manner: Literal["as_json", "quiet", "verbose"]) -> bool:
+    """Whether the verb that runs is to talk like this."""
+    return bool(click.get_current_context().meta[manner])
+
+
+def tell(document: Any, show: Callable[[], None]) -> None:
+    """What a verb prints on stdout: one JSON document, if so asked, or what ``show`` prints for people.
+
+    A number that JSON does not have (infinite, none) is null there.
+    """
+    if asked("as_json"):
+        known = json.loads(json.dumps(document, default=str), parse_constant=lambda _name: None)
+        click.echo(json.dumps(known, indent=1))
+    else:
+        show()
+
+
+def filters(*keys: str) -> Callable[[Verb], Verb]:
     """Give a verb the option --filter for some of the keys task, backend, mode, phase, as a mapping in its argument ``only``."""
 
     def read(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -164,23 +181,16 @@ def filter_option(*keys: str) -> Callable[[Callable[..., None]], Callable[..., N
     return click.option("--filter", "only", multiple=True, callback=read, metavar="KEY=VALUE", help=told)
 
 
-def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def shared(*names: str) -> Callable[[Verb], Verb]:
     """Give a verb these options, together in its argument ``wanted``."""
 
-    def add(verb: Callable[..., None]) -> Callable[..., None]:
+    def add(verb: Verb) -> Verb:
         @wraps(verb)
         def gathered(**given: Any) -> None:
             verb(wanted=Wanted(**{name: given.pop(name) for name in names}), **given)
 
         for name in reversed(names):
-            short, settings = SHARED[name]
-            gathered = click.option(f"--{name.replace('_', '-')}", *short, **settings)(gathered)
+            gathered = SHARED[name](gathered)
         return gathered
 
     return add
-
-
-def print_json(document: Any) -> None:
-    """The one document that a verb prints on stdout; a number that JSON does not have (infinite, none) is null."""
-    known = json.loads(json.dumps(document, default=str), parse_constant=lambda _name: None)
-    click.echo(json.dumps(known, indent=1))

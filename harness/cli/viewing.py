@@ -1,6 +1,7 @@
-"""The verbs that read records and the catalogue: report, list."""
+"""The verbs that read records and the catalogue: report, show, compare, history, list."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness import catalog
-from harness.cli.options import EXIT_CELL, EXIT_PROOF, EXIT_TIME, PATH, Wanted, as_json_option, options, print_json
+from harness.cli import options
+from harness.cli.options import PATH, Wanted, asked, complete, filters, shared, talks, tell
+from harness.errors import HarnessError, writing
 
 if TYPE_CHECKING:
     from harness.workplace import Installed
 
 
-def finish(folder: Path, *, as_json: bool | None) -> None:
-    """Make the views of what there is, and print the table and the path of the report. Of None: the path alone, on stderr."""
+def finish(folder: Path, *, table: bool = True) -> None:
+    """Make the views of what there is, and print the table and the path of the report; or the path alone, on stderr."""
     from harness import records, report
     from harness.alone import held
     from harness.report import tables, terminal
@@ -23,11 +26,11 @@ def finish(folder: Path, *, as_json: bool | None) -> None:
     with held(folder):
         found = tables.find(records.read(folder))
         page = report.write(found)
-    if as_json:
+    if table and asked("as_json"):
         click.echo(found.summary.to_json(orient="records"))
-    elif as_json is not None:
+    elif table:
         terminal.print_run(found)
-    click.echo(str(page), err=as_json is not False)
+    click.echo(str(page), err=asked("as_json") or not table)
 
 
 def open_page(page: Path) -> None:
@@ -43,28 +46,145 @@ def exit_code(folder: Path, *, strict: bool = False) -> int:
 
     found = records.read(folder)
     if any(row.verdict == "failed" for row in found.proofs) or (strict and ledger.differences(found)):
-        return EXIT_PROOF
+        return options.EXIT_PROOF
     states = {trial.status for trial in found.trials}
     cut = found.at("suite", "hard") and len(found.progress["complete"]) < found.at("suite", "generations")
     if cut and "failed" not in states:
-        return EXIT_TIME
-    return EXIT_CELL if states - {"ok"} else 0
+        return options.EXIT_TIME
+    return options.EXIT_CELL if states - {"ok"} else 0
 
 
 @click.command()
 @click.argument("run_folder", type=PATH)
-@as_json_option
-def report(run_folder: Path, as_json: bool) -> None:
+@talks
+def report(run_folder: Path) -> None:
     """Make all views of a run anew from its records."""
-    finish(run_folder, as_json=as_json)
+    finish(run_folder)
+
+
+def share(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
+    """A percentage such as 3% or 2.5 as a share."""
+    if value is None:
+        return None
+    if not re.fullmatch(r"\d+(\.\d+)?%?", value):
+        raise click.BadParameter(f"{value!r} is not a percentage, for example 3%")
+    return float(value.removesuffix("%")) / 100
+
+
+@click.command()
+@click.argument("base", type=PATH)
+@click.argument("new", type=PATH)
+@click.option(
+    "--fail-if-slower",
+    "slower",
+    callback=share,
+    metavar="PERCENT",
+    help="Exit code 1 if the whole interval of some cell lies beyond this. Default: no such gate.",
+)
+@click.option(
+    "--fail-if-unproven", "unproven", is_flag=True, help="Exit code 1 if NEW has not proven a cell (stock modes aside)."
+)
+@click.option("--across-machines", "across", is_flag=True, help="Compare only ratios to the fastest proven entry in each run.")
+@filters("task", "backend", "mode")
+@talks
+@click.option("--markdown", type=PATH, help="Write it for a pull request's comment, too.")
+@click.option("--html", type=PATH, help="Write it as a page, too.")
+@click.option("--junit", type=PATH, metavar="FILE", help="Write the gates as JUnit XML, for CI.")
+def compare(
+    base: Path,
+    new: Path,
+    slower: float | None,
+    unproven: bool,
+    across: bool,
+    only: dict[str, str],
+    markdown: Path | None,
+    html: Path | None,
+    junit: Path | None,
+) -> None:
+    """Say what became slower or faster from run BASE to run NEW, two folders. Exit code 1 if a gate fires.
+
+    \b
+    Examples:
+      concord compare results/yesterday results/today --filter task=mnist_cnn
+      concord compare results/main results/branch --fail-if-slower 3% --fail-if-unproven --markdown comment.md
+    """
+    if junit and slower is None and not unproven:
+        raise click.UsageError("--junit writes gates: give --fail-if-slower or --fail-if-unproven, too")
+    from harness import compare as job
+    from harness import export, records
+    from harness.report import comparison
+
+    found = job.compare(records.read(base), records.read(new), across=across, wanted=only).judged(
+        slower=slower, unproven=unproven
+    )
+    for path, view in ((markdown, comparison.markdown), (html, comparison.page)):
+        if path:
+            with writing(path):
+                path.write_text(view(found), encoding="utf-8")
+    if junit:
+        export.junit_of_gates(found, junit)
+    tell(comparison.document(found), lambda: comparison.show(found))
+    sys.exit(options.EXIT_PROOF if found.gates else 0)
+
+
+@click.command()
+@click.argument("task", default="", shell_complete=complete(catalog.tasks))
+@click.option("--results", type=PATH, default=options.RESULTS, show_default=True, help="The folder of runs.")
+@click.option("--plot", type=PATH, metavar="FILE.svg", help="Draw it, too.")
+@filters("task", "backend", "mode")
+@talks
+def history(task: str, results: Path, plot: Path | None, only: dict[str, str]) -> None:
+    """Show how long a training step took in every run, with what changed in between.
+
+    \b
+    Examples:
+      concord history
+      concord history mnist_cnn --filter backend=jax --plot mnist.svg
+    """
+    from harness.report import history as job
+
+    wanted = {"task": task} if task else {}
+    trends = job.trends(job.read_all(results, lambda text: click.echo(f"concord: skipped {text}", err=True)), only | wanted)
+    if not trends:
+        raise HarnessError(f"{results} holds no timed run: name another folder with --results.")
+    if plot:
+        with writing(plot):
+            plot.write_text(job.plot(trends), encoding="utf-8")
+    tell(job.document(trends), lambda: job.show(trends))
+
+
+@click.command()
+@click.argument("run_folder", type=PATH)
+@filters("task", "backend", "mode", "phase")
+@talks
+def show(run_folder: Path, only: dict[str, str]) -> None:
+    """Print the table and the sentences of a finished run. With a phase: every figure of it.
+
+    \b
+    Examples:
+      concord show results/RUN --filter task=mnist_cnn
+      concord show results/RUN --filter backend=jax --filter phase=latency --json
+    """
+    from harness import records
+    from harness.report import tables, terminal
+
+    found = tables.find(records.read(run_folder))
+    cells, figures = tables.only(found, only)
+    if asked("as_json"):
+        click.echo(figures.to_json(orient="records"))
+    elif "phase" in only:
+        terminal.print_figures(found, cells, only["phase"])
+    else:
+        terminal.print_run(found, cells)
 
 
 @click.command(name="list")
-@options("python", "data_dir")
-@as_json_option
-def list_(wanted: Wanted, as_json: bool) -> None:
+@shared("python", "data_dir")
+@talks
+def list_(wanted: Wanted) -> None:
     """Name the tasks, backends, modes, suites and data sets, and where each was found."""
     from harness import data, workplace
+    from harness.report import terminal
 
     found: dict[str, dict[str, Any]] = {
         "tasks": {name: catalog.task(name).title for name in catalog.tasks()},
@@ -77,12 +197,7 @@ def list_(wanted: Wanted, as_json: bool) -> None:
             name: {"found": label, "where": str(where or "")} for name, (label, where) in data.locate_all(wanted.data_dir).items()
         },
     }
-    if as_json:
-        print_json(found)
-        return
-    from harness.report import terminal
-
-    terminal.print_catalog(found)
+    tell(found, lambda: terminal.print_catalog(found))
 
 
 def backend_facts(found: "Installed", name: str) -> dict[str, Any]:
@@ -96,4 +211,4 @@ def backend_facts(found: "Installed", name: str) -> dict[str, Any]:
     }
 
 
-VERBS = (report, list_)
+VERBS = (report, show, compare, history, list_)
