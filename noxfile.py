@@ -108,16 +108,8 @@ def unit(session: nox.Session) -> None:
 def backend(session: nox.Session, name: str) -> None:
     """One framework alone in its environment: conformance, proof against numpy, benchmarks of its train step and predict."""
     python = framework_python(session, name, *GROUPS["tests"], "-e", ".")
-    command = [
-        python,
-        "-m",
-        "pytest",
-        "tests/test_conformance.py",
-        "tests/test_benchmark.py",
-        "--benchmark-enable",
-        f"--backend={name}",
-    ]
-    session.run(*command, *session.posargs, external=True)
+    command = (python, "-m", "pytest", "tests/test_conformance.py", "tests/test_benchmark.py", "--benchmark-enable")
+    session.run(*command, f"--backend={name}", *session.posargs, external=True)
 
 
 @nox.session

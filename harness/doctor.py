@@ -1,5 +1,6 @@
 """Could `quick` run here, and is this machine fit to measure? What is not good comes with what to do about it."""
 
+import math
 import os
 import sys
 import tempfile
@@ -56,33 +57,28 @@ def examine(pythons: Mapping[str, str], data_dir: Path | None, results: Path) ->
 def machine() -> Iterator[Finding]:
     """What disturbs a measurement, as far as the system shows it."""
     cpus = environment.available_cpus()
-    pinned = hasattr(os, "sched_setaffinity")
-    how = "workers are pinned" if pinned else "workers cannot be pinned on this system: expect wider intervals, or use Linux"
-    yield Finding("CPUs", "good" if pinned else "warning", f"{len(cpus)} available; {how}")
-    yield load(len(cpus))
+    pinned, counters, memory = hasattr(os, "sched_setaffinity"), noise.read(), psutil.virtual_memory()
+    how = f"{len(cpus)} available; workers {'are' if pinned else 'cannot be'} pinned on this system"
+    yield judged("CPUs", pinned, how, "expect wider intervals, or use Linux")
+    busy = psutil.cpu_percent(interval=1.0) / 100 * len(cpus)
+    says = f"{busy:.2f} CPUs are busy with something else"
+    yield judged("load", busy < noise.EXTERNAL, says, "end it, or wait until it ends")
     governor, turbo = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "/sys/devices/system/cpu/intel_pstate/no_turbo"
     yield setting("governor", governor, good="performance", do="sudo cpupower frequency-set --governor performance")
     yield setting("turbo", turbo, good="1", do=f"echo 1 | sudo tee {turbo}")
     yield setting("CPU quota", "/sys/fs/cgroup/cpu.max", good="max", do="give the container whole CPUs (--cpuset-cpus) instead")
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     plugged = battery is None or battery.power_plugged
-    yield Finding("power", "good" if plugged else "warning", "no battery or plugged in" if plugged else "on battery: plug it in")
-    counted = ", ".join(sorted(noise.read())) or "nothing"
-    seen = "busy_s" in noise.read()
-    means = "" if seen else ": what others use is not seen, so let nothing else run"
-    yield Finding("noise counters", "good" if seen else "not known", f"this system counts {counted}{means}")
-    memory = psutil.virtual_memory()
-    enough = memory.available >= MEMORY
-    means = "" if enough else f": {SUITE} took {MEMORY / 1e9:.1f} GB at once, close what uses it"
-    says = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB available{means}"
-    yield Finding("memory", "good" if enough else "warning", says)
+    yield judged("power", plugged, "no battery or plugged in" if plugged else "on battery", "plug it in")
+    says, unseen = ", ".join(sorted(counters)) or "nothing", "what others use is not seen, so let nothing else run"
+    yield judged("noise counters", "busy_s" in counters, f"this system counts {says}", unseen, otherwise="not known")
+    says = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB available"
+    yield judged("memory", memory.available >= MEMORY, says, f"{SUITE} took {MEMORY / 1e9:.1f} GB at once, close what uses it")
 
 
-def load(cpus: int) -> Finding:
-    """What else runs now."""
-    busy = psutil.cpu_percent(interval=1.0) / 100 * cpus
-    quiet, says = busy < noise.EXTERNAL, f"{busy:.2f} CPUs are busy with something else"
-    return Finding("load", "good" if quiet else "warning", says if quiet else f"{says}: end it, or wait until it ends")
+def judged(what: str, good: bool, says: str, do: str, *, otherwise: State = "warning") -> Finding:
+    """A finding which, unless it is good, ends with what to do."""
+    return Finding(what, "good", says) if good else Finding(what, otherwise, f"{says}: {do}")
 
 
 def setting(what: str, path: str, *, good: str, do: str) -> Finding:
@@ -91,7 +87,7 @@ def setting(what: str, path: str, *, good: str, do: str) -> Finding:
     if not file.is_file():
         return Finding(what, "not known", f"this system does not show it ({path}): nothing can be done from here")
     value = file.read_text("ascii").split()[0]
-    return Finding(what, "good" if value == good else "warning", value if value == good else f"{value}; steadier is {good}: {do}")
+    return judged(what, value == good, value if value == good else f"{value}; steadier is {good}", do)
 
 
 def room(what: str, folder: Path, needed: float, instead: str) -> Finding:
@@ -102,10 +98,8 @@ def room(what: str, folder: Path, needed: float, instead: str) -> Finding:
             free = psutil.disk_usage(str(there)).free
     except OSError as error:
         return Finding(what, "bad", f"{there} cannot be written ({error.strerror}): allow it, or {instead}")
-    says = f"{free / 1e9:.1f} GB free in {there}"
-    if free >= needed:
-        return Finding(what, "good", says)
-    return Finding(what, "bad", f"{says}, {SUITE} needs {needed / 1e9:.2f} GB: free space, or {instead}")
+    says = f"{free / 1e9:.1f} GB free in {there}, {SUITE} needs {needed / 1e9:.2f} GB"
+    return judged(what, free >= needed, says, f"free space, or {instead}", otherwise="bad")
 
 
 def datasets(data_dir: Path | None) -> Iterator[Finding]:
@@ -161,8 +155,6 @@ def probe(place: Workplace) -> Finding:
                 values = worker.ask({"op": "canary"})[0]["values"]
                 sides[song % 2][generation, song // 2] = values["product_s"] + values["copy_s"]
     ratio = stats.paired(*sides)
-    seen = ratio.detectable if ratio else None
-    if seen is None:
-        return Finding("noise", "not known", "the probe gave no interval: try again")
+    seen = (ratio and ratio.detectable) or math.inf
     says = f"a fixed product and copy, timed against itself, would show differences of {seen:.1%} and more"
-    return Finding("noise", "good" if seen < VISIBLE else "warning", says if seen < VISIBLE else f"{says}: let nothing else run")
+    return judged("noise", seen < VISIBLE, says, "let nothing else run")

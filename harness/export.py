@@ -70,10 +70,8 @@ def write_cases(cases: Sequence[Case], file: Path) -> list[Path]:
         suite = element(root, "testsuite", name=name, tests=len(own), **counts)
         for case in own:
             made = element(suite, "testcase", classname=f"{name}.{case.entry}", name=case.name)
-            if case.verdict == "failed":
-                element(made, "failure", message=case.says)
-            elif case.verdict == "skipped":
-                element(made, "skipped", message=case.says)
+            if case.verdict != "proven":
+                element(made, "failure" if case.verdict == "failed" else "skipped", message=case.says)
     file.parent.mkdir(parents=True, exist_ok=True)
     ET.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
     return [file]
@@ -90,10 +88,10 @@ def parquet(run: Run, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     found = tables.find(run)
     trials = pd.read_csv(StringIO("".join(tables.trials(run)))).convert_dtypes()
-    frames = {**report.frames(found), "trials": trials}
-    for name, frame in frames.items():
-        frame.to_parquet(folder / f"{name}.parquet", engine="pyarrow", index=False)
-    return [folder / f"{name}.parquet" for name in frames]
+    frames = {folder / f"{name}.parquet": frame for name, frame in {**report.frames(found), "trials": trials}.items()}
+    for path, frame in frames.items():
+        frame.to_parquet(path, engine="pyarrow", index=False)
+    return list(frames)
 
 
 def tensorboard(run: Run, folder: Path) -> list[Path]:
