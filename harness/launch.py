@@ -9,9 +9,9 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import IO, Any, Self, cast
+from typing import IO, Any, cast
 
 import psutil
 
@@ -47,7 +47,7 @@ def stop_all() -> None:
         worker.kill()
 
 
-class Worker:
+class Worker(AbstractContextManager["Worker"]):
     """A running worker, as a context manager: whatever happens, none outlives its block.
 
     On Linux a worker also dies with the thread that started it, so start and use it in one thread.
@@ -163,9 +163,6 @@ class Worker:
         self.kill()
         with suppress(OSError), self.process:  # closes the pipes and waits; what was not sent is lost with the worker
             pass
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

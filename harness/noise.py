@@ -25,6 +25,7 @@ EXTERNAL, STOLEN, PRESSURE = 0.15, 0.01, 0.10  # cores, shares of the time; pres
 STARVED, SWITCHED, SLOWED = 0.8, 5.0, 1.10  # cpu/wall, involuntary switches a step, canary: times the median
 MARKED = 3.5 * 1.4826  # median absolute deviations of a canary: nearer to the median it is what this machine always does
 TICK_S = 0.01  # what Linux counts CPU time in (USER_HZ)
+PRESSED, THROTTLED = Path("/proc/pressure/cpu"), Path("/sys/fs/cgroup/cpu.stat")
 SWITCHES = 50  # in a sample; fewer are never a sign
 RAPL = Path("/sys/class/powercap")  # where Linux shows the energy meters of Intel and AMD processors
 
@@ -46,7 +47,7 @@ def read() -> dict[str, float]:
     if "resource" in globals():
         used = resource.getrusage(resource.RUSAGE_SELF)
         found |= {"switches": used.ru_nivcsw, "page_faults": used.ru_minflt}
-    stat, pressure = Path("/proc/stat"), Path("/proc/pressure/cpu")
+    stat = Path("/proc/stat")
     if stat.is_file():
         rows = [line.split() for line in stat.read_text("ascii").splitlines() if line.startswith("cpu")]
         ticks = {name: list(map(int, counts[:8])) for name, *counts in rows}
@@ -54,11 +55,9 @@ def read() -> dict[str, float]:
         found["busy_s"] = (sum(ticks["cpu"]) - sum(ticks["cpu"][3:5])) * TICK_S
         own = (f"cpu{number}" for number in environment.available_cpus())
         found["steal_s"] = sum(ticks[name][7] for name in own if name in ticks) * TICK_S
-    if pressure.is_file():
-        found["pressure_s"] = int(pressure.read_text("ascii").split("total=")[1].split()[0]) / 1e6
-    throttled = Path("/sys/fs/cgroup/cpu.stat")
-    if throttled.is_file() and "throttled_usec " in (text := throttled.read_text("ascii")):
-        found["throttled_s"] = int(text.split("throttled_usec ")[1].split()[0]) / 1e6
+    for name, path, key in (("pressure_s", PRESSED, "total="), ("throttled_s", THROTTLED, "throttled_usec ")):
+        if path.is_file() and key in (text := path.read_text("ascii")):
+            found[name] = int(text.split(key)[1].split()[0]) / 1e6
     return found | energy()
 
 

@@ -6,22 +6,14 @@ failed or is missing; 4 too noisy; 124 out of time before the least number of ge
 
 import signal
 import sys
-from importlib import metadata
 from typing import Any
 
 import click
 
 from harness.cli import files, measuring, viewing
 from harness.cli.options import EXIT_INPUT, EXIT_INTERRUPTED
+from harness.environment import version
 from harness.errors import HarnessError, printable
-
-
-def version() -> str:
-    """Concord's own version."""
-    try:
-        return metadata.version("concord-bench")
-    except metadata.PackageNotFoundError:
-        return "not installed, run from source"
 
 
 class Concord(click.Group):
@@ -33,21 +25,21 @@ class Concord(click.Group):
         try:
             return super().invoke(ctx)
         except (HarnessError, NotImplementedError) as error:  # the latter from files of `concord init` not filled yet
-            click.echo(f"concord: {printable(str(error))}", err=True)
-            sys.exit(EXIT_INPUT)
+            told = printable(str(error))
         except OSError as error:
             fact = error.strerror or error
             what = f"cannot use {error.filename} ({fact})" if error.filename else fact
-            click.echo(f"concord: {what}: mend that or name another place.", err=True)
-            sys.exit(EXIT_INPUT)
+            told = f"{what}: mend that or name another place."
         except KeyboardInterrupt as interrupt:
             hint = "".join(f" {words}" for words in interrupt.args)
             click.echo(f"concord: interrupted; what was measured so far is kept.{hint}", err=True)
             sys.exit(EXIT_INTERRUPTED)
+        click.echo(f"concord: {told}", err=True)
+        sys.exit(EXIT_INPUT)
 
 
 @click.group(cls=Concord, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version(), prog_name="concord")
+@click.version_option(version("concord-bench"), prog_name="concord")
 def main() -> None:
     """Prove that TensorFlow, PyTorch and JAX compute the same thing, then time them.
 

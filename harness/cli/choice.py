@@ -20,15 +20,20 @@ def choose(wanted: Wanted) -> tuple[dict[str, tuple[str, ...]], dict[str, str], 
     from harness import workplace
 
     modes, own = wanted.modes, [name for name in wanted.python if name != catalog.code(name)]
+    known = [*catalog.modes(), "all"]
     for name in wanted.backends:
         catalog.backend(name)
+    for mode in modes:
+        if mode not in known:
+            raise unknown("mode", mode, known)
     chosen, skipped, installed = {}, {}, {}
     for name in catalog.labelled(wanted.backends or [*catalog.frameworks(), *own], wanted.python):
         if name != catalog.code(name) and name not in own:
             raise HarnessError(f"backend {name!r} has no interpreter: name it with --python {name}=PATH.")
         found = workplace.probe(name, wanted.python.get(name, sys.executable))
         if not found.missing:
-            chosen[name], installed[name] = pick_modes(name, modes), found
+            has, installed[name] = catalog.backend(name).MODES, found
+            chosen[name] = tuple(mode for mode in has if {mode, "all"} & {*modes}) if modes else has[:1]
         elif wanted.backends or name in own:
             raise HarnessError(found.advice(name))
         else:
@@ -52,15 +57,3 @@ def check_device(place: "Workplace", chosen: dict[str, tuple[str, ...]]) -> None
             place.worker(name, place.cpus[:1], f"check-{name}").close()
         except launch.WorkerError as error:
             raise HarnessError(error.reason) from None
-
-
-def pick_modes(name: str, modes: list[str]) -> tuple[str, ...]:
-    """The modes of a backend that were asked for; a mode that no backend has is an error."""
-    everywhere = [*catalog.modes(), "all"]
-    for mode in modes:
-        if mode not in everywhere:
-            raise unknown("mode", mode, everywhere)
-    own = catalog.backend(name).MODES
-    if "all" in modes:
-        return tuple(own)
-    return tuple(mode for mode in own if mode in modes) if modes else own[:1]

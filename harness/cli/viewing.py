@@ -91,15 +91,7 @@ def share(_context: click.Context, _option: click.Parameter, value: str | None) 
 @click.option("--html", type=PATH, help="Write it as a page, too.")
 @click.option("--junit", type=PATH, metavar="FILE", help="Write the gates as JUnit XML, for CI.")
 def compare(
-    base: Path,
-    new: Path,
-    slower: float | None,
-    unproven: bool,
-    across: bool,
-    only: dict[str, str],
-    markdown: Path | None,
-    html: Path | None,
-    junit: Path | None,
+    base: Path, new: Path, slower: float | None, unproven: bool, across: bool, only: dict[str, str], **files: Path | None
 ) -> None:
     """Say what became slower or faster from run BASE to run NEW, two folders. Exit code 1 if a gate fires.
 
@@ -108,21 +100,20 @@ def compare(
       concord compare results/yesterday results/today --filter task=mnist_cnn
       concord compare results/main results/branch --fail-if-slower 3% --fail-if-unproven --markdown comment.md
     """
-    if junit and slower is None and not unproven:
+    if files["junit"] and slower is None and not unproven:
         raise click.UsageError("--junit writes gates: give --fail-if-slower or --fail-if-unproven, too")
     from harness import compare as job
     from harness import export, records
     from harness.report import comparison
 
-    found = job.compare(records.read(base), records.read(new), across=across, wanted=only).judged(
-        slower=slower, unproven=unproven
-    )
-    for path, view in ((markdown, comparison.markdown), (html, comparison.page)):
+    found = job.compare(records.read(base), records.read(new), across=across, wanted=only)
+    found = found.judged(slower=slower, unproven=unproven)
+    for path, view in ((files["markdown"], comparison.markdown), (files["html"], comparison.page)):
         if path:
             with writing(path):
                 path.write_text(view(found), encoding="utf-8")
-    if junit:
-        export.junit_of_gates(found, junit)
+    if files["junit"]:
+        export.junit_of_gates(found, files["junit"])
     tell(comparison.document(found), lambda: comparison.show(found))
     sys.exit(options.EXIT_PROOF if found.gates else 0)
 
