@@ -57,8 +57,8 @@ def backend(name: str) -> ModuleType:
 
 
 def modes() -> list[str]:
-    """Names of all modes that some backend has."""
-    return sorted({mode for name in backends() for mode in backend(name).MODES})
+    """What may be asked for as a mode: each that some backend has, and all of them."""
+    return [*sorted({mode for name in backends() for mode in backend(name).MODES}), "all"]
 
 
 def tasks() -> list[str]:

@@ -20,12 +20,11 @@ def choose(wanted: Wanted) -> tuple[dict[str, tuple[str, ...]], dict[str, str], 
     from harness import workplace
 
     modes, own = wanted.modes, [name for name in wanted.python if name != catalog.code(name)]
-    known = [*catalog.modes(), "all"]
     for name in wanted.backends:
         catalog.backend(name)
     for mode in modes:
-        if mode not in known:
-            raise unknown("mode", mode, known)
+        if mode not in catalog.modes():
+            raise unknown("mode", mode, catalog.modes())
     chosen, skipped, installed = {}, {}, {}
     for name in catalog.labelled(wanted.backends or [*catalog.frameworks(), *own], wanted.python):
         if name != catalog.code(name) and name not in own:

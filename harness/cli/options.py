@@ -41,6 +41,11 @@ def split(_context: click.Context, _option: click.Parameter, value: str | None) 
     return [part.strip() for part in (value or "").split(",") if part.strip()]
 
 
+def names(*flags: str, known: Callable[[], Iterable[str]], told: str) -> Callable[[Verb], Verb]:
+    """An option for names with commas between them, which the shell completes."""
+    return click.option(*flags, callback=split, shell_complete=complete(known), help=told)
+
+
 def interpreters(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     """NAME=PATH options as a mapping."""
     found = {}
@@ -102,21 +107,9 @@ class Wanted:
 
 
 PATH = click.Path(path_type=Path, readable=False)  # who opens it says what can be done
-SHARED = {
-    "backends": click.option(
-        "--backends",
-        "-b",
-        callback=split,
-        shell_complete=complete(catalog.backends),
-        help="Only these, by name: torch,jax. Default: all.",
-    ),
-    "modes": click.option(
-        "--modes",
-        "-m",
-        callback=split,
-        shell_complete=complete(lambda: [*catalog.modes(), "all"]),
-        help="Only these modes, or 'all'. Default: each backend's first.",
-    ),
+SHARED: dict[str, Callable[[Any], Any]] = {
+    "backends": names("--backends", "-b", known=catalog.backends, told="Only these, by name: torch,jax. Default: all."),
+    "modes": names("--modes", "-m", known=catalog.modes, told="Only these modes, or 'all'. Default: each backend's first."),
     "python": click.option(
         "--python",
         multiple=True,
@@ -156,11 +149,13 @@ def tell(document: Any, show: Callable[[], None]) -> None:
 
     A number that JSON does not have (infinite, none) is null there.
     """
-    if asked("as_json"):
+    if not asked("as_json"):
+        show()
+    elif hasattr(document, "to_json"):  # a data frame: a list of its rows
+        click.echo(document.to_json(orient="records"))
+    else:
         known = json.loads(json.dumps(document, default=str), parse_constant=lambda _name: None)
         click.echo(json.dumps(known, indent=1))
-    else:
-        show()
 
 
 def filters(*keys: str) -> Callable[[Verb], Verb]:

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,8 @@ def finish(folder: Path, *, table: bool = True) -> None:
     with held(folder):
         found = tables.find(records.read(folder))
         page = report.write(found)
-    if table and asked("as_json"):
-        click.echo(found.summary.to_json(orient="records"))
-    elif table:
-        terminal.print_run(found)
+    if table:
+        tell(found.summary, lambda: terminal.print_run(found))
     click.echo(str(page), err=asked("as_json") or not table)
 
 
@@ -161,12 +160,8 @@ def show(run_folder: Path, only: dict[str, str]) -> None:
 
     found = tables.find(records.read(run_folder))
     cells, figures = tables.only(found, only)
-    if asked("as_json"):
-        click.echo(figures.to_json(orient="records"))
-    elif "phase" in only:
-        terminal.print_figures(found, cells, only["phase"])
-    else:
-        terminal.print_run(found, cells)
+    printed = partial(terminal.print_figures, phase=only["phase"]) if "phase" in only else terminal.print_run
+    tell(figures, lambda: printed(found, cells))
 
 
 @click.command(name="list")
