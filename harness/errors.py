@@ -27,6 +27,15 @@ def writing(path: Path, remedy: str = "mend that or name another place") -> Iter
         raise HarnessError(f"cannot write {path} ({error.strerror or error}): {remedy}.") from None
 
 
+def new_folder(folder: Path) -> Path:
+    """Make a folder for what ``--out`` names; one that exists is never written into."""
+    if folder.exists():
+        raise HarnessError(f"{folder} exists: name another folder with --out, or remove it.")
+    with writing(folder):
+        folder.mkdir(parents=True)
+    return folder
+
+
 def printable(text: str) -> str:
     """Text from outside on one line, without what a terminal would obey."""
     return "".join(char if char.isprintable() else " " for char in text)

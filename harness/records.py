@@ -236,8 +236,7 @@ class Journal:
 
     def once(self, record: Trial | Proof) -> None:
         """Add one record unless its like is there: an interrupted run may have come so far."""
-        known = [same(other) for other in (self.trials if isinstance(record, Trial) else self.proofs)]
-        if same(record) not in known:
+        if same(record) not in map(same, self.trials if isinstance(record, Trial) else self.proofs):
             self.keep(record)
 
     def run(self, manifest: Mapping[str, Any]) -> Run:
@@ -300,7 +299,7 @@ def read(folder: Path) -> Run:
         raise HarnessError(f"{manifest_path} has schema {found!r}, this Concord reads {SCHEMA}: use {writer}.")
     with sound(manifest_path):
         typed(manifest, MANIFEST)
-    proofs = tuple(each(folder / "proofs.jsonl", proof))
+    proofs = tuple(each(folder / "proofs.jsonl", partial(build, Proof)))
     run = Run(folder, manifest, tuple(each(folder / "trials.jsonl", trial)), proofs)
     aside = run.progress["aside"]
     return replace(run, trials=tuple(t for t in run.trials if not (in_generation(t) and t.generation in aside)))
@@ -344,7 +343,7 @@ def parse(text: bytes) -> dict[str, Any]:
 def trial(found: dict[str, Any]) -> Trial:
     """A trial from its JSON object. A cell has no unknown fields: what differs in one would be taken for the same."""
     sequences = {name: tuple(found[name]) for name in ("times_ns", "losses", "epochs")}
-    made = Trial(**known(Trial, {**found, **sequences, "cell": cell(**found["cell"])}))
+    made = build(Trial, {**found, **sequences, "cell": cell(**found["cell"])})
     typed(made.facts, FACTS)
     return made
 
@@ -357,16 +356,11 @@ def cell(**found: Any) -> Cell:
     return Cell(**typed(found, Cell.__annotations__))
 
 
-def proof(found: dict[str, Any]) -> Proof:
-    """A proof from its JSON object."""
-    return Proof(**known(Proof, found))
-
-
-def known(kind: type[Trial | Proof], found: dict[str, Any]) -> Mapping[str, Any]:
-    """The fields of a record, with those that it does not have under ``unknown``: they are kept, and break nothing."""
+def build(kind: type[Record], found: dict[str, Any]) -> Record:
+    """A record from its JSON object; the fields that it does not have are kept under ``unknown``, and break nothing."""
     own = kind.__annotations__
     unknown = {name: value for name, value in found.items() if name not in own}
-    return typed({name: value for name, value in found.items() if name in own} | {"unknown": unknown}, own)
+    return kind(**typed({name: value for name, value in found.items() if name in own} | {"unknown": unknown}, own))
 
 
 def typed(found: Mapping[str, Any], kinds: Mapping[Any, Any]) -> Mapping[str, Any]:

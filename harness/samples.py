@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from harness import data, draws
-from harness.errors import HarnessError, unknown, writing
+from harness.errors import HarnessError, new_folder, unknown, writing
 
 NOTE = "LICENCE.md"
 _SEED = 0
@@ -21,11 +21,8 @@ def make(name: str, data_dir: Path | None, out: Path) -> list[Path]:
     if not edition.whole:
         how = f"fetch the whole with `concord data fetch {name}`, or give --data-dir"
         raise HarnessError(f"only {edition.label} was found, in {where}: {how}.")
-    folder = out / name
-    if folder.exists():
-        raise HarnessError(f"{folder} exists: name another folder with --out, or remove it.")
+    folder = new_folder(out / name)
     with writing(folder):
-        folder.mkdir(parents=True)
         for file, content in [(NOTE, (data.SAMPLES / name / NOTE).read_bytes()), *MAKERS[name](contents)]:
             (folder / file).write_bytes(content)
     return sorted(folder.iterdir())

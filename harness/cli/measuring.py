@@ -15,7 +15,7 @@ from harness.cli import options
 from harness.cli.choice import check_device, choose
 from harness.cli.options import PATH, Wanted, asked, complete, duration, filters, out_option, shared, talks, tell, wait_option
 from harness.cli.viewing import exit_code, finish, open_page
-from harness.errors import HarnessError, unknown, writing
+from harness.errors import HarnessError, new_folder, unknown
 
 if TYPE_CHECKING:
     from harness.plan import Plan
@@ -191,18 +191,6 @@ def narrowed(recipe: "Suite", task: str) -> "Suite":
     return replace(recipe, jobs=jobs)
 
 
-def new_folder(out: Path | None, suite: str) -> Path:
-    """The run's own new folder; one that exists is never written into."""
-    from harness.records import now
-
-    folder = out or options.RESULTS / f"{now()[:19].replace('-', '').replace(':', '').replace('T', '-')}-{suite}"
-    if folder.exists():
-        raise HarnessError(f"{folder} exists: name another folder with --out, or remove it.")
-    with writing(folder):
-        folder.mkdir(parents=True)
-    return folder
-
-
 def refuse_all_but(*allowed: str) -> None:
     """A usage error for any other option of this verb that was given: a run is gone on with as it was begun."""
     context = click.get_current_context()
@@ -216,9 +204,11 @@ def carry_out(plan: "Plan", out: Path | None, *, wait: bool, table: bool = True)
     """Run a plan in a new folder, once nobody else measures."""
     from harness.alone import alone
     from harness.cli.live import progress
+    from harness.records import now
 
     with alone(wait=wait, say=progress().say):
-        folder = new_folder(out, plan.name)
+        time = now()[:19].replace("-", "").replace(":", "").replace("T", "-")
+        folder = new_folder(out or options.RESULTS / f"{time}-{plan.name}")
         measure(plan, folder, None, table=table)
     return folder
 
