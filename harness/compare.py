@@ -37,7 +37,8 @@ class Line:
     """One cell and phase that both runs have.
 
     ``base`` and ``new`` are seconds a step (or a call), the geometric mean over generations; with ``against``, which is
-    for runs of two machines, they are times that cell's own time in the same run. ``floor`` is the larger noise floor.
+    for runs of two machines, they are times that cell's own time in the same run. ``pace`` is the canary's time in NEW over
+    that in BASE, which ``ratio`` has taken off; 1 where it was not comparable. ``floor`` is the larger noise floor.
     """
 
     cell: Cell
@@ -46,6 +47,7 @@ class Line:
     new: float
     ratio: Ratio
     floor: float
+    pace: float = 1.0
     against: Cell | None = None
 
     @property
@@ -141,7 +143,9 @@ def compare(base: Run, new: Run, *, across: bool = False, wanted: Mapping[str, s
         both = [p for p in both if p not in void]
     if not both:
         raise HarnessError(f"{base.path} and {new.path} have no valid time of one cell in common: compare runs of one suite.")
-    lines = list(_lines(both, timed, dict(references(both, contests[0], proofs)) if across else None))
+    against = dict(references(both, contests[0], proofs)) if across else None
+    canaries = [songs(run) if not across and one_canary(base, new) else {} for run in (base, new)]
+    lines = list(_lines(both, timed, against, canaries))
     if not lines:
         raise HarnessError(f"{base.path} and {new.path} have no two proven cells of one contest in common: nothing to compare.")
     warnings = [f"another machine: {text}" for text in other]
@@ -163,18 +167,39 @@ def told(cell: Cell, phase: str) -> str:
 
 
 def _lines(
-    both: Sequence[Place], timed: Sequence[Mapping[Place, Contest]], against: Mapping[Place, Cell] | None
+    both: Sequence[Place],
+    timed: Sequence[Mapping[Place, Contest]],
+    against: Mapping[Place, Cell] | None,
+    canaries: Sequence[Mapping[Any, pd.Series]],
 ) -> Iterator[Line]:
-    """A line a place; with ``against`` only those that have such a cell beside them, in its time."""
+    """A line a place; with ``against`` only those that have such a cell beside them, in its time; else over the canary's."""
     places = [place for place in both if against is None or against.get(place, place[0]) != place[0]]
     for cell, phase in places:
         other = against[cell, phase] if against is not None else None
         held = [run[cell, phase] for run in timed]
-        base, new = (logs(c.blocks[cell], c.blocks[other] if other else None) for c in held)
-        if len(base) and len(new):
-            floor = max(c.floor for c in held)
-            ratio = welch(base, new, pairs=len(places))
-            yield Line(cell, phase, math.exp(base.mean()), math.exp(new.mean()), ratio, floor, other)
+        times = [logs(c.blocks[cell], c.blocks[other] if other else None) for c in held]
+        if not all(map(len, times)):
+            continue
+        sung = [songs.get((cell.task, cell.batch, cell.threads, phase), pd.Series(dtype=float)) for songs in canaries]
+        whole = all(own.index.isin(song.index).all() for own, song in zip(times, sung, strict=True))
+        paces = [song[own.index] if whole else own * 0 for own, song in zip(times, sung, strict=True)]
+        ratio = welch(*(own - pace for own, pace in zip(times, paces, strict=True)), pairs=len(places))
+        base, new, pace = (math.exp(figure) for figure in (times[0].mean(), times[1].mean(), paces[1].mean() - paces[0].mean()))
+        yield Line(cell, phase, base, new, ratio, max(c.floor for c in held), pace, other)
+
+
+def songs(run: Run) -> dict[Any, pd.Series]:
+    """The log of the canary's product, the median of each generation, by task, batch, threads and phase: the machine's pace."""
+    sung = [(*noise.group(t)[:5], t.values["product_s"]) for t in run.trials if t.phase == "canary" and t.status == "ok"]
+    table = pd.DataFrame(sung, columns=["task", "batch", "threads", "phase", "generation", "seconds"])
+    medians = table.groupby([*table.columns[:5]])["seconds"].median().map(math.log)
+    return {place: own.droplevel([0, 1, 2, 3]) for place, own in medians.groupby(level=[0, 1, 2, 3])}
+
+
+def one_canary(base: Run, new: Run) -> bool:
+    """Whether the canary of both runs is one program that runs where the tasks do."""
+    ours, theirs = (run.at("environment", "machine", "packages", "numpy") for run in (base, new))
+    return ours == theirs and {run.at("environment", "device") for run in (base, new)} <= {"cpu", None}
 
 
 def references(
@@ -188,15 +213,15 @@ def references(
             yield from (((cell, held.phase), best) for cell in held.blocks)
 
 
-def logs(times: Blocks, against: Blocks | None = None) -> np.ndarray:
-    """The log of each generation's median time, in seconds; over ``against``, round by round, if it is given."""
+def logs(times: Blocks, against: Blocks | None = None) -> pd.Series:
+    """The log of each generation's median time, in seconds, by generation; over ``against``, round by round, if it is given."""
     found = pd.Series(stats.samples(times))
     if against is not None:
         found = (found / pd.Series(stats.samples(against))).dropna()  # what only one of them has is not compared
-    return found.map(math.log).groupby(level=0).median().to_numpy()
+    return found.map(math.log).groupby(level=0).median()
 
 
-def welch(base: np.ndarray, new: np.ndarray, *, pairs: int = 1) -> Ratio:
+def welch(base: "pd.Series[float] | np.ndarray", new: "pd.Series[float] | np.ndarray", *, pairs: int = 1) -> Ratio:
     """NEW over BASE from the logs of two independent samples, with Welch's t interval at ALPHA / pairs.
 
     No interval from a sample of one. ``n`` counts both samples, ``generations`` is the smaller one.

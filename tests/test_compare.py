@@ -105,6 +105,11 @@ def held(a: Path, b: Path, **settings: Any) -> compare.Comparison:
     return compare.compare(records.read(a), records.read(b), **settings)
 
 
+def ratios(found: compare.Comparison) -> dict[str, float]:
+    """NEW over BASE by backend."""
+    return {line.cell.backend: line.ratio.value for line in found.lines}
+
+
 def verdicts(found: compare.Comparison) -> dict[str, str]:
     """By backend."""
     return {line.cell.backend: line.verdict for line in found.lines}
@@ -276,6 +281,42 @@ def test_a_slower_canary_is_a_warning(tmp_path, base):
         folders.append(save(tmp_path / name, dict(run.manifest), [*run.trials, *songs], list(run.proofs)))
     (warning,) = held(*folders).warnings
     assert warning.startswith("the canary's product took 1.20 times as long in NEW")
+
+
+def paced(folder: Path, source: Path, pace: float, *, numpy: str = "2.4", slower: float = 1.0) -> Path:
+    """A copy of a run on a machine whose pace, in every generation another one, the canary shows; one backend slower beside."""
+    run, rng = records.read(source), np.random.default_rng(0)
+    paces = pace * np.exp(rng.normal(0, 0.05, 8))
+    factors = {
+        (t.cell.backend, t.generation): paces[t.generation] * (slower if t.cell.backend == "jax" else 1) for t in run.trials
+    }
+    trials = [
+        replace(t, times_ns=tuple(int(ns * factors[t.cell.backend, t.generation]) for ns in t.times_ns)) for t in run.trials
+    ]
+    songs = [
+        Trial(CELLS["jax"], "canary", "ok", g, turn, of="train", values={"product_s": paces[g] / 100, "copy_s": 0.007})
+        for g in range(8)
+        for turn in range(5)
+    ]
+    facts = json.loads(json.dumps(run.manifest))
+    facts["environment"]["machine"]["packages"] = {"numpy": numpy}
+    return save(folder, facts, [*trials, *songs], list(run.proofs))
+
+
+def test_the_pace_of_the_machine_is_taken_off(tmp_path, base):
+    """What slows the canary too is no change of a backend, and hides none."""
+    found = held(paced(tmp_path / "a", base, 1.0), paced(tmp_path / "b", base, 1.04, slower=1.05))
+    assert {name: round(ratio, 3) for name, ratio in ratios(found).items()} == {"jax": 1.05, "tensorflow": 1.0, "torch": 1.0}
+    assert verdicts(found) == {"jax": "slower", "tensorflow": "tie", "torch": "tie"}
+    assert {round(line.pace, 3) for line in found.lines} == {1.04}
+    assert all(line.new / line.base == pytest.approx(line.ratio.value * 1.04) for line in found.lines)
+
+
+def test_another_canary_takes_nothing_off(tmp_path, base):
+    """Another NumPy may multiply at another speed: then the times are compared as they are."""
+    found = held(paced(tmp_path / "a", base, 1.0), paced(tmp_path / "b", base, 1.04, numpy="2.5"))
+    assert {round(ratio, 3) for ratio in ratios(found).values()} == {1.04}
+    assert {line.pace for line in found.lines} == {1.0}
 
 
 def test_nothing_in_common_is_an_error(tmp_path, base):

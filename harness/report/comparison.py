@@ -16,7 +16,8 @@ from harness.report.words import digits, name
 HEADS = {"gates": "A gate fired", "warnings": "Read with care", "changes": "What is not the same", "missing": "Not compared"}
 METHOD = (
     "Each ratio is the time in NEW over that in BASE, from the medians of generations (fresh processes) of two runs that share"
-    " no round: Welch's t, simultaneous 95 % for all lines. It does not know how two sittings at one machine differ."
+    " no round, over what the canary (a fixed product) took in the same generations: Welch's t, simultaneous 95 % for all lines."
+    " It does not know how two sittings at one machine differ, but for what slows the canary too."
 )
 
 
@@ -25,7 +26,7 @@ def document(found: Comparison) -> dict[str, Any]:
     lines = []
     for line in found.lines:
         what = {"phase": line.phase, "verdict": line.verdict, "noise_floor": line.floor}
-        times = {"base": line.base, "new": line.new, "against": line.against and name(line.against)}
+        times = {"base": line.base, "new": line.new, "pace": line.pace, "against": line.against and name(line.against)}
         ratio = {"ratio": line.ratio.value, "ci_low": line.ratio.low, "ci_high": line.ratio.high}
         proofs = {"base_proof": found.base_proofs[line.cell].state, "new_proof": found.new_proofs[line.cell].state}
         lines.append(asdict(line.cell) | what | times | ratio | {"generations": line.ratio.generations} | proofs)
@@ -53,6 +54,7 @@ def table(found: Comparison) -> pd.DataFrame:
             "verdict": line.verdict,
             "BASE": f"{digits(line.base * factor)} {unit}",
             "NEW": f"{digits(line.new * factor)} {unit}",
+            "canary": f"{digits(line.pace, 4)}x",
             "terms": terms + (f", to {name(line.against)}" if line.against else ""),
             "proof": f"{proofs[0]} in both" if proofs[0] == proofs[1] else ", now ".join(proofs),
         }

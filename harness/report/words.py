@@ -16,6 +16,7 @@ PLAIN = range(-4, 7)  # powers of ten that are written without an exponent
 TIMES = ((1.0, 1.0, "s"), (1e-4, 1e3, "ms"), (0.0, 1e6, "µs"))  # from this many seconds, factor, unit
 ALL = {2: "both", 3: "all three", 4: "all four"}
 MANY = 4  # entries that a sentence can name
+NOTHING = 1e4  # from limit to limit: an interval of two generations and 78 pairs, which says no more than none
 
 
 def digits(value: float | None, count: int = 3) -> str:
@@ -35,9 +36,11 @@ def time_unit(seconds: Iterable[float]) -> tuple[float, str]:
 
 
 def span(figure: Estimate | None, factor: float = 1.0) -> str:
-    """The interval of a figure, "1.22 to 1.31"; nothing where there is none."""
+    """The interval of a figure, "1.22 to 1.31"; nothing where there is none, "no limits" where it says nothing."""
     if figure is None or figure.low is None or figure.high is None:
         return ""
+    if figure.low > 0 and figure.high / figure.low > NOTHING:
+        return "no limits"
     return f"{digits(figure.low * factor)} to {digits(figure.high * factor)}"
 
 
