@@ -614,7 +614,7 @@ JAX = (
         13,
         "jax",
         RISK,
-        (Edit("engine.py", "row(table, state.count)", "row(table, state.count + 1)"),),
+        (Edit("engine.py", "jnp.minimum(state.count, len(table) - 1)", "jnp.minimum(state.count + 1, len(table) - 1)"),),
         "tensors",
         "dense1/kernel after step 0",
     ),
@@ -783,8 +783,8 @@ JAX = (
         (
             Edit(
                 "engine.py",
-                "lr, step_size, root = row(table, state.count)",
-                "lr, step_size, root = row(table, state.count)\n"
+                "lr, step_size, root = table[jnp.minimum(state.count, len(table) - 1)]",
+                "lr, step_size, root = table[jnp.minimum(state.count, len(table) - 1)]\n"
                 "        t = (state.count + 1).astype(lr.dtype)\n"
                 "        step_size, root = lr / (1 - spec.beta1**t), jnp.sqrt(1 - spec.beta2**t)",
             ),

@@ -58,7 +58,7 @@ def optimizer(spec: OptimizerSpec, table: Array, *, stock: bool) -> optax.Gradie
     """The spec's update rule on optax; ``stock`` leaves optax its default constants and bias corrections."""
 
     def lr(step: Array) -> Array:
-        return row(table, step)[0]
+        return table[jnp.minimum(step, len(table) - 1), 0]
 
     if spec.kind == "sgd":
         return optax.chain(optax.add_decayed_weights(spec.weight_decay), optax.sgd(lr, momentum=spec.momentum))
@@ -69,11 +69,6 @@ def optimizer(spec: OptimizerSpec, table: Array, *, stock: bool) -> optax.Gradie
     return optax.adamw(lr, weight_decay=spec.weight_decay)
 
 
-def row(table: Array, step: Array) -> tuple[Array, ...]:
-    """One row of the table, its last one for ever; looked up once, where XLA would do so for each element of the parameters."""
-    return jax.lax.optimization_barrier(tuple(table[jnp.minimum(step, len(table) - 1)]))
-
-
 def adam(spec: OptimizerSpec, table: Array) -> optax.GradientTransformation:
     """Adam and AdamW with the bias corrections of the spec's table, exact in float32 too."""
 
@@ -82,7 +77,7 @@ def adam(spec: OptimizerSpec, table: Array) -> optax.GradientTransformation:
         return optax.ScaleByAdamState(count=jnp.zeros((), jnp.int32), mu=mu, nu=nu)
 
     def update(grads: Any, state: optax.ScaleByAdamState, params: Any) -> tuple[Any, optax.ScaleByAdamState]:
-        lr, step_size, root = row(table, state.count)
+        lr, step_size, root = table[jnp.minimum(state.count, len(table) - 1)]
         mu = jax.tree.map(lambda m, g: spec.beta1 * m + (1 - spec.beta1) * g, state.mu, grads)
         nu = jax.tree.map(lambda v, g: spec.beta2 * v + (1 - spec.beta2) * g * g, state.nu, grads)
         decay = lr * spec.weight_decay
