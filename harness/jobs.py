@@ -33,7 +33,7 @@ class Cell:
     trained: list[Batch]  # what a call of a training step goes round: the placed batches, or stacks of them
     stacked: int  # steps of such a call
     stream: Iterator[Batch] = field(default_factory=lambda: iter(()))  # the framework's own input pipeline, without end
-    delay_s: dict[str, float] = field(default_factory=dict)  # planted in each call of a phase, 0 outside of `selfcheck`
+    slowdown: float = 0.0  # planted in each block by `selfcheck`
 
     def call(self, phase: str) -> tuple[Callable[[Batch], Handle], list[Batch], int]:
         """The function that a phase times, the batches it goes round, and the steps of one call."""
@@ -112,7 +112,9 @@ class Worker:
         host = [batch for batch, _ in zip(stream, range(PLACED), strict=False)]
         placed = [session.put(*batch) for batch in host]
         single = [session.put(batch.x[:1], batch.y[:1], tuple(m[:1] for m in batch.masks)) for batch in host]
-        cell = self.cells[message["cell"]] = Cell(session, weights, placed, single, trained=placed, stacked=1)
+        cell = self.cells[message["cell"]] = Cell(
+            session, weights, placed, single, trained=placed, stacked=1, slowdown=message["slowdown"]
+        )
         if "epoch" in message["phases"]:
             epoch = self.engine.pipeline(spec.data, wanted, seed=message["seed"], placed=placed)
             cell.stream = chain.from_iterable(epoch() for _ in count())
@@ -126,7 +128,6 @@ class Worker:
             values[f"{phase}_first_call_s"] = measure.first_call(session, call, over[0])
             found = measure.warm_up(session, call, over)
             warmups[phase] = {"times_ns": found.times_ns, "steps": found.steps, **asdict(found.steady)}
-            cell.delay_s[phase] = message["slowdown"] * float(np.median(found.times_ns)) / 1e9
         facts = self.engine.describe() | environment.process() | {"steps_a_call": cell.stacked}
         if {"train", "predict"} <= {*message["phases"]}:  # elsewhere it would be one more compilation
             facts |= session.facts(placed[0])
@@ -139,10 +140,8 @@ class Worker:
         cell, phase = self.cells[message["cell"]], message["phase"]
         cell.session.load(cell.weights)
         call, over, stacked = cell.call(phase)
-        if cell.delay_s[phase]:
-            call = measure.slowed(call, cell.delay_s[phase])
-        single = phase == "latency"
-        return measure.sample(cell.session, call, over, message["steps"], stacked=stacked, single=single)._asdict(), {}
+        how = {"stacked": stacked, "single": phase == "latency", "slowdown": cell.slowdown}
+        return measure.sample(cell.session, call, over, message["steps"], **how)._asdict(), {}
 
     def canary(self, _message: Message, _arrays: Arrays) -> tuple[Message, Arrays]:
         """Time the fixed product and the fixed copy."""

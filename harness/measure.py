@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,12 +69,14 @@ def quiet_collector() -> Iterator[None]:
         gc.enable()
 
 
-def sample(session: Session, call: Call, batches: list[Batch], steps: int, *, stacked: int, single: bool) -> Sample:
+def sample(
+    session: Session, call: Call, batches: list[Batch], steps: int, *, stacked: int, single: bool, slowdown: float = 0.0
+) -> Sample:
     """Time as many calls, of ``stacked`` steps each, as ``steps`` steps take, one by one or as one block, after one untimed call.
 
-    No garbage is collected meanwhile.
+    No garbage is collected meanwhile. ``slowdown`` is for a block, see there.
     """
-    timed, count = calls if single else block, -(-steps // stacked)
+    timed, count = calls if single else partial(block, slowdown=slowdown), -(-steps // stacked)
     session.sync(call(batches[0]))
     compiled = session.compilations()
     with quiet_collector():
@@ -84,12 +87,20 @@ def sample(session: Session, call: Call, batches: list[Batch], steps: int, *, st
     return Sample(times, count * stacked // len(times), cpu, session.compilations() - compiled, met)
 
 
-def block(session: Session, call: Call, batches: list[Batch], steps: int) -> list[int]:
-    """The wall time in nanoseconds of ``steps`` calls over the placed batches in turn, synchronised after the last."""
+def block(session: Session, call: Call, batches: list[Batch], steps: int, *, slowdown: float = 0.0) -> list[int]:
+    """The wall time in nanoseconds of ``steps`` calls over the placed batches in turn, synchronised after the last.
+
+    Then ``slowdown`` (`concord selfcheck`) keeps the CPU busy for a share of what has passed. A delay in each step is no share of
+    it: JAX hides one of 5 us in what it computes meanwhile, and pays 14 us for one of 10.
+    """
     count, start = len(batches), time.perf_counter_ns()
     for i in range(steps):
         handle = call(batches[i % count])
     session.sync(handle)
+    if slowdown:
+        end = time.perf_counter_ns() + int(slowdown * (time.perf_counter_ns() - start))
+        while time.perf_counter_ns() < end:
+            pass
     return [time.perf_counter_ns() - start]
 
 
@@ -122,19 +133,6 @@ def warm_up(session: Session, call: Call, batches: list[Batch]) -> WarmUp:
                 break
             look = max(steps + 1, int(steps * LOOK_AGAIN))
     return WarmUp(list(times), steps, Steady(found.kind, found.start + steps - len(times)))
-
-
-def slowed(call: Call, seconds: float) -> Call:
-    """The call with a delay that keeps the CPU busy: a slower backend for `concord selfcheck`."""
-    delay = int(seconds * 1e9)
-
-    def longer(batch: Batch) -> Handle:
-        handle, end = call(batch), time.perf_counter_ns() + delay
-        while time.perf_counter_ns() < end:
-            pass
-        return handle
-
-    return longer
 
 
 class Canary:
