@@ -131,7 +131,7 @@ def run(
 def selfcheck(suite: str, wanted: Wanted, backend: str, slowdown: float, out: Path | None, wait: bool) -> None:
     """Run one backend against itself, as often as SUITE does: equals must not be ranked, a planted delay must be found.
 
-    Exit code 1 if an equal won, 4 if the machine is too noisy to find the delay.
+    Exit code 1 if an equal won or the proof failed, 4 if the machine is too noisy to find the delay.
 
     \b
     Examples:
@@ -150,7 +150,8 @@ def selfcheck(suite: str, wanted: Wanted, backend: str, slowdown: float, out: Pa
         folder = carry_out(plan, out, wait=wait, table=not asked("as_json"))
     finding = selfcheck.judge(plan, records.read(folder))
     tell({"run": folder, **finding.document()}, lambda: click.echo(finding.told()))
-    sys.exit(options.EXIT_PROOF if finding.winners else 0 if finding.found else options.EXIT_NOISY)
+    wrong = finding.winners or exit_code(folder) == options.EXIT_PROOF
+    sys.exit(options.EXIT_PROOF if wrong else 0 if finding.found else options.EXIT_NOISY)
 
 
 @click.command()
