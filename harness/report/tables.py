@@ -31,6 +31,8 @@ PHASES = ("first_call", "train", "epoch", "predict", "latency", "memory", "fit")
 SHOWN = {"train": "step_time", "epoch": "step_time", "predict": "batch_time", "latency": "latency_p50"}
 LATENCIES = {"latency_p50": 0.5, "latency_p90": 0.9, "latency_p99": 0.99}
 CALLS_FOR_P99 = 500
+BLOCKS = 20  # of a trial: more are calls
+QUANTILES = {"min": 0.0, "p10": 0.1, "p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
 
 def frame(file: str, rows: Sequence[Any]) -> pd.DataFrame:
@@ -313,7 +315,8 @@ def proofs(run: Run) -> pd.DataFrame:
 def trials(run: Run) -> Iterator[str]:
     """The lines of trials.csv, trial by trial: one a block, figure or epoch (``block`` counts them); a failure has one.
 
-    As text: a long run has millions of lines, which no data frame should hold.
+    Of many calls timed one by one, as in a warm-up, the quantiles alone: a line each would be more than a spreadsheet holds.
+    As text: a data frame of a long run would take a gigabyte.
     """
     head, text = attrgetter(*(f"cell.{name}" for name in Cell.__dataclass_fields__), *TRIAL), StringIO()
     lines = csv.writer(text, lineterminator="\n")
@@ -328,7 +331,12 @@ def trials(run: Run) -> Iterator[str]:
 
 def _parts(trial: Trial) -> list[tuple[int | None, str | None, str | None, float | None]]:
     """Number, metric, unit and value of each block, figure and epoch of a trial; one empty part where there is nothing at all."""
+    blocks: list[tuple[int | None, str, str, float]]
     blocks = [(number, "block_time", "s", time / 1e9) for number, time in enumerate(trial.times_ns)]
+    if len(blocks) > BLOCKS:
+        shares = zip(QUANTILES, np.quantile(trial.times_ns, list(QUANTILES.values())) / 1e9, strict=True)
+        blocks = [(None, f"call_time_{name}", "s", float(value)) for name, value in shares]
+        blocks.append((None, "calls", "1", float(len(trial.times_ns))))
     figures = [(None, *_unit(name), value) for name, value in trial.values.items()]
     epochs = [(n, *_unit(f"epoch_{name}"), value) for n, epoch in enumerate(trial.epochs) for name, value in epoch.items()]
     return [*blocks, *figures, *epochs] or [(None, None, None, None)]
