@@ -132,7 +132,7 @@ class Plan:
         for s in self.subjects:
             batches.setdefault(f"{s.task} on {s.dataset.label}", []).append(str(s.batch))
         tasks = ", ".join(f"{task}, batches of {' '.join(of)}" if of[1:] else task for task, of in batches.items())
-        turns = f"at least {suite.generations} generations of {suite.rounds} rounds" if suite.generations else "no timing"
+        turns = f"{suite.generations} or more generations of {suite.rounds} rounds" if suite.generations else "no timing"
         most = f", at most {clock(suite.budget_s)}" if suite.hard else ""
         return f"{len(self.entrants)} entrants; {tasks}: proof, training, {turns}; about {clock(self.seconds())}{most}"
 

@@ -680,7 +680,7 @@ def test_a_dry_run_prints_the_plan_alone(tmp_path: Path) -> None:
         told, progress = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, progress) == (0, "")
     assert "2 entrants; risk_mlp:data=german_credit on german_credit (1,000)" in told
-    assert "at least 1 generations of 1 rounds" in told
+    assert "1 or more generations of 1 rounds" in told
     assert "at most 2 min 0 s" in told
     assert not out.exists()
 
