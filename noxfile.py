@@ -98,7 +98,7 @@ def resolved(session: nox.Session, *wanted: str, env: dict[str, str] | None = No
 
 @nox.session
 def unit(session: nox.Session) -> None:
-    """The tests that need no framework and start no whole command: the numpy backend carries them, in less than a minute."""
+    """The tests that need no framework and start no whole command: the numpy backend carries them, in about a minute."""
     session.install("-e", ".", *GROUPS["tests"])
     session.run("pytest", *PARALLEL, "-m", "not (frameworks or commands)", *session.posargs)
 
