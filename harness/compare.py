@@ -180,7 +180,7 @@ def _lines(
         times = [logs(c.blocks[cell], c.blocks[other] if other else None) for c in held]
         if not all(map(len, times)):
             continue
-        sung = [songs.get((cell.task, cell.batch, cell.threads, phase), pd.Series(dtype=float)) for songs in canaries]
+        sung = [found.get((cell.task, cell.batch, cell.threads, phase), pd.Series(dtype=float)) for found in canaries]
         whole = all(own.index.isin(song.index).all() for own, song in zip(times, sung, strict=True))
         paces = [song[own.index] if whole else own * 0 for own, song in zip(times, sung, strict=True)]
         ratio = welch(*(own - pace for own, pace in zip(times, paces, strict=True)), pairs=len(places))
@@ -190,8 +190,9 @@ def _lines(
 
 def songs(run: Run) -> dict[Any, pd.Series]:
     """The log of the canary's product, the median of each generation, by task, batch, threads and phase: the machine's pace."""
-    sung = [(*noise.group(t)[:5], t.values["product_s"]) for t in run.trials if t.phase == "canary" and t.status == "ok"]
+    sung = [(*noise.group(t)[:5], t.values.get("product_s", 0.0)) for t in run.trials if t.phase == "canary" and t.status == "ok"]
     table = pd.DataFrame(sung, columns=["task", "batch", "threads", "phase", "generation", "seconds"])
+    table = table[table["seconds"] > 0]  # a record from elsewhere may say anything
     medians = table.groupby([*table.columns[:5]])["seconds"].median().map(math.log)
     return {place: own.droplevel([0, 1, 2, 3]) for place, own in medians.groupby(level=[0, 1, 2, 3])}
 

@@ -319,6 +319,16 @@ def test_another_canary_takes_nothing_off(tmp_path, base):
     assert {line.pace for line in found.lines} == {1.0}
 
 
+@pytest.mark.parametrize("values", [{}, {"product_s": 0.0}, {"product_s": -1.0}])
+def test_a_canary_that_is_none_takes_nothing_off(tmp_path, base, values):
+    """Whatever a record from elsewhere says of it."""
+    run = records.read(paced(tmp_path / "a", base, 1.0))
+    trials = [replace(t, values=values) if t.phase == "canary" else t for t in run.trials]
+    found = held(base, save(tmp_path / "b", dict(run.manifest), trials, list(run.proofs)))
+    assert {line.pace for line in found.lines} == {1.0}
+    assert set(verdicts(found)) == set(CELLS)
+
+
 def test_nothing_in_common_is_an_error(tmp_path, base):
     """An empty table would look like good news."""
     run = records.read(base)
