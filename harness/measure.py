@@ -91,7 +91,7 @@ def block(session: Session, call: Call, batches: list[Batch], steps: int, *, slo
     """The wall time in nanoseconds of ``steps`` calls over the placed batches in turn, synchronised after the last.
 
     Then ``slowdown`` (`concord selfcheck`) keeps the CPU busy for a share of what has passed. A delay in each step is no share of
-    it: JAX hides one of 5 us in what it computes meanwhile, and pays 14 us for one of 10.
+    it: JAX hides one of 2 us in what it computes meanwhile, and pays 14 us for one of 10.
     """
     count, start = len(batches), time.perf_counter_ns()
     for i in range(steps):
