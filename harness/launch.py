@@ -1,5 +1,6 @@
 """Starts, asks, pauses, times out and buries workers. One process, one backend, one private pipe, one log."""
 
+import atexit
 import logging
 import os
 import queue
@@ -10,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -23,6 +25,7 @@ from harness.records import Status
 from harness.spec import Arrays
 
 LOG = logging.getLogger(__name__)
+INTERRUPTED = "the run was interrupted"
 LOG_TAIL = 4000  # characters of a worker's log that a record keeps
 Event = Callable[[Message], None]
 
@@ -40,6 +43,27 @@ GROUPS = hasattr(os, "killpg")
 ALIVE: "weakref.WeakSet[Worker]" = weakref.WeakSet()
 
 
+NOTES = threading.Lock()  # of who tells the undertaker
+
+
+@cache
+def undertaker() -> "subprocess.Popen[bytes]":
+    """Who ends the workers if this process has no time for it, see harness/undertaker.py; in a session that no Ctrl-C reaches."""
+    command, quiet = [sys.executable, "-I", "-S", str(Path(__file__).with_name("undertaker.py"))], subprocess.DEVNULL
+    process = subprocess.Popen(
+        command, bufsize=0, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True, cwd=os.path.sep
+    )
+    atexit.register(process.communicate)  # ends it, and waits for that
+    return process
+
+
+def note(sign: str, group: int) -> None:
+    """Tell the undertaker that a worker and its group begin, "+", or have been ended, "-", where the system has groups."""
+    if GROUPS:
+        with NOTES, suppress(BrokenPipeError):  # it was killed, too: then a worker goes when it finds its pipe closed
+            cast("IO[bytes]", undertaker().stdin).write(f"{sign}{group}\n".encode())
+
+
 def stop_all() -> None:
     """Kill every worker, whichever thread waits for it, and let no other start."""
     STOPPING.set()
@@ -48,10 +72,7 @@ def stop_all() -> None:
 
 
 class Worker(AbstractContextManager["Worker"]):
-    """A running worker, as a context manager: whatever happens, none outlives its block.
-
-    On Linux a worker also dies with the thread that started it, so start and use it in one thread.
-    """
+    """A running worker, as a context manager: whatever happens, none outlives its block, nor the harness."""
 
     def __init__(
         self,
@@ -68,7 +89,7 @@ class Worker(AbstractContextManager["Worker"]):
     ) -> None:
         """Start the process and its backend; ``facts`` then holds what it said of itself."""
         if STOPPING.is_set():
-            raise WorkerError("failed", "the run was interrupted", "")
+            raise WorkerError("failed", INTERRUPTED, "")
         scratch.mkdir(parents=True, exist_ok=True)
         self.backend, self.timeout_s = backend, timeout_s
         self.log = scratch / "worker.log"
@@ -79,7 +100,11 @@ class Worker(AbstractContextManager["Worker"]):
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=root, env=env, stdin=pipe, stdout=pipe, stderr=log, process_group=group)
         self.outgoing, self.incoming = cast("IO[bytes]", self.process.stdin), cast("IO[bytes]", self.process.stdout)
+        note("+", self.process.pid)
         ALIVE.add(self)
+        if STOPPING.is_set():  # since we looked; who stopped all may not have seen this one
+            self.close()
+            raise WorkerError("failed", INTERRUPTED, "")
         threading.Thread(target=self.listen, daemon=True).start()
         try:
             request = {"op": "start", "backend": backend, "threads": len(cpus), "seed": seed, "device": device}
@@ -157,6 +182,7 @@ class Worker(AbstractContextManager["Worker"]):
             ALIVE.discard(self)
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL) if GROUPS else self.process.kill()
+            note("-", self.process.pid)
 
     def close(self) -> None:
         """End the process and collect it."""

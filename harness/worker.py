@@ -5,7 +5,6 @@ since thread pools size themselves by them.
 """
 
 import os
-import sys
 from contextlib import suppress
 from typing import BinaryIO
 
@@ -19,14 +18,9 @@ def private_channel() -> tuple[BinaryIO, BinaryIO]:
 
 
 def settle() -> None:
-    """Move to the CPUs of CONCORD_CPUS, and die with the harness, where the system can do either."""
+    """Move to the CPUs of CONCORD_CPUS, where the system can do that."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, map(int, os.environ["CONCORD_CPUS"].split(",")))
-    if sys.platform == "linux":
-        import ctypes
-        import signal
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
 
 
 def main() -> None:

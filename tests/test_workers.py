@@ -20,12 +20,12 @@ import numpy as np
 import psutil
 import pytest
 
-from harness import catalog, channel, environment, launch, measure
+from harness import catalog, channel, environment, launch, measure, undertaker
 from harness.launch import Worker, WorkerError
 from harness.verify import Exhibit
 
 ROOT = catalog.ROOT
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and prctl")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 SLEEP = "import time; time.sleep(60)"
 Root = Callable[..., Path]
 Start = Callable[..., Worker]
@@ -523,24 +523,37 @@ def configure(*, threads, seed):
 """
 
 
-@LINUX
+@pytest.mark.skipif(os.name == "nt", reason="has no groups of processes")
 @pytest.mark.parametrize("state", ["idle", "paused", "busy"])
 def test_a_worker_dies_with_its_parent(tmp_path: Path, root: Root, cpu: int, state: str) -> None:
-    """Even where the harness had no time to say so: idle, stopped, or in the middle of a computation."""
-    command = [sys.executable, "-c", PARENT, str(tmp_path), str(cpu), str(root(BUSY)), state]
+    """Even where the harness had no time to say so: idle, stopped, or in the middle of a computation; and what it has started."""
+    command = [sys.executable, "-c", PARENT, str(tmp_path), str(cpu), str(root(HELPED + BUSY)), state]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
         assert parent.stdout is not None
-        pid = int(parent.stdout.readline())
-        assert not gone(pid)
+        pids = [int(parent.stdout.readline()), int((tmp_path / "worker.log").read_text().split("helper ")[1].split()[0])]
+        assert not any(map(gone, pids))
         if state == "busy":
             time.sleep(0.3)
         parent.kill()
         parent.wait()
     try:
-        wait_until(lambda: gone(pid))
+        wait_until(lambda: all(map(gone, pids)))
     finally:
-        if not gone(pid):
-            os.kill(pid, signal.SIGKILL)
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no groups of processes")
+def test_what_was_ended_is_left_alone() -> None:
+    """The number of a group that was ended may be another's by now: the undertaker kills none but those that are left."""
+    sleep = [sys.executable, "-c", SLEEP]
+    with subprocess.Popen(sleep, process_group=0) as ended, subprocess.Popen(sleep, process_group=0) as left:
+        told = f"+{ended.pid}\n+{left.pid}\n-{ended.pid}\n"
+        subprocess.run([sys.executable, undertaker.__file__], input=told, text=True, check=True, timeout=60)
+        assert left.wait(60) == -signal.SIGKILL
+        assert ended.poll() is None
+        ended.kill()
 
 
 @LINUX
