@@ -95,9 +95,13 @@ def judge(run: Run) -> list[Line]:
     for trial in run.trials:
         if trial.status == "ok" and trial.phase in {*TIMED, "first_call"}:
             entries[trial.cell.precision][f"{trial.cell.backend} {trial.cell.mode}"].append(trial)
-    return [
-        Line(rule, {entry: rule.value(trials) for entry, trials in group.items()}) for group in entries.values() for rule in RULES
-    ]
+    lines = []
+    for group in entries.values():
+        # Who failed in a generation was on no CPU in it: that is a hole, and not unfair.
+        common = set.intersection(*({t.generation for t in trials} for trials in group.values()))
+        shared = {entry: [t for t in trials if t.generation in common] or trials for entry, trials in group.items()}
+        lines += [Line(rule, {entry: rule.value(trials) for entry, trials in shared.items()}) for rule in RULES]
+    return lines
 
 
 def differences(run: Run) -> list[str]:

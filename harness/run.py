@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Callable
-from concurrent.futures import as_completed
+from concurrent.futures import Future, as_completed
 from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -157,12 +157,13 @@ def prepare(plan: Plan, journal: Journal, state: State, progress: Progress) -> N
         proven = state.progress["proven"]
         traces = [] if proven else verify.begin(pool, exhibits, plan.chosen, plan.workplace, progress)
         trainings = [pool.submit(fit, plan, *what, state.used, progress) for what in fits]
-        if not proven:
-            keep_proofs(plan, journal, verify.conclude(traces, exhibits, plan.chosen), progress)
-            state.progress["proven"] = True
-            state.save()
-        for training in as_completed(trainings):
-            journal.keep(training.result())
+        jobs: list[Future[Any]] = [*traces, *trainings]
+        for job in as_completed(jobs):
+            if isinstance(found := job.result(), Trial):
+                journal.keep(found)
+            elif all(trace.done() for trace in traces) and not state.progress["proven"]:
+                keep_proofs(plan, journal, verify.conclude(traces, exhibits, plan.chosen), progress)
+                state.progress["proven"] = True
             state.save()
 
 
@@ -205,10 +206,5 @@ def fit(plan: Plan, subject: Subject, backend: str, mode: str, seed: int, used: 
     except WorkerError as error:
         return replace(trial, status=error.status, reason=error.reason, log=error.log)
     cut = f"the run's time ended training after {len(reply['epochs'])} epochs" if reply["cut"] else ""
-    found = {
-        "values": reply["values"],
-        "facts": reply["facts"],
-        "losses": tuple(reply["losses"]),
-        "epochs": tuple(reply["epochs"]),
-    }
+    found = {name: reply[name] for name in ("values", "facts")} | {name: tuple(reply[name]) for name in ("losses", "epochs")}
     return replace(trial, status="timeout" if cut else "ok", reason=cut, steps=len(reply["losses"]), **found)

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness import stats
+from harness import catalog, stats
+from harness.errors import HarnessError
 from harness.plan import Entrant, Plan
 from harness.records import Run
 from harness.report.words import digits
@@ -59,13 +60,17 @@ class Finding:
         return {"says": self.told(), "false_winners": self.winners, "found": self.found, "refusal": self.refusal, **lines}
 
 
-def suite(like: Suite) -> Suite:
-    """What is run: as long as ``like`` measures at least, so that it is that suite's verdicts which are tried."""
+def suite(name: str) -> Suite:
+    """What is run: as long as the suite ``name`` measures at least, so that it is its verdicts which are tried."""
+    like = catalog.suite(name)
+    if like.generations < stats.GENERATIONS:
+        least = f"{like.generations} generations, a verdict needs {stats.GENERATIONS}"
+        raise HarnessError(f"suite {name} gives no verdicts to check ({least}): take another, as quick or rigorous.")
     return replace(like, title=f"one backend under {COPIES} names, and one slowed down", jobs=(JOB,), seeds=1, budget_s=0.0)
 
 
 def entrants(backend: str, mode: str, slowdown: float) -> tuple[Entrant, ...]:
-    """Equal processes, and one with a delay in every step."""
+    """Equal processes, and one with a delay at the end of every block."""
     return (*(Entrant(backend, mode, copy) for copy in range(COPIES)), Entrant(backend, mode, COPIES, slowdown))
 
 

@@ -83,7 +83,7 @@ class Ratio(Estimate):
 
 @dataclass(frozen=True)
 class Proven:
-    """What the proof says of one backend and mode; ``worst`` is its largest float64 difference from the reference."""
+    """What the proof says of one backend and mode; ``worst`` is its largest float64 difference from any other."""
 
     state: Literal["proven", "failed", "not proven"]
     reason: str = ""
@@ -107,6 +107,7 @@ class Contest:
     refusal: str  # why nothing is ranked
     control: Ratio | None  # second processes over first ones of the same backends: 1, but for noise
     rounds: Mapping[Key, bool]  # whether each was contended
+    noisy: bool = False  # whether it is the machine's noise that refuses a ranking
 
     @property
     def contended(self) -> float:
@@ -152,7 +153,7 @@ def counted(trials: Sequence[Trial]) -> tuple[list[Trial], Mapping[Group, bool]]
     disturbed = noise.contended(trials)
     again = {noise.group(t) for t in trials if t.attempt}
     second = {group for group in again if (group, 0) in disturbed and (group, 1) not in disturbed}
-    chosen = [t for t in trials if t.attempt == (noise.group(t) in second)]
+    chosen = [t for t in trials if t.phase == "warmup" or t.attempt == (noise.group(t) in second)]  # a warm-up is of no round
     rounds = {noise.group(t) for t in trials if t.phase in TIMED and t.status == "ok"}
     return chosen, {group: (group, int(group in second)) in disturbed for group in rounds}
 
@@ -160,6 +161,23 @@ def counted(trials: Sequence[Trial]) -> tuple[list[Trial], Mapping[Group, bool]]
 def samples(times: Blocks) -> dict[Key, float]:
     """Seconds a step of each round: the median over its blocks."""
     return {key: float(np.median(values) if len(values) > 1 else values[0]) for key, values in times.items()}
+
+
+def outliers(figures: Samples) -> int:
+    """How many of an entry's samples lie far from its median, by 3.5 robust standard deviations of logs: none is left out."""
+    logs = np.log([*figures.values()])
+    off = abs(logs - np.median(logs))
+    return int((off > noise.MARKED * np.median(off)).sum())
+
+
+def last_over_first(figures: Samples) -> float:
+    """The time of a generation's last round over its first one's, median over generations: 1 where the warm-up was enough."""
+    first: dict[int, float] = {}
+    last: dict[int, float] = {}
+    for key in sorted(figures):
+        last[key[0]] = figures[key]
+        first.setdefault(key[0], figures[key])
+    return math.exp(float(np.median([math.log(last[g] / first[g]) for g in first])))
 
 
 @lru_cache(maxsize=8)
@@ -234,9 +252,9 @@ def paired(a: Samples, b: Samples, *, pairs: int = 1) -> Ratio | None:
 
 
 def noise_floor(control: Ratio | None) -> float:
-    """How far from 1 the interval of an A/A control reaches, as a share; 0 where there is none."""
-    if not control or control.low is None or control.high is None:
-        return 0.0
+    """How far from 1 the interval of an A/A control reaches, as a share; 0 where there is none, or of too few generations."""
+    if not control or control.low is None or control.high is None or control.generations < GENERATIONS:
+        return 0.0  # from two or three an interval is so wide that all would be ties
     return math.expm1(max(abs(math.log(control.low)), abs(math.log(control.high))))
 
 
@@ -267,8 +285,10 @@ def proven(proofs: Sequence[Proof], *, task: str, backend: str, mode: str) -> Pr
     rows = [p for p in proofs if (p.task, p.backend, p.mode) == (task, backend, mode)]
     exact = [p for p in rows if (p.against, p.precision) == (REFERENCE, "float64") or p.level == "weights"]
     exact = [p for p in exact if p.verdict == "proven"]  # a round trip of the weights needs no reference
-    worst = max((p.worst for p in exact if p.worst is not None), default=None)
-    if failed := _failures([p for p in proofs if p.task == task], f"{backend} {mode}"):
+    entry = f"{backend} {mode}"
+    met = [p for p in proofs if p.task == task and entry in {f"{p.backend} {p.mode}", p.against}]
+    worst = max((p.worst for p in met if p.worst is not None and (p.precision, p.verdict) == ("float64", "proven")), default=None)
+    if failed := _failures([p for p in proofs if p.task == task], entry):
         return Proven("failed", f"{failed[0].level} against {failed[0].against or '?'}: {located(failed[0])}", worst)
     if not rows and backend == REFERENCE:
         return Proven("proven", "the reference itself", 0.0)
@@ -343,8 +363,8 @@ def contest(phase: str, trials: Sequence[Trial], proofs: Mapping[Cell, Proven], 
     verdicts = {pair: verdict(ratio, floor=noise_floor(control)) for pair, ratio in ratios.items()}
     best = min(able, key=lead.__getitem__, default=None)
     found = Contest(phase, members, ratios, verdicts, able, best, {}, "", control, rounds)
-    refusal = next(_refusals(found, own, trials), "")
-    return replace(found, refusal=refusal, ranks={} if refusal else ranks(able, verdicts))
+    refusal, noisy = next(_refusals(found, own, trials), ("", False))
+    return replace(found, refusal=refusal, noisy=noisy, ranks={} if refusal else ranks(able, verdicts))
 
 
 def controlled(members: Mapping[Cell, Blocks], twins: Sequence[Trial]) -> Ratio | None:
@@ -355,23 +375,26 @@ def controlled(members: Mapping[Cell, Blocks], twins: Sequence[Trial]) -> Ratio 
     return paired(first, samples(blocks(twins)))
 
 
-def _refusals(found: Contest, own: Mapping[Cell, Sequence[Trial]], trials: Sequence[Trial]) -> Iterator[str]:
-    """Why nothing is ranked: too little to compare, or times that carry no verdict; each supposes that none before it holds."""
+def _refusals(found: Contest, own: Mapping[Cell, Sequence[Trial]], trials: Sequence[Trial]) -> Iterator[tuple[str, bool]]:
+    """Why nothing is ranked, and whether a quieter machine would rank it; each supposes that none before it holds."""
     pairs = list(permutations(found.proven, 2))
     if not pairs:
-        yield "only one is proven" if found.proven else "nothing is proven"
+        yield "only one is proven" if found.proven else "nothing is proven", False
     if any(pair not in found.ratios for pair in pairs):
-        yield "some have no round in common"
+        yield "some have no round in common", False
     if (least := min(found.ratios[pair].generations for pair in pairs)) < GENERATIONS:
-        yield f"{least} of the {GENERATIONS} generations a verdict needs: indicative"
+        yield f"{least} of the {GENERATIONS} generations a verdict needs: indicative", False
     unsteady = Counter(t.cell for t in trials if t.phase == "warmup" and t.facts.get("kind") == "no steady state")
     for cell in found.proven:
         if unsteady[cell] > 1:
-            yield f"{cell.backend} {cell.mode} reached no steady state in {unsteady[cell]} generations"
+            yield f"{cell.backend} {cell.mode} reached no steady state in {unsteady[cell]} generations", True
         used = float(np.median([t.cpu_ns / sum(t.times_ns) for t in own[cell]])) / cell.threads
         if used > OVERDRAWN:
-            yield f"{cell.backend} {cell.mode} used {used:.2f} CPUs for each of its threads: another budget than the others'"
+            yield (
+                f"{cell.backend} {cell.mode} used {used:.2f} CPUs for each of its threads: another budget than the others'",
+                False,
+            )
     if found.contended > CONTENDED:
-        yield f"{found.contended:.0%} of the rounds were contended"
+        yield f"{found.contended:.0%} of the rounds were contended", True
     if found.control and verdict(found.control) in {"faster", "slower"}:
-        yield f"the A/A control excludes 1: two processes of one backend differ by {found.control.value:.3f}x"
+        yield f"the A/A control excludes 1: two processes of one backend differ by {found.control.value:.3f}x", True

@@ -83,7 +83,7 @@ def gather(name: str, modes: tuple[str, ...], exhibits: list[Exhibit], workplace
                     while waiting:
                         ex, mode = waiting.pop(0)
                         found[ex.task, name, mode] = ask(worker, ex, mode, progress)
-                        if worker.process.poll() is not None:
+                        if worker not in launch.ALIVE:  # it died, or hung and was killed
                             break
             except launch.WorkerError as error:
                 return found | {(ex.task, name, mode): error.reason for ex, mode in waiting}

@@ -87,7 +87,9 @@ def build(root: Path, engines: Mapping[str, str], *, rounds: int = 1) -> Path:
     for part in ("harness", "suites"):
         shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("samples", "__pycache__"))
     (root / "suites" / "samples").symlink_to(data.SAMPLES)
-    (root / "suites" / "tiny.py").write_text(TINY.format(rounds=rounds), encoding="utf-8")
+    tiny = TINY.format(rounds=rounds)
+    for name, suite in {"tiny": tiny, "five": tiny.replace("generations=1", "generations=5")}.items():
+        (root / "suites" / f"{name}.py").write_text(suite, encoding="utf-8")
     shorten(root)
     (root / "backends").mkdir()
     shutil.copy(ROOT / "backends" / "__init__.py", root / "backends")

@@ -369,6 +369,7 @@ def test_disturbed_times_carry_no_verdict(settings, why):
     found = contest(["proven"] * 3, **settings)
     assert why in found.refusal
     assert found.ranks == {}
+    assert found.noisy is ("cpu" not in settings)  # another budget is no noise
 
 
 def test_a_little_disturbance_is_borne():
@@ -387,6 +388,7 @@ def test_a_control_that_is_off_by_less_than_a_verdict_raises_the_floor_alone():
     assert found.control.low > 1
     assert (found.refusal, found.floor) == ("", pytest.approx(found.control.high - 1))
     assert stats.noise_floor(Ratio(0.97, 0.95, 0.99, 25, 5, 1)) == pytest.approx(1 / 0.95 - 1)
+    assert stats.noise_floor(Ratio(1.0, 0.5, 2.0, 10, 2, 1)) == 0.0  # of two generations: with it all would be ties
 
 
 def test_the_noise_floor_widens_the_tie():
@@ -497,6 +499,27 @@ def test_of_a_repeated_round_a_rule_chooses():
     assert {group.round for group, bad in disturbed.items() if bad} == {2}
 
 
+def test_a_warm_up_counts_whatever_round_was_repeated():
+    """It is of a process, and of no round: else two unsteady generations were one, and the entry were ranked."""
+    rounds = [quiet(0, external_cpus=0.5), *map(quiet, range(1, 5)), replace(quiet(0), attempt=1)]
+    begun = trial(0, phase="warmup", of="train", facts={"kind": "no steady state", "start": 0})
+    chosen, _ = stats.counted([begun, *rounds])
+    assert begun in chosen
+    assert [(t.round, t.attempt) for t in chosen if t.phase == "train"] == [(1, 0), (2, 0), (3, 0), (4, 0), (0, 1)]
+
+
+def test_what_lies_far_off_is_counted_and_what_settles_late_is_seen():
+    """Neither leaves anything out."""
+    rng = np.random.default_rng(6)
+    times = {(g, r): math.exp(rng.normal(0, 0.01)) for g in range(5) for r in range(5)}
+    assert stats.outliers(times) == 0
+    assert stats.outliers({**times, (2, 3): 1.2, (4, 4): 3.0}) == 2
+    assert stats.outliers(dict.fromkeys(times, 1.0)) == 0
+    late = {key: time * (1.5 if key[1] == 0 else 1.0) for key, time in times.items()}
+    assert stats.last_over_first(late) == pytest.approx(1 / 1.5, rel=0.03)
+    assert stats.last_over_first(times) == pytest.approx(1, rel=0.03)
+
+
 @pytest.mark.skipif(not Path("/proc/stat").is_file(), reason="this system counts nothing")
 def test_a_busy_process_is_seen_by_the_others():
     """Of real counters: what this process burns is somebody else's CPU to a worker that used none, and its own is taken off."""
@@ -603,6 +626,16 @@ def test_equal_terms_are_fair():
 def test_what_differs_is_told(facts, told):
     """By rule, entry and value."""
     assert judged(entry("torch"), entry("jax", **facts)) == [told]
+
+
+def test_a_crash_is_not_unfair():
+    """Who failed in a generation was on no CPU in it; where both were there, their CPUs must be the same."""
+    both = [
+        [replace(t, generation=g, facts={**t.facts, "cpus": [g]}) for g in (0, 1) for t in entry(who)] for who in ("torch", "jax")
+    ]
+    assert judged(both[0], both[1][:2]) == []
+    moved = [replace(t, facts={**t.facts, "cpus": [3]}) for t in both[1]]
+    assert judged(both[0], moved) == ["CPUs by generation differs: torch eager 0; 1, jax eager 3; 3"]
 
 
 def test_bfloat16_is_held_to_its_own_kind():

@@ -131,7 +131,7 @@ def run(
 def selfcheck(suite: str, wanted: Wanted, backend: str, slowdown: float, out: Path | None, wait: bool) -> None:
     """Run one backend against itself, as often as SUITE does: equals must not be ranked, a planted delay must be found.
 
-    Exit code 1 if an equal won or the proof failed, 4 if the machine is too noisy to find the delay.
+    Exit code 1 if an equal won or the proof failed, 3 if a process failed, 4 if the machine is too noisy to find the delay.
 
     \b
     Examples:
@@ -143,15 +143,15 @@ def selfcheck(suite: str, wanted: Wanted, backend: str, slowdown: float, out: Pa
 
     chosen, _, installed = choose(replace(wanted, backends=[backend] if backend else []))
     name, (mode, *_) = next(iter(chosen.items()))
-    recipe, entrants = selfcheck.suite(catalog.suite(suite)), selfcheck.entrants(name, mode, slowdown)
+    recipe, entrants = selfcheck.suite(suite), selfcheck.entrants(name, mode, slowdown)
     with wanted.workplace() as place:
         subjects = wanted.subjects(recipe, place)
         plan = Plan("selfcheck", recipe, subjects, {name: (mode,)}, {}, installed, place, entrants, wanted.data_dir)
         folder = carry_out(plan, out, wait=wait, table=not asked("as_json"))
     finding = selfcheck.judge(plan, records.read(folder))
     tell({"run": folder, **finding.document()}, lambda: click.echo(finding.told()))
-    wrong = finding.winners or exit_code(folder) == options.EXIT_PROOF
-    sys.exit(options.EXIT_PROOF if wrong else 0 if finding.found else options.EXIT_NOISY)
+    code = options.EXIT_PROOF if finding.winners else exit_code(folder)
+    sys.exit(code or (0 if finding.found else options.EXIT_NOISY))
 
 
 @click.command()
