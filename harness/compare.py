@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.stats import ttest_ind
 
 from harness import noise, records, stats
-from harness.errors import HarnessError
+from harness.errors import HarnessError, unknown
 from harness.records import Cell, Run, having
 from harness.stats import Blocks, Contest, Proven, Ratio, Verdict
 
@@ -28,6 +28,7 @@ MACHINE = (  # of them, by dotted name, what makes times comparable
 )
 KERNEL = 0.02  # the share of memory that a kernel keeps for itself varies; a module more or less is beyond it
 LONGEST = 120  # characters of a value that are told
+LOST = "BASE has a valid time of it, NEW has none"
 
 Place = tuple[Cell, str]  # a cell and a timed phase
 
@@ -65,11 +66,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Check:
-    """A gate on one cell: whether it held, fired, or could not be judged, and why."""
+    """A gate on one cell: whether it held, fired, could not be judged, or has lost what it should judge; and why."""
 
     cell: Cell
     gate: str  # "train not slower than 1.03x"
-    verdict: Literal["held", "fired", "blind"]
+    verdict: Literal["held", "fired", "blind", "lost"]
     says: str = ""
 
 
@@ -85,32 +86,40 @@ class Comparison:
     warnings: Sequence[str]  # why the lines may mislead
     changes: Sequence[str]  # versions and other terms that are not the same
     missing: Sequence[str]  # what is not compared, and why
+    lost: Sequence[Place] = ()  # what has a valid time in BASE and none in NEW
     gates: Sequence[str] = ()  # that fired
     checks: Sequence[Check] = ()  # every gate on every cell
 
     def judged(self, *, slower: float | None = None, unproven: bool = False) -> "Comparison":
         """The same with its gates: on a slowdown beyond a share (0.03), and on what NEW has not proven.
 
-        What the first one cannot see is a warning.
+        What the first one cannot see is a warning. With either, what NEW has lost is no pass.
         """
         checks = [*([] if slower is None else self._slower(slower)), *(self._unproven() if unproven else ())]
-        warnings, blind = [*self.warnings], sum(check.verdict == "blind" for check in checks)
-        if slower is not None and blind:
-            seen = f"{blind} of {len(self.lines)} lines neither show nor exclude a slowdown beyond {1 + slower:g}"
-            warnings.append(f"{seen}: more generations would tell")
+        warnings, blind = [*self.warnings], Counter(check.says for check in checks if check.verdict == "blind")
+        warnings += [f"{count} of {len(self.lines)} lines: {says}" for says, count in blind.items()]
+        if slower is not None or unproven:
+            checks += [Check(cell, f"{phase} measured", "lost", f"{told(cell, phase)}: {LOST}") for cell, phase in self.lost]
         gates = list(dict.fromkeys(check.says for check in checks if check.verdict == "fired"))
         return replace(self, gates=gates, warnings=warnings, checks=checks)
 
     def _slower(self, threshold: float) -> Iterator[Check]:
         """Each line: it fires, or its interval reaches beyond the threshold, or it is not slower."""
+        most = 1 + threshold
         for line in self.lines:
-            gate, beyond = f"{line.phase} not slower than {1 + threshold:g}x", (line.ratio.high or math.inf) > 1 + threshold
+            gate, (low, high) = f"{line.phase} not slower than {most:g}x", (line.ratio.low or 0.0, line.ratio.high or math.inf)
             if line.slower(threshold):
-                interval = f"{line.ratio.value:.3f}x ({line.ratio.low:.3f} to {line.ratio.high:.3f})"
-                says = f"{told(line.cell, line.phase)}: {interval}, all of it beyond {1 + threshold:g}"
+                says = (
+                    f"{told(line.cell, line.phase)}: {line.ratio.value:.3f}x ({low:.3f} to {high:.3f}), all of it beyond {most:g}"
+                )
                 yield Check(line.cell, gate, "fired", says)
+            elif low > most and line.verdict != "indicative":
+                yield Check(line.cell, gate, "blind", f"slower than {most:g}, but within the noise floor")
+            elif high > most:
+                says = f"neither shows nor excludes a slowdown beyond {most:g}: more generations would tell"
+                yield Check(line.cell, gate, "blind", says)
             else:
-                yield Check(line.cell, gate, "blind" if beyond else "held", "too few generations to tell" if beyond else "")
+                yield Check(line.cell, gate, "held")
 
     def _unproven(self) -> Iterator[Check]:
         """What NEW has not proven, with the reason; modes that only show their drift (stock) have nothing to prove."""
@@ -124,16 +133,18 @@ class Comparison:
 def compare(base: Run, new: Run, *, across: bool = False, wanted: Mapping[str, str] | None = None) -> Comparison:
     """NEW over BASE. Runs of two machines are refused, unless ``across``: then ratios within each run are compared.
 
-    ``wanted`` chooses cells, see ``having``. Raises HarnessError for two machines, and where nothing was timed in both.
+    ``wanted`` chooses cells, see ``having``, and a phase: the fewer lines, the narrower their simultaneous intervals.
+    Raises HarnessError for two machines, and where nothing was timed in both.
     """
     if (other := machine_differences(base, new)) and not across:
         raise HarnessError(
             f"the two runs are of different machines ({'; '.join(other)}): compare runs of one, or give --across-machines."
         )
     states = (stats.statuses(base), stats.statuses(new))
-    chosen = set(having(states[0] | states[1], wanted or {}))
+    wanted = {"phase": "", **(wanted or {})}
+    chosen = set(having(states[0] | states[1], {key: value for key, value in wanted.items() if key != "phase"}))
     proofs = [{cell: proof for cell, proof in each.items() if cell in chosen} for each in states]
-    contests = [[c for c in stats.contests(run) if c.blocks.keys() & chosen] for run in (base, new)]
+    contests = _in_phase([[c for c in stats.contests(run) if c.blocks.keys() & chosen] for run in (base, new)], wanted["phase"])
     timed = [{(cell, c.phase): c for c in held for cell in c.blocks if cell in chosen} for held in contests]
     both = [place for place in timed[0] if place in timed[1]]
     missing = [f"{told(*p)}: only in {name}" for name, run in _sides(timed) for p in run if p not in both]
@@ -141,6 +152,7 @@ def compare(base: Run, new: Run, *, across: bool = False, wanted: Mapping[str, s
         void = [p for p in both if proven[p[0]].state == "failed"]
         missing += [f"{told(*p)}: its proof failed in {name}, its times are void" for p in void]
         both = [p for p in both if p not in void]
+    lost = [p for p in timed[0] if p not in both and proofs[0][p[0]].state != "failed"]
     if not both:
         raise HarnessError(f"{base.path} and {new.path} have no valid time of one cell in common: compare runs of one suite.")
     against = dict(references(both, contests[0], proofs)) if across else None
@@ -153,7 +165,15 @@ def compare(base: Run, new: Run, *, across: bool = False, wanted: Mapping[str, s
         warnings.append("each time is in times of one entry of the same run: if that one changed, all others seem to")
     warnings += [*_warnings(base, new), *_unranked(contests)]
     changes = _differing(*({name: v for name, v in facts(run).items() if name not in MACHINE} for run in (base, new)))
-    return Comparison(base, new, lines, proofs[0], proofs[1], warnings, changes, missing)
+    return Comparison(base, new, lines, proofs[0], proofs[1], warnings, changes, missing, lost)
+
+
+def _in_phase(contests: Sequence[Sequence[Contest]], wanted: str) -> list[list[Contest]]:
+    """The contests of both runs in one phase, in all of them if it is ""; HarnessError where neither run timed it."""
+    known = {c.phase for held in contests for c in held}
+    if wanted and wanted not in known:
+        raise unknown("phase", wanted, known)
+    return [[c for c in held if wanted in {"", c.phase}] for held in contests]
 
 
 def _sides(pair: Sequence[Any]) -> Iterator[tuple[str, Any]]:
@@ -240,10 +260,14 @@ def welch(base: "pd.Series[float] | np.ndarray", new: "pd.Series[float] | np.nda
 def machine_differences(base: Run, new: Run) -> list[str]:
     """In what the machines of two runs differ; not their names, nor the frequency of the moment."""
     ours, theirs = ({name: found.get(name) for name in MACHINE} for found in map(facts, (base, new)))
-    sizes: list[Any] = [ours[MEMORY], theirs[MEMORY]]
-    if all(isinstance(size, int | float) for size in sizes) and abs(sizes[0] - sizes[1]) <= KERNEL * max(sizes):
-        theirs[MEMORY] = sizes[0]
-    return _differing(ours, theirs)
+    return _differing(ours, levelled(ours, theirs))
+
+
+def levelled(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Their facts with our size of memory, where the two differ by no more than what kernels keep for themselves."""
+    sizes: list[Any] = [found.get(MEMORY) for found in (ours, theirs)]
+    alike = all(isinstance(size, int | float) for size in sizes) and abs(sizes[0] - sizes[1]) <= KERNEL * max(sizes)
+    return {**theirs, MEMORY: sizes[0]} if alike else dict(theirs)
 
 
 def facts(run: Run) -> dict[str, Any]:

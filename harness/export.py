@@ -40,8 +40,11 @@ def junit(run: Run, file: Path) -> list[Path]:
 
 
 def junit_of_gates(found: Comparison, file: Path) -> list[Path]:
-    """The gates of a comparison as JUnit XML: a suite a task, a case a gate and cell; what could not be judged is skipped."""
-    verdicts = {"held": "proven", "fired": "failed", "blind": "skipped"}
+    """The gates of a comparison as JUnit XML: a suite a task, a case a gate and cell; what could not be judged is skipped.
+
+    What NEW has lost has failed.
+    """
+    verdicts = {"held": "proven", "fired": "failed", "blind": "skipped", "lost": "failed"}
     cases = []
     for check in found.checks:
         cell = check.cell

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import records, workplace
+from harness import compare, records, workplace
 from harness.errors import HarnessError
 from harness.plan import Entrant, Plan, subject
 from harness.records import Run
@@ -58,6 +58,7 @@ def ready(earlier: Run, again: Plan) -> Run:
     """
     folder, now = earlier.path, json.loads(json.dumps(describe(again)))
     before, after = ({k: v for part in UNCHANGED for k, v in records.leaves(m[part], part)} for m in (earlier.manifest, now))
+    after = compare.levelled(before, after)
     if changed := sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)):
         raise HarnessError(f"{folder} was begun with another {', '.join(changed)}: restore it, or begin a new run.")
     for name in ("trials.jsonl", "proofs.jsonl"):
@@ -66,7 +67,6 @@ def ready(earlier: Run, again: Plan) -> Run:
     cut = len(progress["complete"]) + len(progress["aside"])
     if any(records.in_generation(trial) and trial.generation == cut for trial in earlier.trials):
         progress["aside"] = [*progress["aside"], cut]
-    starts = [*progress["starts"], len(progress["complete"]) + len(progress["aside"])]
-    progress["starts"] = list(dict.fromkeys(starts))
+    progress["starts"] = [*dict.fromkeys([*progress["starts"], len(progress["complete"]) + len(progress["aside"])])]
     records.write_manifest(folder, {**earlier.manifest, "progress": progress})
     return records.read(folder)

@@ -96,6 +96,8 @@ def refused(said: Said, *words: str) -> None:
         (["verify", "cifar_resnet:width=3"], ["no parameter 'width=3'", "depth=20"]),
         (["verify", "cifar_resnet:depth=deep"], ["depth='deep'", "int"]),
         (["verify", "cifar_resnet:depth=21"], ["depth 21", "6n+2", "choose 8"]),
+        (["verify", "cifar_resnet:depth=110"], ["depth 110", "choose 8"]),
+        (["selfcheck", "smoke", "-b", REFERENCE], ["suite smoke gives no verdicts", "1 generations", "rigorous"]),
         (["verify", "risk_mlp:data=german_credti"], ["german_credti", "did you mean 'german_credit'?"]),
         (["run", "quik"], ["unknown suite 'quik'", "did you mean 'quick'?"]),
         (["run", "tasks"], ["unknown suite 'tasks'"]),
@@ -473,7 +475,7 @@ def asked(run: Path, tmp: Path) -> Mapping[str, tuple[list[str | Path], set[str]
         "verify": (["risk_mlp", "-b", REFERENCE, *samples], {"task", "backend", "mode", "level", "worst", "where", "verdict"}),
         "run": (["smoke", "-b", REFERENCE, "--dry-run", *samples], {"says", "seconds", "suite", "chosen", "entrants", "python"}),
         "selfcheck": (
-            ["tiny", "-b", REFERENCE, "--out", tmp / "run", *samples],
+            ["five", "-b", REFERENCE, "--out", tmp / "run", *samples],
             {"run", "says", "false_winners", "found", "refusal", "equals", "planted"},
         ),
         "doctor": ([], {"findings", "gpu_checks"}),
@@ -488,6 +490,12 @@ def asked(run: Path, tmp: Path) -> Mapping[str, tuple[list[str | Path], set[str]
         "init backend": (["mxnet"], {"files"}),
         "init task": (["imdb_lstm"], {"files"}),
     }
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_an_example(quick: Callable[..., Said], verb: str) -> None:
+    """Of itself, in its help."""
+    assert f"\n    concord {verb}" in quick(*verb.split(), "-h").out.partition("Examples:")[2]
 
 
 @pytest.mark.parametrize("verb", VERBS)

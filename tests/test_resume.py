@@ -80,7 +80,6 @@ def test_two_runs_never_time_at_once(house: Path, tmp_path: Path) -> None:
     assert (third / "report.html").is_file()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process die with its parent")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP], ids=lambda number: number.name)
 def test_no_worker_survives_the_harness(house: Path, tmp_path: Path, number: signal.Signals) -> None:
     """Not the one that computes, nor those that are stopped, where the harness had no time for anything."""
@@ -384,6 +383,16 @@ def test_what_has_changed_is_refused(house: Path, interrupted: Path, tmp_path: P
     assert process.returncode == options.EXIT_INPUT
     assert f"was begun with another {'.'.join(where)}: " in told.splitlines()[-1]
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_reboot_may_move_what_the_kernel_keeps(house: Path, interrupted: Path, tmp_path: Path) -> None:
+    """A little of the machine's memory more or less is the same machine."""
+    out = shutil.copytree(interrupted, tmp_path / "run")
+    manifest = json.loads(text(out / "run.json"))
+    manifest["environment"]["machine"]["memory_bytes"] += 4096
+    (out / "run.json").write_text(json.dumps(manifest))
+    resumed(house, out)
+    whole(out)
 
 
 @pytest.mark.parametrize("more", [("--seed", "3"), ("full",), ("--out", "elsewhere")], ids=" ".join)

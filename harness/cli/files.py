@@ -117,7 +117,12 @@ def init() -> None:
 @click.argument("name")
 @talks
 def backend(name: str) -> None:
-    """Write backends/NAME: door, engine, layers, input pipeline and a model a task, after the reference's."""
+    """Write backends/NAME: door, engine, layers, input pipeline and a model a task, after the reference's.
+
+    \b
+    Examples:
+      concord init backend mxnet
+    """
     from harness import scaffold
 
     lay(scaffold.backend(name))
@@ -127,7 +132,12 @@ def backend(name: str) -> None:
 @click.argument("name")
 @talks
 def task(name: str) -> None:
-    """Write suites/tasks/NAME.py and the model's file in every backend."""
+    """Write suites/tasks/NAME.py and the model's file in every backend.
+
+    \b
+    Examples:
+      concord init task imdb_lstm
+    """
     from harness import scaffold
 
     lay(scaffold.task(name))

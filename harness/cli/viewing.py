@@ -15,6 +15,7 @@ from harness.cli.options import PATH, Wanted, asked, complete, filters, shared, 
 from harness.errors import HarnessError, writing
 
 if TYPE_CHECKING:
+    from harness.compare import Comparison
     from harness.workplace import Installed
 
 
@@ -40,8 +41,11 @@ def open_page(page: Path) -> None:
 
 
 def exit_code(folder: Path, *, strict: bool = False) -> int:
-    """1 if a proof failed or, ``strict``, it is not fair; 3 if a cell failed; 124 if time was up; 3 if one is missing; or 0."""
-    from harness import ledger, records
+    """1 if a proof failed or, ``strict``, it is not fair; 3 if a cell failed; 124 if time was up; 3 if one is missing; or 0.
+
+    ``strict``: 4 where all this is well, and noise refuses a ranking.
+    """
+    from harness import ledger, records, stats
 
     found = records.read(folder)
     if any(row.verdict == "failed" for row in found.proofs) or (strict and ledger.differences(found)):
@@ -50,14 +54,21 @@ def exit_code(folder: Path, *, strict: bool = False) -> int:
     cut = found.at("suite", "hard") and len(found.progress["complete"]) < found.at("suite", "generations")
     if cut and "failed" not in states:
         return options.EXIT_TIME
-    return options.EXIT_CELL if states - {"ok"} else 0
+    if states - {"ok"}:
+        return options.EXIT_CELL
+    return options.EXIT_NOISY if strict and any(contest.noisy for contest in stats.contests(found)) else 0
 
 
 @click.command()
 @click.argument("run_folder", type=PATH)
 @talks
 def report(run_folder: Path) -> None:
-    """Make all views of a run anew from its records."""
+    """Make all views of a run anew from its records.
+
+    \b
+    Examples:
+      concord report results/RUN
+    """
     finish(run_folder)
 
 
@@ -84,7 +95,7 @@ def share(_context: click.Context, _option: click.Parameter, value: str | None) 
     "--fail-if-unproven", "unproven", is_flag=True, help="Exit code 1 if NEW has not proven a cell (stock modes aside)."
 )
 @click.option("--across-machines", "across", is_flag=True, help="Compare only ratios to the fastest proven entry in each run.")
-@filters("task", "backend", "mode")
+@filters("task", "backend", "mode", "phase")
 @talks
 @click.option("--markdown", type=PATH, help="Write it for a pull request's comment, too.")
 @click.option("--html", type=PATH, help="Write it as a page, too.")
@@ -92,12 +103,15 @@ def share(_context: click.Context, _option: click.Parameter, value: str | None) 
 def compare(
     base: Path, new: Path, slower: float | None, unproven: bool, across: bool, only: dict[str, str], **files: Path | None
 ) -> None:
-    """Say what became slower or faster from run BASE to run NEW, two folders. Exit code 1 if a gate fires.
+    """Say what became slower or faster from run BASE to run NEW, two folders.
+
+    Exit code 1 if a gate fires, 3 if it finds no time in NEW of what BASE has, 4 if it can judge no line.
 
     \b
     Examples:
       concord compare results/yesterday results/today --filter task=mnist_cnn
       concord compare results/main results/branch --fail-if-slower 3% --fail-if-unproven --markdown comment.md
+      concord compare results/main results/branch --fail-if-slower 3% --filter phase=train
     """
     if files["junit"] and slower is None and not unproven:
         raise click.UsageError("--junit writes gates: give --fail-if-slower or --fail-if-unproven, too")
@@ -114,7 +128,17 @@ def compare(
     if files["junit"]:
         export.junit_of_gates(found, files["junit"])
     tell(comparison.document(found), lambda: comparison.show(found))
-    sys.exit(options.EXIT_PROOF if found.gates else 0)
+    sys.exit(gate_code(found))
+
+
+def gate_code(found: "Comparison") -> int:
+    """1 if a gate fired; 3 if it has nothing to judge in NEW of what BASE has; 4 if it could judge no line; or 0."""
+    verdicts = [check.verdict for check in found.checks]
+    if found.gates:
+        return options.EXIT_PROOF
+    if "lost" in verdicts:
+        return options.EXIT_CELL
+    return options.EXIT_NOISY if verdicts.count("blind") == len(found.lines) else 0
 
 
 @click.command()
@@ -168,7 +192,13 @@ def show(run_folder: Path, only: dict[str, str]) -> None:
 @shared("python", "data_dir")
 @talks
 def list_(wanted: Wanted) -> None:
-    """Name the tasks, backends, modes, suites and data sets, and where each was found."""
+    """Name the tasks, backends, modes, suites and data sets, and where each was found.
+
+    \b
+    Examples:
+      concord list
+      concord list --python torch=.venv-torch/bin/python --data-dir ~/data --json
+    """
     from harness import data, workplace
     from harness.report import terminal
 

@@ -81,6 +81,7 @@ def show(found: Comparison) -> None:
     told("changes")
     terminal.print_table([*map(str, rows)], rows.to_numpy().tolist())
     terminal.print_line(summed(found))
+    terminal.print_line(METHOD)
     told("missing")
     told("gates", "bold red")
 
