@@ -34,7 +34,7 @@ def write(found: "Findings") -> Path:
 
     folder, parts = found.run.path, frames(found)
     for name, frame in parts.items():
-        records.put(folder / f"{name}.csv", [frame.to_csv(index=False, lineterminator="\n")])
+        records.put(folder / f"{name}.csv", [frame.map(tables.inert).to_csv(index=False, lineterminator="\n")])
     records.put(folder / "trials.csv", tables.trials(found.run))
     records.put(folder / "report.md", [markdown.render(found)])
     records.put(folder / "report.html", [html.render(found, parts)])

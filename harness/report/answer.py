@@ -8,7 +8,7 @@ from harness.report import words
 from harness.report.tables import Findings
 from harness.report.words import digits, name
 
-HEADS = ["backend", "proof", "rank", "train step", "to best", "predict batch", "to best", "quality"]
+HEADS = ["backend", "proof", "rank", "train step", "train to best", "predict batch", "predict to best", "quality"]
 VOID = "void: "  # so begins a time whose proof failed
 
 

@@ -293,7 +293,9 @@ def weather(rounds: pd.DataFrame) -> tuple[str, str]:
     at = np.arange(len(rounds))
     for song, style in (("product_s", "-"), ("copy_s", ":")):
         label = f"canary's {song.removesuffix('_s')}"
-        upper.plot(at, rounds[song] / rounds[song].median(), color=INK, linestyle=style, linewidth=1, label=label)
+        sung = rounds[song].astype(float)
+        sung = sung[sung > 0]
+        upper.plot(sung.index, sung / sung.median(), color=INK, linestyle=style, linewidth=1, label=label)
     lower.plot(at, rounds.external_cpus.astype(float), color=INK, linewidth=1)
     spells = (rounds.contended != rounds.contended.shift()).cumsum()
     shade = {"color": INK, "alpha": 0.12, "linewidth": 0}

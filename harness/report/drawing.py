@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
+from harness.errors import printable
 from harness.records import Cell
 from harness.report.words import name
 from harness.stats import Proven
@@ -121,7 +122,7 @@ def svg(figure: Any, ident: str, *, title: str, says: str) -> str:
     _legend(figure)
     buffer = io.StringIO()
     for text in figure.findobj(Text):  # of a label that is far too long matplotlib would take minutes to find the width
-        text.set_text(text.get_text()[:LABEL])
+        text.set_text("\n".join(map(printable, text.get_text()[:LABEL].split("\n"))))  # no font has a control character
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", buffer.getvalue(), flags=re.DOTALL)
     _, *parts = re.split("(<[^>]+>)", body.partition("<svg")[2].partition(">")[2])

@@ -31,16 +31,17 @@ FIGURES = {  # a table a phase
     "predict": "Prediction of a batch",
     "latency": "Single predictions",
 }
-HEADS = {"train": "Train step", "predict": "Predict batch", "latency": "Latency"}
+HEADS = {"train": ("Train step", "train"), "predict": ("Predict batch", "predict"), "latency": ("Latency", "latency")}
 
 
 def render(findings: Findings, files: Mapping[str, pd.DataFrame]) -> str:
     """The whole page as text, with the frames of the CSV files by name; equal findings give equal text."""
     csv: dict[str, Iterable[Any]] = {**files, "trials": tables.TRIALS}
-    (terms, columns), rounds, lines = dictionary(csv), files["rounds"], ledger.judge(findings.run)
+    (told, columns), rounds, lines = dictionary(csv), files["rounds"], ledger.judge(findings.run)
     return template("report.html.j2").render(
         title=findings.run.path.name,
-        terms=terms,
+        terms=told["terms"],
+        levels=told["levels"],
         csv=csv,
         columns=columns,
         findings=findings,
@@ -56,11 +57,11 @@ def render(findings: Findings, files: Mapping[str, pd.DataFrame]) -> str:
     )
 
 
-def dictionary(csv: Mapping[str, Iterable[Any]]) -> tuple[Mapping[str, str], pd.DataFrame]:
-    """What the page's own words mean; and what each column of these files holds, a row a column."""
+def dictionary(csv: Mapping[str, Iterable[Any]]) -> tuple[Mapping[str, Mapping[str, str]], pd.DataFrame]:
+    """What the page's own words and the levels of the proof mean; and what each column of these files holds, a row a column."""
     told = tomllib.loads((Path(__file__).parent / "dictionary.toml").read_text("utf-8"))
     rows = [(f"{file}.csv", column, {**told["every"], **told[file]}[column]) for file in csv for column in csv[file]]
-    return told["terms"], pd.DataFrame(rows, columns=["file", "column", "what it holds"])
+    return told, pd.DataFrame(rows, columns=["file", "column", "what it holds"])
 
 
 def template(file: str) -> Template:
@@ -119,7 +120,9 @@ def _task(findings: Findings, task: str, ident: str, files: Mapping[str, pd.Data
         "title": goal["title"],
         "metric": goal["metric"] or "quality",
         "units": units,
-        "heads": {phase: f"{head}\n{units[phase][1]}" for phase, head in HEADS.items() if phase in units},
+        "heads": {
+            phase: (f"{head}\n{units[phase][1]}", f"{short} to best") for phase, (head, short) in HEADS.items() if phase in units
+        },
         "cells": cells,
         "troubles": [f"{', '.join(who)}: {text}" for text, who in troubles.items()],
         "failed": answer.failed(proofs),

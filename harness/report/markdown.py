@@ -41,7 +41,6 @@ def render(findings: Findings) -> str:
     environment.filters["plain"] = _escaped
     text = environment.get_template("report.md.j2").render(
         findings=findings,
-        made=_made(findings),
         unfair=ledger.differences(findings.run),
         trust=_trust(findings),
         proofs={task: [proof for proof in findings.run.proofs if proof.task == task] for task in findings.tasks},
@@ -57,19 +56,11 @@ def _escaped(text: object, room: int = TEXT) -> Markup:
     return text if isinstance(text, Markup) else Markup(plain(text, room))  # noqa: S704 - for Markdown it is safe now
 
 
-def _made(findings: Findings) -> list[str]:
-    """When, where and of what the run was made, as far as it says."""
-    run = findings.run
-    workers = run.part("environment", "workers")
-    versions = [f"{p} {v}" for worker in workers for p, v in run.part("environment", "workers", worker, "versions").items()]
-    return [str(text) for text in (run.at("created"), run.at("environment", "machine", "cpu"), ", ".join(versions)) if text]
-
-
 def _trust(findings: Findings) -> dict[str, list[str]]:
     """How far equals lay apart and how often the machine was not quiet, by task."""
     held = [(task, contest) for task in findings.tasks for contest in findings.contests_of(task, "train")]
     return {
-        "Noise floor of a training step": [f"{task} {contest.floor:.1%}" for task, contest in held if contest.control],
+        "Noise floor of a training step": [f"{task} {contest.floor:.1%}" for task, contest in held if contest.floor],
         "Rounds of training steps that were contended": [f"{task} {contest.contended:.0%}" for task, contest in held],
     }
 

@@ -16,6 +16,7 @@ from harness.report.words import digits, listed, name, plural
 
 EVEN = 0.5  # the probability above which an example is taken for a 1
 POINTS, FEWEST, ALL = 300, 30, 2000  # most points a loss curve is drawn with, least, and about as many as all of a plot have
+WHY = "Trainings compute in float32, whose rounding grows from step to step; equality is proven in float64."
 Points = Sequence[tuple[float, float]]
 Fits = Mapping[Cell, Sequence[Trial]]  # the trainings of each cell that ended well, a seed each
 
@@ -63,7 +64,7 @@ def _losses(fits: Fits, styles: Looks) -> tuple[Any, str]:
     seeds = max(map(len, fits.values()))
     says = f"Training loss over {plural(steps, 'step')}" + (f", {seeds} seeds" if seeds > 1 else "") + ". "
     far = [f"{name(c)} by up to {digits(gap.max(), 2)} (step {gap.idxmax()})" for c, gap in apart.items()]
-    says += f"From {name(first)} differ: {listed(far)}; no line where they do not." if far else ""
+    says += f"From {name(first)} differ: {listed(far)}; no line where they do not. {WHY}" if far else ""
     says += f" Drawn: means of {width} steps; below, the largest difference in {5 * width}." if width > 1 else ""
     return figure, says
 

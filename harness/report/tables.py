@@ -31,8 +31,14 @@ PHASES = ("first_call", "train", "epoch", "predict", "latency", "memory", "fit")
 SHOWN = {"train": "step_time", "epoch": "step_time", "predict": "batch_time", "latency": "latency_p50"}
 LATENCIES = {"latency_p50": 0.5, "latency_p90": 0.9, "latency_p99": 0.99}
 CALLS_FOR_P99 = 500
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # so begins what a spreadsheet runs
 BLOCKS = 20  # of a trial: more are calls
 QUANTILES = {"min": 0.0, "p10": 0.1, "p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+
+
+def inert(value: Any) -> Any:
+    """A value of a CSV file; text that a spreadsheet would take for a formula, behind an apostrophe (OWASP, CSV injection)."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
 
 
 def frame(file: str, rows: Sequence[Any]) -> pd.DataFrame:
@@ -213,8 +219,9 @@ def _costs(run: Run, trial: Trial, most: Mapping[str, float]) -> Iterator[tuple[
 
 def ceilings(run: Run) -> dict[str, float]:
     """What one CPU did at most in this run: operations and bytes a second, by the canary's median; NaN where none sang."""
-    songs = pd.DataFrame([t.values for t in run.trials if t.phase == "canary"], columns=["product_s", "copy_s"]).median()
-    return {"peak": Canary.flops / songs.product_s, "bandwidth": Canary.moved_bytes / songs.copy_s}
+    songs = pd.DataFrame([t.values for t in run.trials if t.phase == "canary"], columns=["product_s", "copy_s"], dtype=float)
+    middle = songs[songs > 0].median()
+    return {"peak": Canary.flops / middle.product_s, "bandwidth": Canary.moved_bytes / middle.copy_s}
 
 
 def work(goal: Mapping[str, Any], batch: int, phase: str) -> dict[str, float]:
@@ -275,11 +282,13 @@ def trust(findings: Findings) -> pd.DataFrame:
         low, middle, high = np.quantile(songs or [np.nan], (0.05, 0.5, 0.95))
         repeated = {noise.group(t) for t in trials if t.attempt}
         unsteady = sum(t.phase == "warmup" and t.facts.get("kind") == "no steady state" for t in trials)
-        interval = (*_ends(control), contest.floor if control else None)
+        interval = (*_ends(control), contest.floor or None)
         seen = max((r.detectable for (a, _), r in contest.ratios.items() if a == contest.best and r.detectable), default=None)
         names = (terms.task, contest.phase, terms.device, terms.data, *TERMS(terms), len({t.generation for t in trials}))
-        rounds = (contest.contended, len(repeated), (high - low) / middle, unsteady)
-        rows.append((*names, *interval, seen, *rounds, contest.refusal))
+        rounds = (contest.contended, len(repeated), (high - low) / middle if middle > 0 else None, unsteady)
+        times = [stats.samples(blocks) for blocks in contest.blocks.values()]
+        settled = max(map(stats.last_over_first, times), key=lambda ratio: abs(np.log(ratio)))
+        rows.append((*names, *interval, seen, *rounds, sum(map(stats.outliers, times)), settled, contest.refusal))
     return frame("trust", rows)
 
 
@@ -324,8 +333,8 @@ def trials(run: Run) -> Iterator[str]:
     for trial in run.trials:
         yield text.getvalue()
         text.truncate(text.seek(0))
-        own = head(trial)
-        lines.writerows((*own, *part) for part in _parts(trial))
+        own = tuple(map(inert, head(trial)))
+        lines.writerows((*own, *map(inert, part)) for part in _parts(trial))
     yield text.getvalue()
 
 

@@ -34,7 +34,9 @@ def print_run(findings: Findings, only: Sequence[Cell] | None = None) -> None:
     for task in tasks:
         for text in answer.missing(findings, task):
             print_line(f"Missing in {task}: {text}", "yellow")
-        print_line(f"{findings.goal(task)['title']}: {words.sentence(findings, task)}")
+        print_line(
+            f"{findings.goal(task)['title']}: {words.sentence(findings, task)} Terms: {words.common(findings, task) or '-'}."
+        )
 
 
 def print_figures(findings: Findings, cells: Sequence[Cell], phase: str) -> None:

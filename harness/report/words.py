@@ -88,7 +88,7 @@ def labels(findings: Findings, task: str) -> dict[Cell, str]:
 def judged(proof: Proof, between: str = " ") -> str:
     """One level of a proof: mark, worst difference, what is allowed."""
     found = proof.verdict if proof.worst is None else digits(proof.worst, 2)
-    within = "" if proof.tolerance is None else f"{between}of {digits(proof.tolerance, 1)}"
+    within = "" if proof.tolerance is None else f"{between}of {proof.tolerance:.2g}"
     return f"{MARKS.get(proof.verdict, '')} {found}{within}"
 
 
@@ -120,6 +120,21 @@ def terms(contest: Contest, contests: Sequence[Contest]) -> str:
     own, *others = (next(iter(c.blocks)) for c in (contest, *contests))
     differing = [term for term in ("device", "precision", "data") if {getattr(o, term) for o in others} != {getattr(own, term)}]
     return f" ({', '.join(getattr(own, term) for term in differing)})" if differing else ""
+
+
+def common(findings: Findings, task: str) -> str:
+    """On which terms a task was run, "batch 64, 1 CPU, float32, mnist (60,000)"; of a term that differs, every value."""
+    cells = findings.cells_of(task)
+    parts = ([f"batch {cell.batch}", plural(cell.threads, "CPU"), cell.precision, cell.data] for cell in cells)
+    return ", ".join(" or ".join(dict.fromkeys(values)) for values in zip(*parts, strict=True))
+
+
+def made(findings: Findings) -> list[str]:
+    """When, where and of what the run was made, as far as it says."""
+    run = findings.run
+    workers = run.part("environment", "workers")
+    versions = [f"{p} {v}" for worker in workers for p, v in run.part("environment", "workers", worker, "versions").items()]
+    return [str(text) for text in (run.at("created"), run.at("environment", "machine", "cpu"), ", ".join(versions)) if text]
 
 
 def title(cell: Cell) -> str:
