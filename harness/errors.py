@@ -18,6 +18,13 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> HarnessError:
     return HarnessError(f"unknown {kind} {name!r}: {hint}")
 
 
+def misfit(tensor: str, got: object, expected: object) -> HarnessError:
+    """The error for a tensor of a backend's model that is not as the spec says; shapes in its own layout, None for none."""
+    return HarnessError(
+        f"tensor {tensor!r}: the model has {got or 'none'}, expected {expected}: build its layer as the spec says."
+    )
+
+
 @contextmanager
 def writing(path: Path, remedy: str = "mend that or name another place") -> Iterator[None]:
     """Whatever the system refuses while ``path`` is written becomes one sentence that ends with the remedy."""

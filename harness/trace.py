@@ -52,7 +52,7 @@ def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -
     loss, grads = session.gradients(batches[0])
     found["loss"] = session.fetch(loss)
     found |= {f"grad/{name}": value for name, value in grads.items()}
-    found |= boldly(session, weights, batches[0])
+    found |= boldly(session, weights, batches)
     session.load(weights)
     if isinstance(session, Stacking):
         found["losses"] = session.fetch(session.train_step(session.stack(batches)))
@@ -67,25 +67,32 @@ def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -
     return found | singly(session, weights, batches, session.put(x[:1], y[:1], tuple(mask[:1] for mask in masks)))
 
 
-def boldly(session: Session, weights: Arrays, batch: Batch) -> Arrays:
-    """``confident``, the loss of a step from large logits; ``confident/T``, what a step makes whose probabilities are 0 and 1.
+def boldly(session: Session, weights: Arrays, batches: list[Batch]) -> Arrays:
+    """``confident``, the loss of a step from large logits; ``confident/T``, what two make whose probabilities are 0 and 1.
 
     Both, since a probability that is nearly 1 has a gradient near Adam's epsilon with the rounding of one near 1, and Adam makes
     that rounding a thousand times and more as large: sound backends would be up to 2.4e-10 apart in what the first step makes.
+    Two steps, since Adam's first one hides how large a gradient was, and so what clips it.
     """
     *_, kernel, bias = (name for name in weights if name.endswith(("/kernel", "/bias")))
     confident = {**weights, kernel: weights[kernel] * CONFIDENT}
     session.load(confident)
-    found = {"confident": session.fetch(session.train_step(batch))}
+    found = {"confident": session.fetch(session.train_step(batches[0]))}
     session.load({**confident, bias: weights[bias] + CERTAIN * np.arange(1, len(weights[bias]) + 1)})
-    session.sync(session.train_step(batch))
+    for batch in batches[:2]:
+        session.sync(session.train_step(batch))
     return found | {f"confident/{name}": value for name, value in session.dump().items()}
 
 
 def singly(session: Session, weights: Arrays, batches: list[Batch], alone: Batch) -> Arrays:
-    """``step/K/T``, each tensor after step K of another run; ``seen/K``, logits after its first; ``single``, of one example."""
+    """``step/K/T``, each tensor after step K of another run; ``seen/K``, logits after its first; ``single``, of one example.
+
+    ``tied/T``, the gradients at biases of 0, as training begins: there a ReLU may be given exactly 0.
+    """
+    session.load({name: value * (not name.endswith(("/bias", "/beta"))) for name, value in weights.items()})
+    found = {f"tied/{name}": value for name, value in session.gradients(batches[0])[1].items()}
     session.load(weights)  # after ten steps: a load which leaves optimizer state behind is found out
-    found = {"single": session.fetch(session.predict(alone))}
+    found |= {"single": session.fetch(session.predict(alone))}
     for step, batch in enumerate(batches):
         session.sync(session.train_step(batch))
         found |= {f"step/{step}/{name}": value for name, value in session.dump().items()}
@@ -98,7 +105,7 @@ def rounding(session: Session, weights: Arrays, batches: list[Batch]) -> Arrays:
     """What float32 is proven by.
 
     ``lifted/T``, the gradients at the weights of ``lifted``; ``given/K/T``, those of each of the first steps, and ``made/K/T``,
-    the parameters and buffers after it.
+    the parameters and buffers after it; ``first/T``, each running statistic after a first step alone: gradients may move them.
     """
     session.load(lifted(weights))
     found = {f"lifted/{name}": value for name, value in session.gradients(batches[0])[1].items()}
@@ -107,7 +114,9 @@ def rounding(session: Session, weights: Arrays, batches: list[Batch]) -> Arrays:
         found |= {f"given/{step}/{name}": value for name, value in session.gradients(batches[step])[1].items()}
         session.sync(session.train_step(batches[step]))
         found |= {f"made/{step}/{name}": value for name, value in session.dump().items()}
-    return found
+    session.load(weights)
+    session.sync(session.train_step(batches[0]))
+    return found | {f"first/{name}": value for name, value in session.dump().items() if name.endswith(("/mean", "/var"))}
 
 
 def lifted(weights: Arrays) -> Arrays:

@@ -91,8 +91,9 @@ def tensorflow_loop(spec: TaskSpec, batch: HostBatch) -> Step:
 
     def block(x: Any, width: int, channels: int) -> Any:
         half = (channels - width) // 2
-        y = layers.ZeroPadding2D(1)(x)
-        y = keras.ops.relu(norm(layers.Conv2D(channels, 3, strides=2 if half else 1, use_bias=False)(y)))
+        y = layers.ZeroPadding2D(1)(x) if half else x
+        first = layers.Conv2D(channels, 3, strides=2 if half else 1, padding="valid" if half else "same", use_bias=False)
+        y = keras.ops.relu(norm(first(y)))
         y = norm(layers.Conv2D(channels, 3, padding="same", use_bias=False)(y))
         if half:
             x = keras.ops.pad(x[:, ::2, ::2, :], ((0, 0), (0, 0), (0, 0), (half, half)))

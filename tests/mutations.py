@@ -25,7 +25,7 @@ class Mutation(NamedTuple):
     backend: str
     task: str
     edits: tuple[Edit, ...]
-    level: str  # weights, logits, loss, gradients, open, tensors, eval, steps, update, length, rounding
+    level: str  # weights, logits, loss, gradients, open, statistics, tensors, eval, steps, update, length, rounding
     where: str
     precision: str = "float64"
     mode: str = ""  # the backend's first
@@ -45,6 +45,15 @@ def rounded(parameters: str) -> Edit:
 LOGITS, LOSS = "logits at step 0", "loss at step 0"
 
 TORCH = (
+    Mutation(
+        "ReLU with another slope at 0",
+        17,
+        "torch",
+        MNIST,
+        (Edit("mnist_cnn.py", "F.relu(self.conv1(x))", "self.conv1(x).clamp(min=0)"),),
+        "gradients",
+        "conv1/bias at biases of 0",
+    ),
     Mutation(
         "flatten order: channels last",
         15,
@@ -441,7 +450,7 @@ TORCH = (
             ),
         ),
         "tensors",
-        "conv/kernel after a step from certain logits",
+        "conv/kernel after two steps from certain logits",
     ),
     Mutation(
         "bf16 mode: running statistics in bfloat16",
@@ -541,11 +550,36 @@ TORCH = (
             ),
         ),
         "tensors",
-        "dense1/kernel after a step from certain logits",
+        "dense1/kernel after two steps from certain logits",
     ),
 )
 
 JAX = (
+    Mutation(
+        "gradients clipped at 5, in Adam",
+        0,
+        "jax",
+        MNIST,
+        (
+            Edit(
+                "engine.py", "        return adam(spec, table)", "        return optax.chain(optax.clip(5.0), adam(spec, table))"
+            ),
+        ),
+        "tensors",
+        "conv1/kernel after two steps from certain logits",
+    ),
+    Mutation(
+        "ReLU with another slope at 0",
+        17,
+        "jax",
+        MNIST,
+        (
+            Edit("mnist_cnn.py", "nnx.relu(self.conv1(x))", "jax.numpy.maximum(self.conv1(x), 0)"),
+            Edit("mnist_cnn.py", "from flax import nnx", "import jax\nfrom flax import nnx"),
+        ),
+        "gradients",
+        "conv1/bias at biases of 0",
+    ),
     Mutation(
         "flatten order: channels first",
         15,
@@ -632,7 +666,7 @@ JAX = (
         10,
         "jax",
         RISK,
-        (Edit("engine.py", "decay = lr * spec.weight_decay", "decay = 0.0 * lr"),),
+        (Edit("engine.py", "        if spec.weight_decay:\n            updates", "        if False:\n            updates"),),
         "tensors",
         "dense1/kernel after step 0",
     ),
@@ -874,6 +908,24 @@ JAX = (
 
 TENSORFLOW = (
     Mutation(
+        "gradients clipped at 5, in Adam",
+        0,
+        "tensorflow",
+        MNIST,
+        (Edit("engine.py", "                grad=g,\n", "                grad=tf.clip_by_value(g, -5.0, 5.0),\n"),),
+        "tensors",
+        "conv1/kernel after two steps from certain logits",
+    ),
+    Mutation(
+        "ReLU with another slope at 0",
+        17,
+        "tensorflow",
+        MNIST,
+        (Edit("mnist_cnn.py", "tf.nn.relu(self.conv1(x))", "tf.maximum(self.conv1(x), 0.0)"),),
+        "gradients",
+        "conv1/bias at biases of 0",
+    ),
+    Mutation(
         "flatten order: channels first",
         15,
         "tensorflow",
@@ -1000,7 +1052,7 @@ TENSORFLOW = (
         RESNET,
         (
             Edit("cifar_resnet.py", "self.conv1(self.pad(x))", "self.conv1(x)"),
-            Edit("cifar_resnet.py", 'strides=self.stride, padding="valid"', 'strides=self.stride, padding="same"'),
+            Edit("cifar_resnet.py", "strides=self.stride, padding=padding", 'strides=self.stride, padding="same"'),
         ),
         "logits",
         LOGITS,
@@ -1111,8 +1163,8 @@ TENSORFLOW = (
                 "n = tf.cast(8 * x.shape[1] * x.shape[2], x.dtype)",
             ),
         ),
-        "tensors",
-        "stage3/0/norm1/var after step 9",
+        "statistics",
+        "norm/var after step 0",
         precision="float32",
     ),
     Mutation(
@@ -1143,8 +1195,8 @@ TENSORFLOW = (
                 "self.momentum * (n / (n - (1 if x.dtype == tf.float64 else 0))) * var",
             ),
         ),
-        "tensors",
-        "stage3/0/norm1/var after step 9",
+        "statistics",
+        "norm/var after step 0",
         precision="float32",
     ),
     Mutation(

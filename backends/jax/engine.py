@@ -16,7 +16,7 @@ from jax import Array
 
 from backends.jax import MODES, layers
 from backends.jax.pipeline import pipeline  # noqa: F401 - the engine's own
-from harness.errors import unknown
+from harness.errors import misfit, unknown
 from harness.protocol import Precision
 from harness.spec import Arrays, OptimizerSpec, TaskSpec
 
@@ -80,8 +80,9 @@ def adam(spec: OptimizerSpec, table: Array) -> optax.GradientTransformation:
         lr, step_size, root = table[jnp.minimum(state.count, len(table) - 1)]
         mu = jax.tree.map(lambda m, g: spec.beta1 * m + (1 - spec.beta1) * g, state.mu, grads)
         nu = jax.tree.map(lambda v, g: spec.beta2 * v + (1 - spec.beta2) * g * g, state.nu, grads)
-        decay = lr * spec.weight_decay
-        updates = jax.tree.map(lambda m, v, p: -step_size * m / (jnp.sqrt(v) / root + spec.eps) - decay * p, mu, nu, params)
+        updates = jax.tree.map(lambda m, v: -step_size * m / (jnp.sqrt(v) / root + spec.eps), mu, nu)
+        if spec.weight_decay:
+            updates = jax.tree.map(lambda u, p: u - lr * spec.weight_decay * p, updates, params)
         return updates, optax.ScaleByAdamState(count=state.count + 1, mu=mu, nu=nu)
 
     return optax.GradientTransformation(init, update)
@@ -128,11 +129,16 @@ class Session:
         new = lambda: {"dtype": compute, "param_dtype": self.dtype, "rngs": nnx.Rngs(0)}  # noqa: E731
         build = lambda: library.Model(spec.model, chosen, new())  # noqa: E731
         # Only the structure: drawing initial weights would compile one kernel a shape, 15 s for a ResNet-20.
-        self.graph, _params, _stats = nnx.split(nnx.eval_shape(build), nnx.Param, nnx.BatchStat)
+        self.graph, *parts = nnx.split(nnx.eval_shape(build), nnx.Param, nnx.BatchStat)
+        self.shapes = dict(zip((True, False), map(nnx.to_pure_dict, parts), strict=True))  # by whether they are trained
         self.optimizer = optimizer(spec.optimizer, jnp.asarray(table, self.dtype), stock=self.stock)
         self.jit_train = jax.jit(self.pure_train_step, donate_argnums=0)
         self.jit_predict = jax.jit(self.pure_predict)
         self.jit_gradients = jax.jit(self.pure_gradients)
+
+    def tensor(self, name: str, tree: Any) -> Any:
+        """What a tree of the model's own holds under a spec's name; None where it has no such place."""
+        return reduce(lambda at, part: at and at.get(part), self.path(name), tree)
 
     def load(self, tensors: Arrays) -> None:
         """Set every parameter and buffer; optimizer and step counter start again."""
@@ -141,6 +147,9 @@ class Session:
         for t in self.spec.model.tensors:
             *path, last = self.path(t.name)
             ours = einops.rearrange(tensors[t.name], f"{t.axes} -> {LAYOUT[t.axes]}")
+            own = self.tensor(t.name, self.shapes[t.trained])
+            if own is None or own.shape != ours.shape:
+                raise misfit(t.name, own if own is None else own.shape, ours.shape)
             at = reduce(lambda tree, part: tree.setdefault(part, {}), path, params if t.trained else stats)
             at[last] = jnp.array(np.array(ours), self.dtype)  # JAX copies later: by then the caller may have written
         state = State(params, stats, self.optimizer.init(params), jnp.zeros((), jnp.int32))
@@ -160,7 +169,7 @@ class Session:
         """One tensor of a tree of parameters, buffers or gradients, as an array in the spec's layout."""
         t = next(t for t in self.spec.model.tensors if t.name == name)
         sizes = dict(zip(t.axes.split(), t.shape, strict=True))
-        ours = np.asarray(reduce(lambda at, part: at[part], self.path(name), tree))
+        ours = np.asarray(self.tensor(name, tree))
         return np.array(einops.rearrange(ours, f"{LAYOUT[t.axes]} -> {t.axes}", **sizes))
 
     def put(self, x: np.ndarray, y: np.ndarray, masks: tuple[np.ndarray, ...] = ()) -> Batch:

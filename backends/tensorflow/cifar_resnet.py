@@ -15,8 +15,9 @@ class Block(keras.layers.Layer):
         super().__init__()
         self.stride = 1 if width == channels else 2
         self.new_channels = channels - width
-        self.pad = keras.layers.ZeroPadding2D(1)  # padding="same" would pad 0 before and 1 after at stride 2
-        self.conv1 = keras.layers.Conv2D(channels, 3, strides=self.stride, padding="valid", use_bias=False)
+        # At stride 2 "same" would pad 0 before and 1 after.
+        self.pad, padding = (keras.layers.ZeroPadding2D(1), "valid") if self.stride == 2 else (keras.layers.Identity(), "same")
+        self.conv1 = keras.layers.Conv2D(channels, 3, strides=self.stride, padding=padding, use_bias=False)
         self.norm1 = layers.batch_norm(channels, spec)
         self.conv2 = keras.layers.Conv2D(channels, 3, strides=1, padding="same", use_bias=False)
         self.norm2 = layers.batch_norm(channels, spec)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from backends.tensorflow import MODES, layers
 from backends.tensorflow.pipeline import pipeline  # noqa: F401 - the engine's own
-from harness.errors import unknown
+from harness.errors import misfit, unknown
 from harness.protocol import Precision
 from harness.spec import Arrays, OptimizerSpec, TaskSpec
 
@@ -186,7 +186,11 @@ class Session:
     def load(self, tensors: Arrays) -> None:
         """Set every parameter and buffer; optimizer and step counter start again."""
         for t in self.spec.model.tensors:
-            self.tensor(t.name).assign(einops.rearrange(tensors[t.name], f"{t.axes} -> {LAYOUT[t.axes]}"))
+            ours = einops.rearrange(tensors[t.name], f"{t.axes} -> {LAYOUT[t.axes]}")
+            own = self.tensor(t.name)
+            if own is None or own.shape != ours.shape:
+                raise misfit(t.name, own if own is None else tuple(own.shape), ours.shape)
+            own.assign(ours)
         for slot in self.optimizer.variables:
             slot.assign(np.zeros(slot.shape))
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from backends.torch import MODES, layers
 from backends.torch.pipeline import pipeline  # noqa: F401 - the engine's own
-from harness.errors import unknown
+from harness.errors import misfit, unknown
 from harness.protocol import Precision
 from harness.spec import Arrays, OptimizerSpec, TaskSpec
 
@@ -35,11 +35,12 @@ def configure(*, threads: int, seed: int) -> None:
 
 def describe() -> dict[str, Any]:
     """Versions, GPUs and numeric settings that this process really has."""
+    tf32 = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
     return {
         "versions": {"torch": torch.__version__},
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "threads": torch.get_num_threads(),
-        "numerics": {"tf32": torch.backends.cuda.matmul.allow_tf32, "mkldnn": torch.backends.mkldnn.is_available()},
+        "numerics": {"tf32": tf32, "mkldnn": torch.backends.mkldnn.is_available()},
     }
 
 
@@ -117,7 +118,10 @@ class Session:
         with torch.no_grad():
             for t in self.spec.model.tensors:
                 ours = einops.rearrange(tensors[t.name], f"{t.axes} -> {LAYOUT[t.axes]}")
-                self.tensor(t.name).copy_(torch.from_numpy(np.ascontiguousarray(ours)))
+                own = self.tensor(t.name)
+                if own is None or own.shape != ours.shape:
+                    raise misfit(t.name, own if own is None else tuple(own.shape), ours.shape)
+                own.copy_(torch.from_numpy(np.ascontiguousarray(ours)))
         self.reset()
 
     def dump(self) -> Arrays:

@@ -1,8 +1,9 @@
 """MNIST, the small dense network of framework tutorials.
 
-dense 128, ReLU, dense 10; Adam 1e-3, batch 32, 10 epochs: the model of TensorFlow's quickstart for beginners without its dropout.
-Its published figure is 0.9823 test accuracy; a bare loop of this recipe on the full data gave 0.976 and 0.978 (two seeds), so the
-target is 0.97. Pixels are divided by 255. Initial weights as Keras draws them (Glorot uniform, zero biases).
+dense 128, ReLU, dense 10; Adam 1e-3, batch 32, 10 epochs: the model of TensorFlow's quickstart for beginners without its dropout,
+trained longer. Its published figure is 0.9823 test accuracy, handed down without the tutorial's address; a bare loop of this
+recipe on the full data gave 0.976 and 0.978 (two seeds), so the target is 0.97. Pixels are divided by 255. Initial weights as
+Keras draws them (Glorot uniform, zero biases).
 """
 
 from harness.spec import DataSpec, ModelSpec, OptimizerSpec, Quality, TaskSpec, TrainSpec, glorot_uniform, layer
@@ -27,6 +28,6 @@ def make() -> TaskSpec:
         optimizer=OptimizerSpec("adam", lr=1e-3),
         train=TrainSpec(batch=32, epochs=10),
         quality=Quality(
-            "accuracy", 0.97, margin=0.005, published=0.9823, published_source="the recipe's own tutorial, 10 epochs"
+            "accuracy", 0.97, margin=0.005, published=0.9823, published_source="a tutorial of unknown address, 10 epochs"
         ),
     )
