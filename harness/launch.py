@@ -25,7 +25,6 @@ from harness.records import Status
 from harness.spec import Arrays
 
 LOG = logging.getLogger(__name__)
-INTERRUPTED = "the run was interrupted"
 LOG_TAIL = 4000  # characters of a worker's log that a record keeps
 Event = Callable[[Message], None]
 
@@ -41,8 +40,6 @@ class WorkerError(Exception):
 STOPPING = threading.Event()  # set once the harness itself is going down: no worker starts any more
 GROUPS = hasattr(os, "killpg")
 ALIVE: "weakref.WeakSet[Worker]" = weakref.WeakSet()
-
-
 NOTES = threading.Lock()  # of who tells the undertaker
 
 
@@ -89,7 +86,7 @@ class Worker(AbstractContextManager["Worker"]):
     ) -> None:
         """Start the process and its backend; ``facts`` then holds what it said of itself."""
         if STOPPING.is_set():
-            raise WorkerError("failed", INTERRUPTED, "")
+            raise WorkerError("failed", "the run was interrupted", "")
         scratch.mkdir(parents=True, exist_ok=True)
         self.backend, self.timeout_s = backend, timeout_s
         self.log = scratch / "worker.log"
@@ -100,13 +97,12 @@ class Worker(AbstractContextManager["Worker"]):
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=root, env=env, stdin=pipe, stdout=pipe, stderr=log, process_group=group)
         self.outgoing, self.incoming = cast("IO[bytes]", self.process.stdin), cast("IO[bytes]", self.process.stdout)
-        note("+", self.process.pid)
         ALIVE.add(self)
-        if STOPPING.is_set():  # since we looked; who stopped all may not have seen this one
-            self.close()
-            raise WorkerError("failed", INTERRUPTED, "")
         threading.Thread(target=self.listen, daemon=True).start()
         try:
+            note("+", self.process.pid)
+            if STOPPING.is_set():  # since we looked: who stopped all may not have seen this one
+                self.kill()
             request = {"op": "start", "backend": backend, "threads": len(cpus), "seed": seed, "device": device}
             self.facts, _ = self.ask(request)
         except BaseException:

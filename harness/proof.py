@@ -29,6 +29,7 @@ OPEN_FACTOR = 1000.0  # the same of gradients with all ReLUs open: of 15 seeds a
 UPDATE_TOLERANCE = 2.0**-22
 # Of all updates of a step together: rounding averages out to 1e-6; bias corrections made in float32 are off by 3.4e-6 at step 1.
 LENGTH_TOLERANCE = 2.0**-19
+ULPS = 3.0  # and where updates are short against parameters, what it comes to if every parameter is off by three ulps, either way
 COARSE = 0.9  # the share of values that half precision could hold, by chance 1e-4, or that are float64's, by chance up to 0.4
 FEW = 8  # values; so many it takes to tell
 LOW = "bf16"  # the mode that computes in bfloat16, whose numbers round by 2^-8
@@ -109,6 +110,7 @@ def float64(spec: TaskSpec, subject: Subject, other: Subject) -> Iterator[Proof]
         found = differences(distance, places, (subject, "float64"), (other, "float64"))
         yield row(subject, "float64", level, against, found, LOSS_TOLERANCE if level == "loss" else TENSOR_TOLERANCE)
     steps = along(losses(subject, "float64"), losses(other, "float64"))
+    steps |= along(losses(subject, "float64", "later"), losses(other, "float64", "later"), first=STEPS)
     yield row(subject, "float64", "steps", against, steps, LOSS_TOLERANCE)
 
 
@@ -139,9 +141,9 @@ def typical(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.median(np.abs(ours - theirs)[some]) / np.max(np.abs(theirs))) if some.any() else distance(ours, theirs)
 
 
-def losses(subject: Subject, trace: str) -> np.ndarray:
+def losses(subject: Subject, trace: str, key: str = "losses") -> np.ndarray:
     """The loss of each step in float64, shape (10,); infinite where a backend gave none, or none that is a number."""
-    found = subject.array(trace, "losses")
+    found = subject.array(trace, key)
     if found is None or found.shape != (STEPS,):
         return np.full(STEPS, np.inf)
     return np.where(np.isfinite(found), found, np.inf).astype(np.float64)
@@ -154,9 +156,9 @@ def apart(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     return np.where(both, np.abs(np.where(both, ours, 0) - np.where(both, theirs, 0)) / scale, np.inf)
 
 
-def along(ours: np.ndarray, theirs: np.ndarray) -> Found:
-    """The relative difference of the losses of each step."""
-    return {f"loss at step {k}": float(value) for k, value in enumerate(apart(ours, theirs))}
+def along(ours: np.ndarray, theirs: np.ndarray, first: int = 0) -> Found:
+    """The relative difference of the losses of each step, from the ``first``."""
+    return {f"loss at step {k}": float(value) for k, value in enumerate(apart(ours, theirs), start=first)}
 
 
 def start(spec: TaskSpec, subject: Subject, reference: Subject) -> Iterator[Proof]:
@@ -212,14 +214,18 @@ def update(spec: TaskSpec, subject: Subject, reference: Subject, weights: Arrays
     """
     made = list(remade(spec, subject, reference, weights))
     found = {f"{name} after step {step}": compare(distance, ours, p) for step, name, _, p, ours in made}
-    lengths = {}
+    lengths, longest = {}, LENGTH_TOLERANCE
     for step in range(UPDATES):
-        moves = [(p - before, ours - before) for k, _, before, p, ours in made if k == step]
-        length = sum(np.vdot(a, b) for a, b in moves) / sum(np.vdot(a, a) for a, _ in moves)
-        lengths[f"all parameters in step {step}"] = float(abs(length - 1))
+        moves = [
+            (p - before, ours - before, np.spacing(abs(p).astype(np.float32))) for k, _, before, p, ours in made if k == step
+        ]
+        square = sum(np.vdot(a, a) for a, _, _ in moves)
+        lengths[f"all parameters in step {step}"] = float(abs(sum(np.vdot(a, b) for a, b, _ in moves) / square - 1))
+        chance = float(np.sqrt(sum(np.vdot(a * ulp, a * ulp) for a, _, ulp in moves)) / square)  # if each is off by an ulp
+        longest = max(longest, ULPS * chance)
     twice = [[subject.array("float32", f"{first}/{t.name}") for first in ("given/0", "grad")] for t in spec.model.parameters]
     unsure = 0 < max(compare(distance, *pair) for pair in twice) <= FLOAT32_TENSOR_TOLERANCE
-    for level, places, tolerance in (("update", found, UPDATE_TOLERANCE), ("length", lengths, LENGTH_TOLERANCE)):
+    for level, places, tolerance in (("update", found, UPDATE_TOLERANCE), ("length", lengths, longest)):
         told = row(subject, "float32", level, reference.backend, places, tolerance)
         yield replace(told, verdict="skipped", reason="the gradients are not the same bits twice") if unsure else told
 

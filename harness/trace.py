@@ -15,11 +15,11 @@ LIFT = 256  # added to all biases but the last
 
 
 def learning_rates(spec: TaskSpec) -> np.ndarray:
-    """The lr of each step, (10,): another at every step.
+    """The lr of each step, (20,): another at every step.
 
     A constant lr would hide a schedule that is one step off, or a velocity that holds the lr.
     """
-    return spec.proof_lr * spec.optimizer.lr * 0.9 ** np.arange(STEPS)
+    return spec.proof_lr * spec.optimizer.lr * 0.9 ** np.arange(2 * STEPS)
 
 
 def inputs(batches: list[HostBatch]) -> Arrays:
@@ -41,9 +41,9 @@ def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -
     """Everything the proof compares, by name.
 
     ``weights/T`` after a round trip; ``logits``, ``loss`` and ``grad/T`` at step 0; what ``boldly`` finds; ``losses`` (10,) of
-    steps as they are timed: begun one after the other, or in one call where a session can stack batches; ``eval``, the logits
+    ``run``; ``eval``, the logits
     after the last; ``after/T``, each parameter and buffer after this evaluation, which must move nothing. With ``tensors`` also
-    what ``singly`` finds, else what ``rounding`` does.
+    ``later``, the losses of ten steps more, and what ``singly`` finds; else what ``rounding`` does.
     """
     batches = [session.put(*batch_of(arrays, i)) for i in range(STEPS)]
     session.load(weights)
@@ -54,17 +54,22 @@ def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -
     found |= {f"grad/{name}": value for name, value in grads.items()}
     found |= boldly(session, weights, batches)
     session.load(weights)
-    if isinstance(session, Stacking):
-        found["losses"] = session.fetch(session.train_step(session.stack(batches)))
-    else:
-        handles = [session.train_step(batch) for batch in batches]
-        found["losses"] = np.array([session.fetch(handle) for handle in handles])
+    found["losses"] = run(session, batches)
     found["eval"] = session.fetch(session.predict(batches[0]))
     found |= {f"after/{name}": value for name, value in session.dump().items()}
     if not tensors:
         return found | rounding(session, weights, batches)
+    found["later"] = run(session, batches)
     x, y, masks = batch_of(arrays, 0)
     return found | singly(session, weights, batches, session.put(x[:1], y[:1], tuple(mask[:1] for mask in masks)))
+
+
+def run(session: Session, batches: list[Batch]) -> np.ndarray:
+    """The loss of a step on each batch, as they are timed: begun one after the other, or in one call where a session can."""
+    if isinstance(session, Stacking):
+        return session.fetch(session.train_step(session.stack(batches)))
+    handles = [session.train_step(batch) for batch in batches]
+    return np.array([session.fetch(handle) for handle in handles])
 
 
 def boldly(session: Session, weights: Arrays, batches: list[Batch]) -> Arrays:

@@ -46,6 +46,19 @@ LOGITS, LOSS = "logits at step 0", "loss at step 0"
 
 TORCH = (
     Mutation(
+        "no update after ten steps",
+        0,
+        "torch",
+        MNIST,
+        (
+            Edit(
+                "engine.py", "        self.optimizer.step()\n", "        if self.step < 10:\n            self.optimizer.step()\n"
+            ),
+        ),
+        "steps",
+        "loss at step 11",
+    ),
+    Mutation(
         "ReLU with another slope at 0",
         17,
         "torch",
@@ -555,6 +568,22 @@ TORCH = (
 )
 
 JAX = (
+    Mutation(
+        "every 16th update skipped",
+        0,
+        "jax",
+        MNIST,
+        (
+            Edit(
+                "engine.py",
+                "        params = optax.apply_updates(state.params, updates)\n",
+                "        updates = jax.tree.map(lambda u: u * (state.step % 16 != 15), updates)\n"
+                "        params = optax.apply_updates(state.params, updates)\n",
+            ),
+        ),
+        "steps",
+        "loss at step 16",
+    ),
     Mutation(
         "gradients clipped at 5, in Adam",
         0,

@@ -68,6 +68,7 @@ def trace(name: str) -> Arrays:
     made |= {f"grad/{t.name}": np.full(t.shape, 0.25) for t in SPEC.model.parameters}
     if name == "float64":
         made["loss"] = made["confident"] = np.array(1.5)
+        made["later"] = np.linspace(0.5, 0.25, STEPS)
         made["eval"] = made["seen/0"] = made["seen/1"] = made["logits"]
         made["single"] = made["logits"][:1]
         made |= {f"tied/{t.name}": np.full(t.shape, 0.5) for t in SPEC.model.parameters}
