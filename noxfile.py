@@ -98,9 +98,9 @@ def resolved(session: nox.Session, *wanted: str, env: dict[str, str] | None = No
 
 @nox.session
 def unit(session: nox.Session) -> None:
-    """The tests that need no framework and start no whole command: the numpy backend carries them, in about a minute."""
+    """The tests that need no framework and no process but workers of the numpy backend, which carries them."""
     session.install("-e", ".", *GROUPS["tests"])
-    session.run("pytest", *PARALLEL, "-m", "not (frameworks or commands)", *session.posargs)
+    session.run("pytest", *PARALLEL, "-m", "not (frameworks or processes)", *session.posargs)
 
 
 @nox.session

@@ -21,7 +21,7 @@ from harness import catalog, data, launch, records
 from harness.cli import main, options, viewing
 from tests.test_run import PATIENCE_S, build, command
 
-pytestmark = pytest.mark.commands
+pytestmark = pytest.mark.processes
 ROOT = catalog.ROOT
 FRAMEWORK = catalog.frameworks()[0]
 REFERENCE = catalog.reference()

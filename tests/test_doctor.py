@@ -15,7 +15,7 @@ from harness.cli import main, options
 from harness.doctor import Finding
 from tests.test_run import at_home, build
 
-pytestmark = pytest.mark.commands
+pytestmark = pytest.mark.processes
 REFERENCE = catalog.reference()
 
 

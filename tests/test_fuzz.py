@@ -98,6 +98,7 @@ def every_view(folder: Path, other: Path) -> None:
     assert not any(SCRIPT in page for page in pages)
 
 
+@pytest.mark.processes
 @given(st.data())
 @settings(max_examples=40, suppress_health_check=FIXTURES)
 def test_records(small: Path, tmp_path: Path, data: st.DataObject) -> None:
@@ -151,7 +152,7 @@ def idle(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     signal.signal(signal.SIGTERM, handler)
 
 
-@pytest.mark.commands
+@pytest.mark.processes
 @given(st.sampled_from(sorted(verbs(main))), st.data())
 @settings(max_examples=250, suppress_health_check=FIXTURES)
 def test_commands(idle: None, verb: tuple[list[str], list[str]], data: st.DataObject) -> None:

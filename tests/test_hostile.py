@@ -230,6 +230,7 @@ if found:
 """
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(not shutil.which("env"), reason="asks env")
 def test_a_lent_interpreter_and_secrets(tmp_path: Path, lent: Path) -> None:
     """It has the allow-list and its own packages; of the caller's secrets nothing is in its environment or the run's files."""

@@ -25,7 +25,7 @@ from tests.test_run import build, command, planned
 pty = pytest.importorskip("pty")
 termios = pytest.importorskip("termios")
 # The terminal becomes the controlling one, so that what is typed there reaches the command, and its workers, as signals.
-pytestmark = pytest.mark.commands
+pytestmark = pytest.mark.processes
 ENTER = (
     "import os, sys; os.login_tty(int(sys.argv[1])); os.execv(sys.executable, [sys.executable, '-m', 'harness', *sys.argv[2:]])"
 )

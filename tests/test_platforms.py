@@ -15,7 +15,7 @@ import pytest
 
 from harness import catalog, records
 
-pytestmark = [pytest.mark.commands, pytest.mark.skipif(sys.platform != "linux", reason="such a system has them all anyway")]
+pytestmark = [pytest.mark.processes, pytest.mark.skipif(sys.platform != "linux", reason="such a system has them all anyway")]
 FORGET = """
 import os, pathlib
 

@@ -978,6 +978,7 @@ const read = (name) => [...table.querySelectorAll("tbody tr:not([hidden])")].map
 """
 
 
+@pytest.mark.processes
 def test_a_head_sorts_its_table_and_a_field_filters_it(text, run, tmp_path):
     """Numbers by their size, words as words, both ways round, what is missing last; aria-sort and the count say so."""
     does = f"""{FIGURES} for (const name of ["worst", "worst", "level", "reason"]) {{
@@ -998,6 +999,7 @@ def test_a_head_sorts_its_table_and_a_field_filters_it(text, run, tmp_path):
     assert count == f"{len(rows(shown, backend='torch', mode='eager'))} of {len(shown)}"
 
 
+@pytest.mark.processes
 def test_a_narrow_page_scrolls_only_its_tables(run, tmp_path):
     """Nothing sticks out to the right, not even a digest, with everything unfolded."""
     found = tables.find(replace(run, manifest={**run.manifest, "code": "d9146a3d" * 8}))
@@ -1006,6 +1008,7 @@ def test_a_narrow_page_scrolls_only_its_tables(run, tmp_path):
     assert seen(page.render(found, report.frames(found)), tmp_path, does, width=500) == [True, 500]
 
 
+@pytest.mark.processes
 def test_what_is_sorted_stays_text(tmp_path):
     """The script makes no markup of what records hold."""
     text = report.write(tables.find(records.read(evil_run(tmp_path / "run")))).read_text(encoding="utf-8")
@@ -1100,6 +1103,7 @@ print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss * (1 if sys.plat
 
 
 @pytest.mark.skipif(os.name == "nt", reason="asks the system what a process took")
+@pytest.mark.processes
 @pytest.mark.parametrize("count", [10_000, pytest.param(100_000, marks=pytest.mark.thorough)])
 def test_a_run_of_many_trials(tmp_path, count):
     """`concord report` takes less than 60 s of CPU time and 1 GB for 100,000, however busy the machine is."""

@@ -28,7 +28,7 @@ from harness.report import html, markdown, tables
 from tests.test_run import PATIENCE_S, build, command, of, text, workers
 
 RECORDS = ("run.json", "trials.jsonl", "proofs.jsonl")
-pytestmark = [pytest.mark.commands, pytest.mark.skipif(os.name == "nt", reason="sends signals")]
+pytestmark = [pytest.mark.processes, pytest.mark.skipif(os.name == "nt", reason="sends signals")]
 
 
 @pytest.fixture(scope="module")

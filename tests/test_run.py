@@ -37,7 +37,7 @@ from harness.suite import Job, Suite
 from harness.timing import Generation
 from harness.workplace import Workplace
 
-pytestmark = pytest.mark.commands
+pytestmark = pytest.mark.processes
 ROOT = catalog.ROOT
 PATIENCE_S = 600  # a process that takes longer hangs, however busy the machine is
 PHASES = ("train", "predict", "latency", "epoch")

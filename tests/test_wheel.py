@@ -43,7 +43,7 @@ def test_everything_is_in_it(unpacked: Path) -> None:
     assert list(unpacked.glob("*.dist-info/licenses/LICENSE"))
 
 
-@pytest.mark.commands
+@pytest.mark.processes
 def test_it_works_without_the_repository(unpacked: Path, tmp_path: Path) -> None:
     """`concord list`, and a run from proof to report, from an empty folder."""
     shorten(unpacked)

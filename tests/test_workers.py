@@ -24,6 +24,7 @@ from harness import catalog, channel, environment, launch, measure, undertaker
 from harness.launch import Worker, WorkerError
 from harness.verify import Exhibit
 
+pytestmark = pytest.mark.processes
 ROOT = catalog.ROOT
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 SLEEP = "import time; time.sleep(60)"
