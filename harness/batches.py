@@ -1,6 +1,7 @@
 """Batches: order, augmentation, dropout masks, normalisation. Pure NumPy, the same bytes for every backend."""
 
 from collections.abc import Iterator, Mapping
+from itertools import chain, count
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,11 @@ def training(spec: TaskSpec, arrays: Mapping[str, np.ndarray], *, batch: int, se
         if spec.data.augment == "pad4_crop_flip":
             images = crop_flip(images, shift[chosen], flip[chosen])
         yield HostBatch(normalise(spec.data, images), y[chosen], masks(spec, seed, epoch, step, batch))
+
+
+def endless(spec: TaskSpec, arrays: Mapping[str, np.ndarray], *, batch: int, seed: int) -> Iterator[HostBatch]:
+    """The batches of all epochs, one after the other."""
+    return chain.from_iterable(training(spec, arrays, batch=batch, seed=seed, epoch=epoch) for epoch in count())
 
 
 def masks(spec: TaskSpec, seed: int, epoch: int, step: int, batch: int) -> tuple[np.ndarray, ...]:

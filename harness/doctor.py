@@ -123,7 +123,10 @@ def backends(place: Workplace) -> Iterator[Finding]:
     if not {*usable} - {catalog.reference()}:
         yield Finding("frameworks", "bad", "none can run: pip install 'concord-bench[all]', or name interpreters with --python")
     if catalog.reference() in usable:
-        yield probe(place)
+        try:
+            yield probe(place)
+        except WorkerError as error:
+            yield Finding("noise", "warning", f"it could not be measured ({error.reason}): let nothing else run, and look again")
 
 
 def backend(name: str, place: Workplace) -> Finding:

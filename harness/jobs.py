@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
-from itertools import chain, count
+from itertools import chain, count, islice
 
 import numpy as np
 
@@ -108,8 +108,7 @@ class Worker:
         values = {"build_s": watch.seconds()}
         with np.load(message["data"], allow_pickle=False) as data:
             wanted = {"x_train": data["x_train"], "y_train": data["y_train"]}
-        stream = batches.training(spec, wanted, batch=message["batch"], seed=message["seed"], epoch=0)
-        host = [batch for batch, _ in zip(stream, range(PLACED), strict=False)]
+        host = list(islice(batches.endless(spec, wanted, batch=message["batch"], seed=message["seed"]), PLACED))
         placed = [session.put(*batch) for batch in host]
         single = [session.put(batch.x[:1], batch.y[:1], tuple(m[:1] for m in batch.masks)) for batch in host]
         cell = self.cells[message["cell"]] = Cell(

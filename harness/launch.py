@@ -128,21 +128,35 @@ class Worker(AbstractContextManager["Worker"]):
         allowed_s = timeout_s or self.timeout_s
         LOG.debug("%s, process %d, is asked %s", self.backend, self.process.pid, message)
         self.resume()
+        late = threading.Event()
+        unread = threading.Timer(allowed_s, self.give_up, [late])  # who is stopped reads nothing, and weights fill a pipe
+        unread.start()
         try:
             channel.send(self.outgoing, message, arrays)
         except OSError:
-            raise self.death() from None
+            raise (self.overdue(allowed_s) if late.is_set() else self.death()) from None
+        finally:
+            unread.cancel()
         try:
             while (reply := self.replies.get(timeout=allowed_s)) and "event" in reply[0]:
                 on_event(reply[0])
         except queue.Empty:
-            self.kill()
-            raise WorkerError("timeout", f"no answer within {allowed_s:.0f} s", self.tail()) from None
+            raise self.overdue(allowed_s) from None
         if not reply:
             raise self.death()
         if "error" in reply[0]:
             raise WorkerError("failed", reply[0]["error"], self.tail())
         return reply
+
+    def give_up(self, late: threading.Event) -> None:
+        """Say that it is too late, and end the process: whoever writes to it wakes up."""
+        late.set()
+        self.kill()
+
+    def overdue(self, allowed_s: float) -> WorkerError:
+        """What to say of a worker that took too long, and is ended."""
+        self.kill()
+        return WorkerError("timeout", f"no answer within {allowed_s:.0f} s", self.tail())
 
     def death(self) -> WorkerError:
         """What to say of a worker that is gone."""

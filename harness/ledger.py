@@ -89,6 +89,11 @@ RULES = (
 )
 
 
+def place(trial: Trial) -> tuple[str, int]:
+    """The task and generation in which a trial was taken."""
+    return trial.cell.task, trial.generation
+
+
 def judge(run: Run) -> list[Line]:
     """Every rule on the entries that were timed; those in bfloat16 among themselves, since they are compared so."""
     entries: dict[str, dict[str, list[Trial]]] = defaultdict(lambda: defaultdict(list))
@@ -97,9 +102,9 @@ def judge(run: Run) -> list[Line]:
             entries[trial.cell.precision][f"{trial.cell.backend} {trial.cell.mode}"].append(trial)
     lines = []
     for group in entries.values():
-        # Who failed in a generation was on no CPU in it: that is a hole, and not unfair.
-        common = set.intersection(*({t.generation for t in trials} for trials in group.values()))
-        shared = {entry: [t for t in trials if t.generation in common] or trials for entry, trials in group.items()}
+        # Who failed in a generation was on no CPU in it, and who failed in a task had no data of it: holes, and not unfair.
+        common = set.intersection(*({place(t) for t in trials} for trials in group.values()))
+        shared = {entry: [t for t in trials if place(t) in common] or trials for entry, trials in group.items()}
         lines += [Line(rule, {entry: rule.value(trials) for entry, trials in shared.items()}) for rule in RULES]
     return lines
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from itertools import chain, count, islice
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +39,7 @@ def exhibit(spec: TaskSpec, data: Mapping[str, np.ndarray], seed: int) -> Exhibi
     """Ten training batches of each size as training draws them, unsettled weights, and an lr that changes at every step."""
 
     def drawn(batch: int) -> Arrays:
-        epochs = (batches.training(spec, data, batch=batch, seed=seed, epoch=epoch) for epoch in count())
-        return trace.inputs(list(islice(chain.from_iterable(epochs), trace.STEPS)))
+        return trace.inputs(list(islice(batches.endless(spec, data, batch=batch, seed=seed), trace.STEPS)))
 
     lrs = trace.learning_rates(spec).tolist()
     sizes = drawn(spec.proof_batch), drawn(2 * spec.proof_batch)

@@ -114,6 +114,7 @@ def refused(said: Said, *words: str) -> None:
         ),
         (["verify", "risk_mlp", "-b", REFERENCE, "--modes", "stock"], ["stock", REFERENCE]),
         (["run", "smoke", "-b", REFERENCE, "--modes", "stock"], ["stock", REFERENCE]),
+        (["verify", "-b", f"{REFERENCE},{FRAMEWORK}", "--modes", "reference"], [f"none of {FRAMEWORK} has the mode reference"]),
         (["data", "fetch", "mnits"], ["unknown data set 'mnits'", "did you mean 'mnist'?"]),
         (["data", "sample", "mnits", "--out", "made"], ["unknown sample 'mnits'", "did you mean 'mnist'?"]),
         (["data", "sample", "mnist", "--out", "made"], ["only mnist (sample 10,000 of 60,000)", "--data-dir"]),
@@ -698,3 +699,14 @@ def test_what_failed_outweighs_the_time(
         records.append(tmp_path / "proofs.jsonl", proof)
     records.append(tmp_path / "trials.jsonl", replace(run.trials[0], status=status))
     assert viewing.exit_code(tmp_path) == code
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there it is another error")
+def test_a_reader_that_has_had_enough(here: Path) -> None:
+    """As of `concord list | head -1`: nothing is said of it, and it is no mistake of who typed."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command, env = [sys.executable, "-m", "harness", "list", "--json"], os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, cwd=here, env=env)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from harness import catalog, data, doctor
 from harness.cli import main, options
 from harness.doctor import Finding
+from harness.launch import WorkerError
 from tests.test_run import at_home, build
 
 pytestmark = pytest.mark.processes
@@ -108,6 +109,14 @@ def test_a_data_folder_that_does_not_exist(house: Path) -> None:
     assert "nowhere" in found["data"].says
     assert "data mnist" not in found
     assert found["backend sound"].state == "good"
+
+
+def test_a_canary_that_dies(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warning, no traceback: quick itself goes on without one, too."""
+    monkeypatch.setattr(doctor, "probe", lambda _place: (_ for _ in ()).throw(WorkerError("failed", "it was killed", "")))
+    found, code = examined()
+    assert (found["noise"].state, code) == ("warning", options.EXIT_NOISY)
+    assert "it was killed" in found["noise"].says
 
 
 def test_no_place_for_temporary_files(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:

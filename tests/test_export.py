@@ -29,9 +29,10 @@ def folder(tmp_path: Path) -> Path:
     """A run with a proof of every verdict and two trainings, everything of one of them an attack."""
     records.write_manifest(tmp_path, {"created": AT})
     epochs = ({"epoch": 1, "test_accuracy": 0.25}, {"epoch": 2, "test_accuracy": 0.5})
+    lost = Trial(CELL, "train", "failed", reason="NA")
     fit = Trial(CELL, "fit", "ok", seed=3, losses=(2.0, float("nan"), 0.5), epochs=epochs, at=AT)
     evil = replace(CELL, task=EVIL, backend="..", mode=EVIL)
-    for trial in (fit, Trial(evil, "fit", "ok", losses=(1.0,), epochs=({EVIL: 0.5},), at=EVIL)):
+    for trial in (fit, lost, Trial(evil, "fit", "ok", losses=(1.0,), epochs=({EVIL: 0.5},), at=EVIL)):
         records.append(tmp_path / "trials.jsonl", trial)
     failed = replace(PROVEN, level="gradients", worst=0.1, where="conv1/kernel at step 0", verdict="failed")
     skipped = replace(PROVEN, backend="jax", mode="jit", worst=None, verdict="skipped", reason="jax is not installed")
@@ -86,6 +87,7 @@ def test_parquet_reads_back_as_the_frames_of_the_csv_files(folder: Path, run: Ru
     assert len(wanted["losses"]) == 4
     trials = pd.read_parquet(folder / "tables" / "trials.parquet")
     assert trials.block.dtype == "Int64"
+    assert set(trials.reason.dropna()) == {"NA"}
     assert len(trials) == "".join(tables.trials(run)).count("\n") - 1
 
 

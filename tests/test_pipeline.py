@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from harness import batches, catalog, data, environment, weights
+from harness.errors import HarnessError
 from harness.spec import TaskSpec
 
 BATCH, ROWS = 8, 45  # 5 batches and a rest of 5
@@ -156,3 +157,14 @@ def form(batch: Any) -> list[Any]:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+
+
+def test_batches_go_on_with_the_next_epoch():
+    """A small data set fills as many as are wanted, each epoch in its own order."""
+    spec = catalog.task("risk_mlp")
+    arrays = {"x_train": np.arange(60, dtype=np.float32)[:, None], "y_train": np.zeros(60, np.int32)}
+    found = list(islice(batches.endless(spec, arrays, batch=40, seed=0), 3))
+    assert all(len(np.unique(batch.x)) == 40 for batch in found)
+    assert len({batch.x.tobytes() for batch in found}) == 3
+    with pytest.raises(HarnessError, match="batch 61"):
+        next(batches.endless(spec, arrays, batch=61, seed=0))

@@ -23,6 +23,7 @@ import pytest
 from harness import catalog, channel, environment, launch, measure, undertaker
 from harness.launch import Worker, WorkerError
 from harness.verify import Exhibit
+from harness.workplace import Workplace
 
 pytestmark = pytest.mark.processes
 ROOT = catalog.ROOT
@@ -313,6 +314,18 @@ def test_a_worker_that_closes_its_pipe_and_lives(start: Start, root: Root, exhib
         trace(worker, exhibit)
     assert caught.value.status == "failed"
     assert time.monotonic() - begin < 25  # of the 30 that it had
+    wait_until(lambda: gone(worker.process.pid))
+
+
+def test_a_worker_that_is_stopped_and_reads_nothing(start: Start, exhibit: Callable[[str], Exhibit]) -> None:
+    """Weights are more than a pipe holds: sending them ends with the time allowed, too."""
+    worker = start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "resume", lambda: None)  # stopped by somebody else, right after it was resumed
+        worker.pause()
+        with pytest.raises(WorkerError, match="no answer within 1 s") as caught:
+            trace(worker, exhibit, change={"padding": "x" * 2**20}, timeout_s=1.0)
+    assert caught.value.status == "timeout"
     wait_until(lambda: gone(worker.process.pid))
 
 
@@ -654,3 +667,13 @@ def test_a_system_without_affinity_or_proc(tmp_path: Path, monkeypatch: pytest.M
     assert environment.available_cpus() == list(range(os.cpu_count() or 1))
     assert environment.machine()["affinity"] == "not available on this system"
     assert engine.describe()["versions"]
+
+
+def test_the_quietest_cpu_is_chosen_and_of_equals_another_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of a CPU is the least that counts; what the system does not list is taken for idle."""
+    place = Workplace(tmp_path)
+    place.cpus = [0, 1, 2, 5]
+    monkeypatch.setattr("psutil.cpu_percent", lambda **_how: [80.0, 2.0, 0.0])
+    assert [place.quietest(1, turn=turn) for turn in range(4)] == [[1], [1], [2], [5]]
+    assert place.quietest(2, turn=2) == [2, 5]
+    assert place.quietest(4, turn=0) == [1, 2, 5, 0]

@@ -1,9 +1,10 @@
 """The command line: parses, calls, prints. Imports nothing heavy before it knows the verb.
 
 Exit codes: 0 done; 1 a proof or a gate failed, equals were ranked, or quick could not run (doctor); 2 usage or input; 3 some cell
-failed or is missing; 4 too noisy; 124 out of time before the least number of generations; 130 interrupted.
+failed or is missing; 4 too noisy; 124 out of time before the least number of generations; 130 interrupted; 141 nobody reads.
 """
 
+import os
 import signal
 import sys
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import click
 
 from harness.cli import files, measuring, viewing
-from harness.cli.options import EXIT_INPUT, EXIT_INTERRUPTED
+from harness.cli.options import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_PIPE
 from harness.environment import version
 from harness.errors import HarnessError, printable
 
@@ -26,6 +27,9 @@ class Concord(click.Group):
             return super().invoke(ctx)
         except (HarnessError, NotImplementedError) as error:  # the latter from files of `concord init` not filled yet
             told = printable(str(error))
+        except BrokenPipeError:  # whoever read, as `head`, has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(EXIT_PIPE)
         except OSError as error:
             fact = error.strerror or error
             what = f"cannot use {error.filename} ({fact})" if error.filename else fact

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Verb = Callable[..., None]
 RESULTS = Path("results")
-EXIT_PROOF, EXIT_INPUT, EXIT_CELL, EXIT_NOISY, EXIT_TIME, EXIT_INTERRUPTED = 1, 2, 3, 4, 124, 130
+EXIT_PROOF, EXIT_INPUT, EXIT_CELL, EXIT_NOISY, EXIT_TIME, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 3, 4, 124, 130, 141
 
 
 def complete(names: Callable[[], Iterable[str]]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
