@@ -14,7 +14,6 @@ from harness.records import Cell, Journal, Trial
 from harness.suite import Phase
 
 MIN_STEPS, MAX_STEPS, MAX_CALLS = 1, 20_000, 500  # of one sample
-CONTROLLED: Phase = "train"  # the phase whose A/A control every suite runs
 
 Place = tuple[str, int, Entrant]  # a task, a batch, and who computes it
 
@@ -66,7 +65,7 @@ class Generation:
     def measure(self) -> None:
         """Start, open, go round, repeat what was disturbed, bury."""
         place = self.plan.workplace
-        cpus = [place.cpus[(self.number + i) % len(place.cpus)] for i in range(self.threads)]
+        cpus = place.quietest(self.threads, turn=self.number)
         processes = list(dict.fromkeys((e.backend, e.copy) for e in self.entrants))
         self.timing.order.shuffle(processes)
         with ExitStack() as stack:
@@ -110,9 +109,9 @@ class Generation:
 
     def open_cell(self, worker: Worker, subject: Subject, entrant: Entrant) -> None:
         """First calls and warm-ups of one cell."""
-        phases = [CONTROLLED] if self.is_control(entrant) else list(subject.job.phases)
-        settings = {"batch": subject.batch, "seed": self.plan.workplace.seed, "slowdown": entrant.slowdown}
-        message = subject.message("open", entrant.mode, cell=session(subject, entrant), phases=phases, **settings)
+        opened = {"cell": session(subject, entrant), "phases": list(subject.job.phases), "batch": subject.batch}
+        more = {"seed": self.plan.workplace.seed, "slowdown": entrant.slowdown}
+        message = subject.message("open", entrant.mode, **opened, **more)
         now = f"first calls and warm-up of {subject.task}: {entrant.backend} {entrant.name}"
         self.timing.progress.at(self.title, now=now, then="round 1")
         try:
@@ -135,9 +134,8 @@ class Generation:
         common: dict[str, Any] = {"round": round_, "attempt": attempt}
         if self.bird:
             self.sing(self.bird, subject, phase, common)
-        able = [e for e in self.entrants if phase == CONTROLLED or not self.is_control(e)]
-        shift = (round_ + self.number) % len(able)
-        order = able[shift:] + able[:shift]
+        shift = (round_ + self.number) % len(self.entrants)
+        order = self.entrants[shift:] + self.entrants[:shift]
         where = f"{self.title}, round {round_ + 1} of {self.plan.suite.rounds}" + " again" * attempt
         names = [f"{entrant.backend} {entrant.name}" for entrant in order]
         for position, entrant in enumerate(order):

@@ -11,10 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from harness import catalog, environment, launch
 from harness.errors import HarnessError
 
 TIMEOUT_S = 900.0  # of one request: the slowest is a compilation
+LOOK_S = 0.5  # how long the CPUs are watched before one is chosen: 50 ticks of what the system counts in
 PROBE = """
 import importlib.metadata as m, importlib.util as u, json, platform, sys
 names = sys.argv[1:]
@@ -96,6 +99,12 @@ class Workplace:
                 launch.stop_all()
                 executor.shutdown(cancel_futures=True)
                 raise
+
+    def quietest(self, count: int, *, turn: int) -> list[int]:
+        """The CPUs that others use least, by tenths, now that no worker runs; of equal ones another at every ``turn``."""
+        busy = dict(enumerate(psutil.cpu_percent(interval=LOOK_S, percpu=True)))
+        first = turn % len(self.cpus)
+        return sorted(self.cpus[first:] + self.cpus[:first], key=lambda cpu: round(busy.get(cpu, 0.0) / 10))[:count]
 
     @contextmanager
     def cpu(self) -> Iterator[int]:

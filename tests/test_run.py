@@ -311,10 +311,13 @@ def test_every_round_has_its_canary(sound: Run) -> None:
 
 
 def test_a_twin_controls_every_generation(sound: Run) -> None:
-    """A second process of one backend, another one in each generation, in every round of training."""
+    """A second process of one backend, another one in each generation, in every round of every phase."""
     twins = of(sound, phase="control")
     assert Counter((t.cell.backend, t.of, t.generation, t.round) for t in twins) == {
-        (name, "train", generation, round_): 1 for generation, name in enumerate(("left", "right")) for round_ in range(2)
+        (name, phase, generation, round_): 1
+        for generation, name in enumerate(("left", "right"))
+        for phase in PHASES
+        for round_ in range(2)
     }
 
 
