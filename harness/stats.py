@@ -36,6 +36,7 @@ Blocks = Mapping[Key, np.ndarray]  # seconds a step (or a call) of each block
 Samples = Mapping[Key, float]
 Verdict = Literal["tie", "faster", "slower", "undecided", "indicative"]
 Name = TypeVar("Name", bound=Hashable)
+Entry = tuple[str, str]  # backend and mode
 
 
 @dataclass(frozen=True)
@@ -224,10 +225,30 @@ def absolute(figures: Samples) -> Estimate:
     return quantile({key: np.array([value]) for key, value in figures.items()}, 0.5)
 
 
-def hodges_lehmann(differences: np.ndarray) -> float:
-    """The median of the Walsh averages (d_i + d_j) / 2, i <= j."""
+def walsh(differences: np.ndarray) -> np.ndarray:
+    """The Walsh averages (d_i + d_j) / 2, i <= j, sorted; Hodges and Lehmann's point is their median."""
     first, second = np.triu_indices(len(differences))
-    return float(np.median((differences[first] + differences[second]) / 2))
+    return np.sort((differences[first] + differences[second]) / 2)
+
+
+@lru_cache(maxsize=8)
+def signed_rank(count: int) -> np.ndarray:
+    """P(W <= w) for Wilcoxon's signed-rank statistic of ``count`` differences, w = 0 .. count (count + 1) / 2."""
+    chances = np.ones(1)
+    for rank in range(1, count + 1):  # it counts or it does not, with equal chance
+        chances = np.convolve(chances, [0.5, *[0.0] * (rank - 1), 0.5])
+    return np.cumsum(chances)
+
+
+def within(a: Samples, b: Samples, *, pairs: int = 1) -> tuple[float, float] | None:
+    """The exact signed-rank interval of B's time over A's, at ALPHA / pairs: right if processes differed by nothing.
+
+    None where the rounds are too few for one at that level.
+    """
+    _, logs = paired_logs(a, b)
+    least = int(np.searchsorted(signed_rank(len(logs)), ALPHA / pairs / 2))  # of W: below that has less chance
+    averages = np.exp(walsh(logs))
+    return (float(averages[least - 1]), float(averages[-least])) if least else None
 
 
 def t_quantile(generations: int, pairs: int) -> float:
@@ -237,18 +258,45 @@ def t_quantile(generations: int, pairs: int) -> float:
 
 def paired(a: Samples, b: Samples, *, pairs: int = 1) -> Ratio | None:
     """B's time over A's from the rounds both have: Hodges-Lehmann over rounds, t interval over generation medians."""
+    owner, logs = paired_logs(a, b)
+    return over_generations(math.exp(np.median(walsh(logs))), medians(owner, logs), len(logs), pairs) if len(logs) else None
+
+
+def paired_logs(a: Samples, b: Samples) -> tuple[np.ndarray, np.ndarray]:
+    """The generation and the log-ratio of B's time over A's of each round that both have, in order."""
     keys = sorted(a.keys() & b.keys())
-    if not keys:
-        return None
     logs = np.log([b[key] for key in keys]) - np.log([a[key] for key in keys])
-    owner = np.array([generation for generation, _ in keys])
-    medians = np.array([np.median(logs[owner == generation]) for generation in np.unique(owner)])
-    count, point = len(medians), math.exp(hodges_lehmann(logs))
-    if count == 1:
-        return Ratio(point, None, None, len(keys), count, pairs)
-    centre = float(np.mean(medians))
-    half = t_quantile(count, pairs) * float(np.std(medians, ddof=1)) / math.sqrt(count)
-    return Ratio(point, math.exp(centre - half), math.exp(centre + half), len(keys), count, pairs)
+    return np.array([generation for generation, _ in keys]), logs
+
+
+def medians(owner: np.ndarray, logs: np.ndarray) -> dict[int, float]:
+    """The median of each generation's log-ratios."""
+    return {int(generation): float(np.median(logs[owner == generation])) for generation in np.unique(owner)}
+
+
+def over_generations(point: float, by_generation: Mapping[int, float], rounds: int, pairs: int) -> Ratio:
+    """A ratio with Student's t interval over the log-ratios of generations; no interval of a single one."""
+    logs, count = np.array([*by_generation.values()]), len(by_generation)
+    if count <= 1:
+        return Ratio(point, None, None, rounds, count, pairs)
+    centre = float(np.mean(logs))
+    half = t_quantile(count, pairs) * float(np.std(logs, ddof=1)) / math.sqrt(count)
+    return Ratio(point, math.exp(centre - half), math.exp(centre + half), rounds, count, pairs)
+
+
+def best_rounds(a: Samples, b: Samples, *, start_s: float, round_s: float) -> int | None:
+    """Rounds a generation that narrow the interval of a ratio most in a given time (Kalibera and Jones 2013, section 6).
+
+    A generation costs ``start_s`` before its first round, and each round ``round_s``. None where generations differ by no more
+    than their rounds explain, or there is one only: then nothing speaks against more rounds, or for them.
+    """
+    owner, logs = paired_logs(a, b)
+    groups = [logs[owner == generation] for generation in np.unique(owner)]
+    if len(groups) <= 1 or min(map(len, groups)) <= 1 or round_s <= 0:
+        return None
+    inner = float(np.mean([np.var(group, ddof=1) for group in groups]))
+    outer = float(np.var([np.mean(group) for group in groups], ddof=1)) - inner / (len(logs) / len(groups))
+    return max(1, math.ceil(math.sqrt(start_s / round_s * inner / outer))) if outer > 0 else None
 
 
 def noise_floor(control: Ratio | None) -> float:
@@ -365,6 +413,32 @@ def contest(phase: str, trials: Sequence[Trial], proofs: Mapping[Cell, Proven], 
     found = Contest(phase, members, ratios, verdicts, able, best, {}, "", control, rounds)
     refusal, noisy = next(_refusals(found, own, trials), ("", False))
     return replace(found, refusal=refusal, noisy=noisy, ranks={} if refusal else ranks(able, verdicts))
+
+
+def overall(contests: Sequence[Contest]) -> dict[Entry, tuple[Estimate, str]]:
+    """Each entry's time over the best's as the geometric mean over several tasks, and its rank; the best first.
+
+    A ratio's mean is taken in each generation, and its interval is that of a single ratio. Of the entries that are proven in
+    every contest; empty with fewer than two contests or entries, and where one contest is not ranked.
+    """
+    sides = [{(cell.backend, cell.mode): samples(contest.blocks[cell]) for cell in contest.proven} for contest in contests]
+    names = [name for name in sides[0] if all(name in side for side in sides)] if len(sides) > 1 else []
+    if len(names) <= 1 or any(contest.refusal for contest in contests):
+        return {}
+    ratios = {(a, b): mean_ratio([paired_logs(side[a], side[b]) for side in sides], names) for a, b in permutations(names, 2)}
+    verdicts = {pair: verdict(ratio, floor=max(contest.floor for contest in contests)) for pair, ratio in ratios.items()}
+    best = min(names, key=lambda b: sum(math.log(ratios[a, b].value) for a in names if a != b))
+    places, itself = ranks(names, verdicts), Estimate(1.0, None, None, len(contests))
+    figures = [(name, ratios.get((best, name), itself)) for name in names]
+    return {name: (figure, places[name]) for name, figure in sorted(figures, key=lambda found: found[1].value)}
+
+
+def mean_ratio(found: Sequence[tuple[np.ndarray, np.ndarray]], names: Sequence[Entry]) -> Ratio:
+    """The geometric mean of a pair's ratios over tasks, from the log-ratios of each task's rounds."""
+    each = [medians(*task) for task in found]
+    means = {g: float(np.mean([task[g] for task in each])) for g in sorted(set(each[0]).intersection(*each[1:]))}
+    point = math.exp(np.mean([np.median(walsh(logs)) for _, logs in found]))
+    return over_generations(point, means, sum(len(logs) for _, logs in found), math.comb(len(names), 2))
 
 
 def controlled(members: Mapping[Cell, Blocks], twins: Sequence[Trial]) -> Ratio | None:

@@ -339,6 +339,26 @@ def test_too_few_calls_have_no_p99(tmp_path):
     assert set(found[found.phase == "latency"].metric) == {"latency_p50", "latency_p90"}
 
 
+def test_figures_of_a_repeated_round_are_those_that_count(tmp_path, run):
+    """CPU time, energy and shares too come from the second attempt where only the first was contended."""
+    first = next(t for t in run.trials if t.phase == "train" and t.cell.task == "mnist_cnn")
+    lost = replace(first, cpu_ns=2 * first.cpu_ns, noise={"throttled_s": 1.0})
+    again = replace(first, attempt=1, cpu_ns=5 * first.cpu_ns)
+    found = tables.find(replace(run, trials=(lost, again)))
+    count = first.steps * len(first.times_ns)
+    assert found.value(first.cell, "train", "cpu_time") == pytest.approx(5 * first.cpu_ns / count / 1e9)
+
+
+def test_what_has_no_ratio_stands_behind_what_has_one(run):
+    """Seconds are no ratio: what has no round in common with the best would stand above it."""
+    train = [t for t in run.trials if (t.phase, t.cell.task) in {("train", "mnist_cnn"), ("first_call", "mnist_cnn")}]
+    alone = [replace(t, round=t.round + 9) if t.cell.backend == "jax" else t for t in train]
+    found = tables.find(replace(run, trials=tuple(alone)))
+    states = [(found.proofs[cell].state, cell.backend) for cell in found.cells_of("mnist_cnn")]
+    proven = [backend for state, backend in states if state == "proven"]
+    assert proven[-1] == "jax"
+
+
 def test_single_figures_carry_their_unit(summary):
     """First calls in seconds, memory in bytes, quality as it is; target and published are not measured."""
     found = rows(summary, task="risk_mlp", backend="torch").set_index("metric")
@@ -391,7 +411,7 @@ def test_a_suite_that_times_nothing_tells_proof_and_quality(tmp_path, run, capsy
     assert "every sample" not in text
     files = {path: path.read_bytes() for path in tmp_path.iterdir()}
     report.write(tables.find(records.read(tmp_path)))
-    assert len(files) == 16
+    assert len(files) == 17
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files  # same records, same bytes
     assert re.search(r"torch eager +│ ✓ proven +│ +│ +not timed │ +│ +not timed │ +│ +auc 0\.78", printed(found.run, capsys))
 
@@ -753,6 +773,7 @@ def test_the_page_needs_nothing_from_elsewhere(text):
         *(
             "summary.csv",
             "pairs.csv",
+            "overall.csv",
             "trials.csv",
             "losses.csv",
             "trust.csv",
@@ -877,11 +898,11 @@ def columns_of(row):
     return {head.replace("_", " "): value for head, value in found.items()}
 
 
-@pytest.mark.parametrize("file", ["pairs", "proofs", "quality", "equality", "trust"])
+@pytest.mark.parametrize("file", ["pairs", "overall", "proofs", "quality", "equality", "trust"])
 def test_every_row_of_these_files_is_a_row_of_a_table_and_the_other_way_round(built, findings, text, file):
     """Cell by cell, also what is said once for all rows; a column that is not shown holds nothing."""
     page_, frame = Tables(text), pd.read_csv(built / f"{file}.csv")
-    for task in findings.tasks if file != "trust" else [None]:
+    for task in findings.tasks if file not in {"trust", "overall"} else [None]:
         own = frame if task is None else rows(frame, task=task).drop(columns="task")
         title = "" if task is None else f", {findings.goal(task)['title']}"
         captions = [caption for caption in page_.found if f"{file}.csv" in caption and caption.endswith(title)]

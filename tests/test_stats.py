@@ -13,7 +13,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from harness import ledger, noise, stats
@@ -137,8 +137,37 @@ def test_a_quantile_of_many_calls_is_numpys():
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=12))
 def test_hodges_lehmann_is_the_median_of_all_pairs(values):
     """Against the definition, written out."""
-    walsh = [(a + b) / 2 for a, b in combinations_with_replacement(values, 2)]
-    assert stats.hodges_lehmann(np.array(values)) == pytest.approx(np.median(walsh))
+    averages = [(a + b) / 2 for a, b in combinations_with_replacement(values, 2)]
+    assert stats.walsh(np.array(values)) == pytest.approx(sorted(averages))
+
+
+@given(st.lists(st.floats(-2, 2), min_size=6, max_size=14, unique=True), st.floats(-2, 2))
+def test_the_interval_within_processes_is_the_exact_signed_rank_test_the_other_way_round(logs, truth):
+    """It holds just the ratios that scipy's test does not reject; where differences tie, its p is no exact one."""
+    found = stats.within({(0, n): 1.0 for n in range(len(logs))}, {(0, n): math.exp(log) for n, log in enumerate(logs)})
+    off = np.array(logs) - truth
+    assume(len(set(np.round(abs(off), 9))) == len(off) and min(abs(off)) > 1e-9)
+    kept = scipy.stats.wilcoxon(off, method="exact").pvalue > 0.05
+    assert (math.log(found[0]) < truth < math.log(found[1])) == kept
+
+
+def test_too_few_rounds_have_no_interval_within():
+    """Of five, not even that all have one sign is rarer than 1 in 32."""
+    rounds = {(0, n): 1.0 + n / 100 for n in range(5)}
+    assert stats.within(rounds, rounds) is None
+    assert stats.within({}, rounds) is None
+
+
+def test_rounds_that_pay():
+    """Kalibera and Jones: sqrt(start/round * variance within / between); nothing where generations do not differ on their own."""
+    rng = np.random.default_rng(6)
+    a, b = machine(rng, offset=0.05, noise=0.1, generations=400, rounds=10)  # of a ratio the variances are twice as large
+    found = stats.best_rounds(a, b, start_s=16.0, round_s=1.0)
+    assert found == pytest.approx(math.sqrt(16) * 0.1 / 0.05, abs=1)
+    assert stats.best_rounds(a, b, start_s=0.0, round_s=1.0) == 1
+    same = {(g, r): 1.0 + 0.1 * (r % 2) for g in range(5) for r in range(5)}
+    assert stats.best_rounds(same, dict.fromkeys(same, 1.0), start_s=16.0, round_s=1.0) is None
+    assert stats.best_rounds(a, {key: b[key] for key in b if key[0] == 0}, start_s=1.0, round_s=1.0) is None
 
 
 def test_the_interval_is_the_t_interval_on_generation_medians():
@@ -337,6 +366,44 @@ def test_no_ranks_without_grounds(states, generations, why):
     found = contest(states, generations=generations)
     assert why in found.refusal
     assert found.ranks == {}
+
+
+def test_over_all_tasks_the_geometric_mean_of_ratios_counts():
+    """A backend three times as fast in one task and twice as slow in another leads by sqrt(3 / 2)."""
+    held = [contest(["proven"] * 3, speeds=speeds) for speeds in ((1.0, 3.0, 9.0), (2.0, 1.0, 9.0))]
+    found = stats.overall(held)
+    assert list(found) == [("torch", "default"), ("tensorflow", "default"), ("jax", "default")]
+    (best, _), (second, rank), (last, _) = found.values()
+    assert (best.value, best.low) == (1.0, None)
+    assert second.low < second.value < second.high
+    assert (second.value, last.value) == (pytest.approx(math.sqrt(1.5), rel=0.01), pytest.approx(math.sqrt(40.5), rel=0.01))
+    assert (rank, second.pairs, second.generations) == ("2", 3, 5)
+
+
+def test_the_mean_over_tasks_is_paired_by_generation():
+    """Its interval is Student's t over each generation's mean of log-ratios."""
+    rng = np.random.default_rng(7)
+    tasks = [machine(rng, effect=effect, offset=0.03) for effect in (0.1, -0.2)]
+    found = stats.mean_ratio([stats.paired_logs(*task) for task in tasks], [("a", ""), ("b", "")])
+    each = [[np.median([math.log(b[g, r] / a[g, r]) for r in range(5)]) for g in range(5)] for a, b in tasks]
+    means = np.mean(each, axis=0)
+    low, high = scipy.stats.t.interval(0.95, 4, np.mean(means), scipy.stats.sem(means))
+    assert (found.low, found.high) == (pytest.approx(math.exp(low)), pytest.approx(math.exp(high)))
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        [["proven"] * 3],
+        [["proven"] * 3, ["proven", "failed", "failed"]],
+        [["proven", "proven", "failed"], ["failed", "proven", "proven"]],
+    ],
+    ids=["one task", "a task that is not ranked", "one entry in common"],
+)
+def test_without_two_ranked_tasks_and_two_entries_in_both_there_is_no_mean(held):
+    """It would stand for something that was not measured."""
+    assert stats.overall([contest(states) for states in held]) == {}
+    assert stats.overall([]) == {}
 
 
 def warmup(cell, generation, kind="no steady state"):
@@ -636,6 +703,14 @@ def test_a_crash_is_not_unfair():
     assert judged(both[0], both[1][:2]) == []
     moved = [replace(t, facts={**t.facts, "cpus": [3]}) for t in both[1]]
     assert judged(both[0], moved) == ["CPUs by generation differs: torch eager 0; 1, jax eager 3; 3"]
+
+
+def test_a_task_that_failed_is_not_unfair():
+    """Who has no times of a task is not said to have been given other data."""
+    other = replace(CELL, task="cifar_resnet", data="cifar10")
+    torch, jax = entry("torch", numpy="2"), entry("jax", numpy="2")
+    more = [trial(cell=replace(other, backend="torch"), cpu_ns=1_000_000)]
+    assert not ledger.differences(Run(Path(), {}, (*torch, *more, *jax), ()))
 
 
 def test_bfloat16_is_held_to_its_own_kind():

@@ -45,6 +45,8 @@ def render(findings: Findings, files: Mapping[str, pd.DataFrame]) -> str:
         csv=csv,
         columns=columns,
         findings=findings,
+        together=words.together(findings),
+        overall=_entries(files["overall"]),
         tasks=[_task(findings, task, f"t{number}", files) for number, task in enumerate(findings.tasks, start=1)],
         colours=colours(findings.proofs),
         design=_design(findings),
@@ -131,13 +133,13 @@ def _task(findings: Findings, task: str, ident: str, files: Mapping[str, pd.Data
         "note": words.quality_note(goal, measured, data="; ".join(dict.fromkeys(cell.data for cell in cells))),
         "figures": {head: found for phase, head in FIGURES.items() if len(found := _figures(findings, task, phase))},
         "code": {backend: text.splitlines() for backend, text in (goal.get("code") or {}).items()},
-        "files": {file: _part(files[file], task) for file in ("pairs", "quality", "equality", "proofs")},
+        "files": {file: _entries(files[file][files[file].task == task]) for file in ("pairs", "quality", "equality", "proofs")},
     }
 
 
-def _part(frame: pd.DataFrame, task: str) -> tuple[str, pd.DataFrame]:
-    """The rows of a task as they are shown, the entry first."""
-    part = frame[frame.task == task].drop(columns="task")
+def _entries(frame: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """Rows of entries as they are shown, the entry first; of one task without its name."""
+    part = frame.drop(columns="task", errors="ignore")
     part.insert(0, "backend", part.pop("backend") + " " + part.pop("mode"))
     if "than_mode" in part:
         part.insert(1, "than", part.pop("than_backend") + " " + part.pop("than_mode"))

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from io import StringIO
-from itertools import chain
+from itertools import chain, product
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,10 +88,12 @@ class Findings:
         own = [cell for cell in self.rows if cell.task == task]
         main = [cell for cell in own if TERMS(cell) == (self.goal(task).get("batch"), 1)] or own
 
-        def place(cell: Cell) -> tuple[int, bool, float]:
+        def place(cell: Cell) -> tuple[int, bool, bool, float]:
             row = self.pick(cell, "train")
             state = ("proven", "not proven", "failed").index(self.proofs[cell].state)
-            return (state, cell.precision != "float32", (row.ratio or row.figure).value) if row else (3, False, 0.0)
+            if not row:
+                return 3, False, False, 0.0
+            return state, cell.precision != "float32", not row.ratio, (row.ratio or row.figure).value
 
         return sorted(main, key=place)
 
@@ -187,7 +189,7 @@ def _single(run: Run) -> Iterator[tuple[Cell, Row]]:
     """The rows of figures that are not paired and carry no rank, from a sample of each round, or of each seed of a training."""
     found: dict[tuple[Cell, str, str, str], dict[stats.Key, float]] = defaultdict(dict)
     most = ceilings(run)
-    for trial in run.trials:
+    for trial in stats.counted(run.trials)[0]:
         sample = (trial.seed, 0) if trial.phase == "fit" else (trial.generation, trial.round)
         figures = _costs(run, trial, most) if trial.phase in SHOWN and stats.usable(trial) and trial.cpu_ns else ()
         for phase, metric, unit, value in chain(figures, _values(run, trial)):
@@ -264,10 +266,25 @@ def pairs(findings: Findings) -> pd.DataFrame:
             proven = findings.proofs[a].state == findings.proofs[b].state == "proven"
             if proven and (r.value, b.backend, b.mode) > (1.0, a.backend, a.mode):
                 names = (b.task, b.device, b.data, contest.phase, b.backend, b.mode, a.backend, a.mode)
-                figures = (r.value, r.low, r.high, r.generations, r.n, r.detectable)
+                within = stats.within(*(stats.samples(contest.blocks[cell]) for cell in (a, b)), pairs=r.pairs)
+                figures = (r.value, r.low, r.high, r.generations, r.n, r.detectable, *(within or (None, None)))
                 needed = r.needed if contest.verdicts[a, b] == "undecided" else None
                 rows.append((*names, contest.verdicts[a, b], *figures, needed, *TERMS(b)))
     return frame("pairs", rows).astype({"generations_needed": "Int64"})
+
+
+def overall(findings: Findings) -> pd.DataFrame:
+    """overall.csv: a row an entry that all tasks have, by the geometric mean over tasks of its time over the best's."""
+    held: dict[tuple[str, str, str], dict[str, Contest]] = defaultdict(dict)
+    for task, phase in product(findings.tasks, SHOWN):
+        for contest in findings.contests_of(task, phase):
+            cell = next(iter(contest.blocks))
+            held[phase, cell.device, cell.precision][task] = contest
+    rows = []
+    for terms, contests in held.items():
+        for entry, (ratio, rank) in stats.overall([*contests.values()]).items():
+            rows.append((*terms, ", ".join(contests), *entry, *_ends(ratio), rank))
+    return frame("overall", rows)
 
 
 def trust(findings: Findings) -> pd.DataFrame:
@@ -288,8 +305,21 @@ def trust(findings: Findings) -> pd.DataFrame:
         rounds = (contest.contended, len(repeated), (high - low) / middle if middle > 0 else None, unsteady)
         times = [stats.samples(blocks) for blocks in contest.blocks.values()]
         settled = max(map(stats.last_over_first, times), key=lambda ratio: abs(np.log(ratio)))
-        rows.append((*names, *interval, seen, *rounds, sum(map(stats.outliers, times)), settled, contest.refusal))
-    return frame("trust", rows)
+        advised = _rounds_advised(contest, trials)
+        rows.append((*names, *interval, seen, *rounds, sum(map(stats.outliers, times)), settled, advised, contest.refusal))
+    return frame("trust", rows).astype({"rounds_advised": "Int64"})
+
+
+def _rounds_advised(contest: Contest, trials: Sequence[Trial]) -> int | None:
+    """See ``stats.best_rounds``, of the widest interval to the best; a generation costs its warm-ups, a round its samples."""
+    width = {b: ratio.half for (a, b), ratio in contest.ratios.items() if a == contest.best and ratio.half}
+    if contest.best is None or not width:
+        return None
+    sides = (stats.samples(contest.blocks[cell]) for cell in (contest.best, max(width, key=lambda cell: width[cell])))
+    warmups, timed = ([t for t in trials if t.times_ns and (t.phase == "warmup") == is_one] for is_one in (True, False))
+    start_s, all_s = (sum(sum(t.times_ns) for t in found) / 1e9 for found in (warmups, timed))
+    generations, rounds = len({t.generation for t in warmups}), len({(t.generation, t.round, t.attempt) for t in timed})
+    return stats.best_rounds(*sides, start_s=start_s / max(generations, 1), round_s=all_s / rounds)
 
 
 def fairness(findings: Findings) -> pd.DataFrame:

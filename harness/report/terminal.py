@@ -37,6 +37,9 @@ def print_run(findings: Findings, only: Sequence[Cell] | None = None) -> None:
         print_line(
             f"{findings.goal(task)['title']}: {words.sentence(findings, task)} Terms: {words.common(findings, task) or '-'}."
         )
+    if only is None:
+        for text in words.together(findings):
+            print_line(text)
 
 
 def print_figures(findings: Findings, cells: Sequence[Cell], phase: str) -> None:

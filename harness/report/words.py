@@ -3,12 +3,14 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from harness import catalog
 from harness.errors import HarnessError
 from harness.records import Cell, Proof
-from harness.report.tables import SHOWN, Findings, Row
+from harness.report.tables import SHOWN, Findings, Row, overall
 from harness.stats import TIE_BAND, Contest, Estimate, Proven
 
 MARKS = {"proven": "✓", "failed": "✗", "not proven": "○", "skipped": "○"}
@@ -138,11 +140,16 @@ def made(findings: Findings) -> list[str]:
 
 
 def title(cell: Cell) -> str:
-    """How a cell is called in a sentence, "PyTorch eager"; a backend that this Concord does not have goes by its name."""
-    code, at, label = cell.backend.partition("@")
+    """How a cell is called in a sentence, "PyTorch eager"."""
+    return titled(cell.backend, cell.mode)
+
+
+def titled(backend: str, mode: str) -> str:
+    """How an entry is called in a sentence; a backend that this Concord does not have goes by its name."""
+    code, at, label = backend.partition("@")
     with suppress(HarnessError):
         code = catalog.backend(code).TITLE
-    return f"{code}{at}{label} {cell.mode}"
+    return f"{code}{at}{label} {mode}"
 
 
 def sentence(findings: Findings, task: str) -> str:
@@ -157,6 +164,20 @@ def sentence(findings: Findings, task: str) -> str:
         clauses = ["No training step was timed"]
         clauses += [f"{findings.goal(task)['metric']} after training: {listed(reached)}"] if reached else []
     return "; ".join([*clauses, *_proven({cell: findings.proofs[cell] for cell in cells})]) + "."
+
+
+def together(findings: Findings) -> list[str]:
+    """Who trains fastest over all tasks, a sentence for each device and precision, as overall.csv has it."""
+    found, said = overall(findings), []
+    lines: list[dict[Any, Any]] = found[found.phase == "train"].to_dict("records")
+    for (device, precision, tasks), rows in groupby(lines, itemgetter("device", "precision", "tasks")):
+        best, *others = rows
+        lead = "takes least" if best["rank"] == "1" else "leads, though not alone"
+        told = [(r, Estimate(r["ratio_to_best"], r["ci_low"], r["ci_high"], 0)) for r in others]
+        behind = "; ".join(f"{titled(r['backend'], r['mode'])} takes {sized(ratio)}" for r, ratio in told)
+        over = f"Training over {listed(tasks.split(', '))} together ({device}, {precision})"
+        said.append(f"{over}, {titled(best['backend'], best['mode'])} {lead}: {behind}.")
+    return said
 
 
 def _proven(proofs: Mapping[Cell, Proven]) -> Iterator[str]:
