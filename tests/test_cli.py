@@ -710,3 +710,52 @@ def test_a_reader_that_has_had_enough(here: Path) -> None:
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, cwd=here, env=env)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+SETTINGS = """
+[run]
+max-time = "20m"
+backends = ["{backend}"]
+filter = ["task=risk_mlp"]
+[data.fetch]
+data-dir = "elsewhere"
+"""
+
+
+def test_a_folder_s_own_defaults_stand_below_variables_and_options(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options go before variables, variables before concord.toml, all before what is built in; lists become what options take."""
+    Path("concord.toml").write_text(SETTINGS.format(backend=REFERENCE), "utf-8")
+    plan = ["run", "quick", "--dry-run"]
+
+    def told(*more: str) -> str:
+        done = CliRunner().invoke(main, [*plan, *more])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    assert "1 entrants; risk_mlp" in told()
+    assert "at most 20 min" in told()
+    assert "at most 40 s" in told("--max-time", "40s")
+    monkeypatch.setenv("CONCORD_RUN_MAX_TIME", "30m")
+    assert "at most 30 min" in told()
+    assert "at most 40 s" in told("--max-time", "40s")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[run]\nmax-tim = 3", "unknown option in concord.toml [run] 'max-tim': did you mean 'max-time'?"),
+        ("[rum]\nstrict = true", "unknown table in concord.toml 'rum': did you mean 'run'?"),
+        ("[data.fetsh]\nx = 1", "unknown table in concord.toml [data] 'fetsh': did you mean 'fetch'?"),
+        ("run = 3", "concord.toml: run is a table of options"),
+        ("[run.strict]\nx = 1", "concord.toml [run]: strict takes a value"),
+        ("[run]\nseed = 'x'", "'x' is not a valid integer"),
+        ("[run", "concord.toml cannot be read"),
+        ("\xff", "concord.toml cannot be read"),
+    ],
+)
+def test_defaults_that_are_wrong_are_told(here: Path, text: str, says: str) -> None:
+    """In a sentence, with the place and the nearest name; nothing is begun."""
+    Path("concord.toml").write_bytes(text.encode("latin-1"))
+    done = CliRunner().invoke(main, ["run", "smoke", "-b", REFERENCE])
+    assert (done.exit_code, [*here.iterdir()]) == (2, [here / "concord.toml"])
+    assert says in done.stderr

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from harness.cli import files, measuring, viewing
+from harness.cli import files, measuring, settings, viewing
 from harness.cli.options import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_PIPE
 from harness.environment import version
 from harness.errors import HarnessError, printable
@@ -19,6 +19,11 @@ from harness.errors import HarnessError, printable
 
 class Concord(click.Group):
     """All verbs: errors that a user can mend become one sentence and exit code 2, Ctrl-C becomes 130."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **more: Any) -> click.Context:
+        """Take the defaults of the folder's own file; a shell that completes a line wants none."""
+        more.setdefault("default_map", {} if more.get("resilient_parsing") else settings.defaults(self))
+        return super().make_context(info_name, args, parent, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb."""
@@ -61,8 +66,7 @@ def variables(verb: click.Command, prefix: str) -> None:
         variables(sub, f"{prefix}_{name.upper()}")
     for option in verb.params:
         if isinstance(option, click.Option):
-            long = max(option.opts, key=len).removeprefix("--")
-            option.envvar, option.show_envvar = f"{prefix}_{long.upper().replace('-', '_')}", True
+            option.envvar, option.show_envvar = f"{prefix}_{settings.long(option).upper().replace('-', '_')}", True
 
 
 for verb in (*measuring.VERBS, *viewing.VERBS, *files.VERBS):
