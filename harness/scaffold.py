@@ -99,8 +99,8 @@ def cut(source: Path, place: Path, title: str, *, docs: Mapping[str, str], keep:
         elif isinstance(node, ast.FunctionDef) or (isinstance(node, ast.ClassDef) and node.name in docs):
             first, function = node.body[0], isinstance(node, ast.FunctionDef)
             doc = docs.get(node.name) or ast.get_docstring(node) or ""
-            text = f'"""{doc}"""' if "\n" not in doc else f'"""{doc}\n"""'
-            text += f'\n{STUB}("{place}: write {node.name}(), as {source} does.")' * function
+            text = f'"""{doc}"""\n' if "\n" not in doc else f'"""{doc}\n"""\n'
+            text = text * bool(doc) + f'{STUB}("{place}: write {node.name}(), as {source} does.")' * function
             end = node.end_lineno if function else first.end_lineno
             edits.append((first.lineno, end, indent(text, " " * first.col_offset).splitlines()))
     for begin, end, new in sorted(edits, reverse=True):  # from the end, so that the numbers of lines stay true

@@ -42,6 +42,7 @@ def test_every_file_of_the_contract_is_there(house: Path) -> None:
         text = (house / "backends" / backend / "imdb_lstm.py").read_text(encoding="utf-8")
         assert text.startswith(f'"""imdb_lstm in {catalog.backend(backend).TITLE}: see suites/tasks/imdb_lstm.py."""')
         compile(text, backend, "exec")
+        assert '""""""' not in text, "what has no docstring gets none"
     assert "backends.numpy" not in (house / "backends" / "mxnet" / "engine.py").read_text(encoding="utf-8")
 
 

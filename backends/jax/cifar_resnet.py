@@ -38,7 +38,6 @@ class Model(nnx.Module):
     """conv, three stages of blocks, mean over the image, dense."""
 
     def __init__(self, spec: ModelSpec, layers: Layers, new: New) -> None:
-        """Build the layers in forward order."""
         size = spec.sizes
         self.conv = nnx.Conv(3, size["stage1"], (3, 3), strides=1, padding=1, use_bias=False, **new)
         self.norm = layers.batch_norm(size["stage1"], spec, new)
@@ -53,7 +52,6 @@ class Model(nnx.Module):
         return nnx.List([Block(w, channels, spec, layers, new) for w in widths])
 
     def __call__(self, x: Array, masks: tuple[Array | None, ...], *, training: bool) -> Array:
-        """Logits."""
         x = nnx.relu(self.norm(self.conv(x), training=training))  # (B, 32, 32, 16)
         for block in [*self.stage1, *self.stage2, *self.stage3]:
             x = block(x, training=training)  # (B, 8, 8, 64) after the last

@@ -33,7 +33,6 @@ def configure(*, threads: int, seed: int) -> None:
 
 
 def describe() -> dict[str, Any]:
-    """Versions, GPUs and numeric settings that this process really has."""
     return {
         "versions": {"jax": jax.__version__, "flax": flax.__version__, "optax": optax.__version__},
         "gpus": [d.device_kind for d in jax.devices() if d.platform == "gpu"],
@@ -106,7 +105,6 @@ class State(NamedTuple):
 
 
 def open_session(spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray) -> "Session":
-    """Build the task's model and optimizer in one of MODES."""
     if mode not in MODES:
         raise unknown("mode of jax", mode, MODES)
     jax.config.update("jax_enable_x64", precision == "float64")
@@ -141,7 +139,6 @@ class Session:
         return reduce(lambda at, part: at and at.get(part), self.path(name), tree)
 
     def load(self, tensors: Arrays) -> None:
-        """Set every parameter and buffer; optimizer and step counter start again."""
         params: dict[Any, Any] = {}
         stats: dict[Any, Any] = {}
         for t in self.spec.model.tensors:
@@ -161,7 +158,6 @@ class Session:
         return [*(int(part) if part.isdigit() else part for part in path), ATTRIBUTES[last]]
 
     def dump(self) -> Arrays:
-        """Every parameter and buffer."""
         trees = {True: self.state.params, False: self.state.stats}
         return {t.name: self.to_spec(t.name, trees[t.trained]) for t in self.spec.model.tensors}
 
@@ -173,13 +169,11 @@ class Session:
         return np.array(einops.rearrange(ours, f"{LAYOUT[t.axes]} -> {t.axes}", **sizes))
 
     def put(self, x: np.ndarray, y: np.ndarray, masks: tuple[np.ndarray, ...] = ()) -> Batch:
-        """Place a batch on the device."""
         labels = jnp.int32 if self.spec.outputs > 1 else self.dtype
         place = lambda array, dtype: jax.device_put(jnp.array(np.array(array), dtype), self.device)  # noqa: E731
         return Batch(place(x, self.dtype), place(y, labels), tuple(place(m, self.dtype) for m in masks))
 
     def train_step(self, batch: Batch) -> Array:
-        """One optimizer step; the mean loss before it, a scalar."""
         self.state, value = self.jit_train(self.state, batch)
         return value
 
@@ -204,7 +198,6 @@ class Session:
         return value, stats, grads
 
     def predict(self, batch: Batch) -> Array:
-        """Logits (B, outputs) in evaluation mode."""
         return self.jit_predict(self.state.params, self.state.stats, batch.x)
 
     def pure_predict(self, params: Any, stats: Any, x: Array) -> Array:
@@ -213,7 +206,6 @@ class Session:
         return model(x, (None,) * len(self.spec.model.dropout), training=False).astype(self.dtype)
 
     def gradients(self, batch: Batch) -> tuple[Array, Arrays]:
-        """The mean training loss and its gradient by every parameter."""
         value, _stats, grads = self.jit_gradients(self.state, batch)
         return value, {t.name: self.to_spec(t.name, grads) for t in self.spec.model.parameters}
 
@@ -222,11 +214,9 @@ class Session:
         jax.block_until_ready((handle, self.state))
 
     def fetch(self, handle: Array) -> np.ndarray:
-        """The handle's value on the host."""
         return np.asarray(handle)
 
     def compilations(self) -> int:
-        """Programs that jit has compiled for this session."""
         return sum(f._cache_size() for f in (self.jit_train, self.jit_predict, self.jit_gradients))
 
     def facts(self, batch: Batch) -> dict[str, Any]:
@@ -246,12 +236,10 @@ class Scan(Session):
     """Mode scan, see harness.protocol.Stacking: the steps of a stack are one program."""
 
     def __init__(self, spec: TaskSpec, **settings: Any) -> None:
-        """As any session."""
         super().__init__(spec, **settings)
         self.jit_stack = jax.jit(lambda *batches: jax.tree.map(lambda *parts: jnp.stack(parts), *batches))
 
     def stack(self, batches: Sequence[Batch]) -> Batch:
-        """Place batches as one."""
         return self.jit_stack(*batches)
 
     def pure_train_step(self, state: State, batch: Batch) -> tuple[State, Array]:
@@ -261,5 +249,4 @@ class Scan(Session):
         return state, values[0] if one else values
 
     def compilations(self) -> int:
-        """Stacking is compiled too."""
         return super().compilations() + self.jit_stack._cache_size()

@@ -26,7 +26,6 @@ class StockDropout(nnx.Module):
     """flax's own dropout; takes a random key in the place of the mask."""
 
     def __init__(self, rate: float) -> None:
-        """Rate as the spec says."""
         self.dropout = nnx.Dropout(rate)
 
     def __call__(self, x: Array, keep: Array | None, *, training: bool) -> Array:
@@ -84,10 +83,7 @@ class Layers(NamedTuple):
     dropout: Callable[[ModelSpec], nnx.Module]
 
 
-EXACT = Layers(
-    batch_norm=BatchNorm,
-    dropout=lambda spec: MaskDropout(),
-)
+EXACT = Layers(batch_norm=BatchNorm, dropout=lambda spec: MaskDropout())
 STOCK = Layers(
     batch_norm=lambda channels, spec, new: StockBatchNorm(channels, new),
     dropout=lambda spec: StockDropout(spec.dropout_rate),

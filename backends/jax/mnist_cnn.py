@@ -11,14 +11,12 @@ class Model(nnx.Module):
     """conv, pool, dense, dense."""
 
     def __init__(self, spec: ModelSpec, layers: Layers, new: New) -> None:
-        """Build the layers in forward order."""
         size = spec.sizes
         self.conv1 = nnx.Conv(1, size["channels"], (3, 3), padding=0, **new)
         self.dense1 = nnx.Linear(size["flat"], size["hidden"], **new)
         self.dense2 = nnx.Linear(size["hidden"], size["classes"], **new)
 
     def __call__(self, x: Array, masks: tuple[Array | None, ...], *, training: bool) -> Array:
-        """Logits."""
         x = nnx.relu(self.conv1(x))  # (B, 26, 26, 32)
         x = nnx.max_pool(x, (2, 2), strides=(2, 2))  # (B, 13, 13, 32)
         x = x.reshape(len(x), -1)  # (B, 5408), channels last

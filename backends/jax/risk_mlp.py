@@ -11,7 +11,6 @@ class Model(nnx.Module):
     """dropout, dense, dropout, dense."""
 
     def __init__(self, spec: ModelSpec, layers: Layers, new: New) -> None:
-        """Build the layers in forward order."""
         size = spec.sizes
         self.dropout1 = layers.dropout(spec)
         self.dense1 = nnx.Linear(size["features"], size["hidden"], **new)
@@ -19,7 +18,6 @@ class Model(nnx.Module):
         self.dense2 = nnx.Linear(size["hidden"], 1, **new)
 
     def __call__(self, x: Array, masks: tuple[Array | None, ...], *, training: bool) -> Array:
-        """Logits."""
         x = self.dropout1(x, masks[0], training=training)  # (B, features)
         x = nnx.relu(self.dense1(x))  # (B, 256)
         x = self.dropout2(x, masks[1], training=training)  # (B, 256)

@@ -63,7 +63,6 @@ class Model:
         return [Block(w, channels, spec) for w in widths]
 
     def forward(self, x: np.ndarray, masks: tuple[np.ndarray | None, ...], *, training: bool) -> np.ndarray:
-        """Logits."""
         x = self.relu.forward(self.norm.forward(self.conv.forward(x), training=training))  # (B, 32, 32, 16)
         for block in [*self.stage1, *self.stage2, *self.stage3]:
             x = block.forward(x, training=training)  # (B, 8, 8, 64) after the last

@@ -23,7 +23,6 @@ def configure(*, threads: int, seed: int) -> None:
 
 
 def describe() -> dict[str, Any]:
-    """Versions, GPUs and numeric settings that this process really has."""
     return {"versions": {"numpy": np.__version__}, "gpus": [], "numerics": {"tf32": False}}
 
 
@@ -85,7 +84,6 @@ class Batch(NamedTuple):
 
 
 def open_session(spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray) -> "Session":
-    """Build the task's model and optimizer in one of MODES."""
     if mode not in MODES:
         raise unknown("mode of numpy", mode, MODES)
     if device != "cpu":
@@ -105,7 +103,6 @@ class Session:
         self.reset()
 
     def reset(self) -> None:
-        """A fresh optimizer, at step 0."""
         self.step = 0
         self.state: dict[str, Arrays] = {t.name: {} for t in self.spec.model.parameters}
 
@@ -122,14 +119,12 @@ class Session:
         return getattr(*self.layer(name))
 
     def load(self, tensors: Arrays) -> None:
-        """Set every parameter and buffer; optimizer and step counter start again."""
         check(self.spec, tensors)
         for name, array in tensors.items():
             setattr(*self.layer(name), array.astype(self.dtype))
         self.reset()
 
     def dump(self) -> Arrays:
-        """Every parameter and buffer."""
         return {t.name: self.tensor(t.name).copy() for t in self.spec.model.tensors}
 
     def put(self, x: np.ndarray, y: np.ndarray, masks: tuple[np.ndarray, ...] = ()) -> Batch:
@@ -139,7 +134,6 @@ class Session:
         return Batch(x.astype(self.dtype), y.astype(labels), placed)
 
     def train_step(self, batch: Batch) -> np.ndarray:
-        """One optimizer step; the mean loss before it, a scalar."""
         row = self.table[min(self.step, len(self.table) - 1)]
         value, grads = self.gradients(batch)
         for name, g in grads.items():
@@ -148,11 +142,9 @@ class Session:
         return value
 
     def predict(self, batch: Batch) -> np.ndarray:
-        """Logits (B, outputs) in evaluation mode."""
         return self.model.forward(batch.x, batch.masks, training=False)
 
     def gradients(self, batch: Batch) -> tuple[np.ndarray, Arrays]:
-        """The mean training loss and its gradient by every parameter."""
         value, grad = loss(self.spec.loss, self.model.forward(batch.x, batch.masks, training=True), batch.y)
         self.model.backward(grad)
         layers = {t.name: self.layer(t.name) for t in self.spec.model.parameters}
@@ -162,11 +154,9 @@ class Session:
         """Nothing is ever pending."""
 
     def fetch(self, handle: np.ndarray) -> np.ndarray:
-        """The handle's value on the host."""
         return np.asarray(handle)
 
     def compilations(self) -> int:
-        """NumPy compiles nothing."""
         return 0
 
     def facts(self, batch: Batch) -> dict[str, Any]:

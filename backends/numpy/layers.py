@@ -100,7 +100,6 @@ class BatchNorm:
     grads: Arrays
 
     def __init__(self, spec: ModelSpec) -> None:
-        """Momentum and epsilon are the spec's."""
         self.momentum, self.eps = spec.batch_norm_momentum, spec.batch_norm_eps
 
     def forward(self, x: np.ndarray, *, training: bool) -> np.ndarray:

@@ -19,7 +19,6 @@ class Model:
         self.dense2 = Dense()
 
     def forward(self, x: np.ndarray, masks: tuple[np.ndarray | None, ...], *, training: bool) -> np.ndarray:
-        """Logits."""
         x = self.relu1.forward(self.conv1.forward(x))  # (B, 26, 26, 32)
         x = self.pool.forward(x)  # (B, 13, 13, 32)
         self.pooled = x.shape

@@ -16,7 +16,6 @@ class Model:
         self.dense2 = Dense()
 
     def forward(self, x: np.ndarray, masks: tuple[np.ndarray | None, ...], *, training: bool) -> np.ndarray:
-        """Logits."""
         x = x.reshape(len(x), -1)  # (B, 784), one channel
         x = self.relu.forward(self.dense1.forward(x))  # (B, 128)
         return self.dense2.forward(x)  # (B, 10)

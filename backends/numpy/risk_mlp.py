@@ -18,7 +18,6 @@ class Model:
         self.dense2 = Dense()
 
     def forward(self, x: np.ndarray, masks: tuple[np.ndarray | None, ...], *, training: bool) -> np.ndarray:
-        """Logits."""
         x = self.dropout1.forward(x, masks[0], training=training)  # (B, features)
         x = self.relu.forward(self.dense1.forward(x))  # (B, 256)
         x = self.dropout2.forward(x, masks[1], training=training)  # (B, 256)

@@ -40,7 +40,6 @@ class Model(keras.Model):
     """conv, three stages of blocks, mean over the image, dense."""
 
     def __init__(self, spec: ModelSpec, layers: Layers) -> None:
-        """Build the layers in forward order."""
         super().__init__()
         size = spec.sizes
         self.conv = keras.layers.Conv2D(size["stage1"], 3, strides=1, padding="same", use_bias=False)
@@ -56,7 +55,6 @@ class Model(keras.Model):
         return [Block(w, channels, spec, layers) for w in widths]
 
     def call(self, x: tf.Tensor, masks: tuple[tf.Tensor | None, ...], *, training: bool) -> tf.Tensor:
-        """Logits."""
         x = tf.nn.relu(self.norm(self.conv(x), training=training))  # (B, 32, 32, 16)
         for block in [*self.stage1, *self.stage2, *self.stage3]:
             x = block(x, training=training)  # (B, 8, 8, 64) after the last

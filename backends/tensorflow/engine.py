@@ -40,7 +40,6 @@ def configure(*, threads: int, seed: int) -> None:
 
 
 def describe() -> dict[str, Any]:
-    """Versions, GPUs and numeric settings that this process really has."""
     return {
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
         "gpus": [d.name for d in tf.config.list_physical_devices("GPU")],
@@ -80,14 +79,12 @@ class Momentum:
     """SGD with a velocity that holds no lr; Keras's velocity does."""
 
     def __init__(self, spec: OptimizerSpec, table: tf.Tensor, variables: list[keras.Variable]) -> None:
-        """One slot a variable."""
         self.spec, self.table = spec, table
         self.iterations = tf.Variable(0, dtype=tf.int32)
         self.velocities = [tf.Variable(tf.zeros_like(p.value)) for p in variables]
         self.variables = [self.iterations, *self.velocities]
 
     def apply(self, grads: list[tf.Tensor], variables: list[keras.Variable]) -> None:
-        """One step."""
         lr, _step_size, _root = tf.unstack(layers.table_row(self.table, self.iterations))
         for g, p, velocity in zip(grads, variables, self.velocities, strict=True):
             tf.raw_ops.ResourceApplyMomentum(
@@ -108,7 +105,6 @@ class Adam:
     """
 
     def __init__(self, spec: OptimizerSpec, table: tf.Tensor, variables: list[keras.Variable]) -> None:
-        """Two slots a variable."""
         self.spec, self.table = spec, table
         self.iterations = tf.Variable(0, dtype=tf.int32)
         self.means = [tf.Variable(tf.zeros_like(p.value)) for p in variables]
@@ -116,7 +112,6 @@ class Adam:
         self.variables = [self.iterations, *self.means, *self.squares]
 
     def apply(self, grads: list[tf.Tensor], variables: list[keras.Variable]) -> None:
-        """One step."""
         lr, step_size, root = tf.unstack(layers.table_row(self.table, self.iterations))
         for g, p, mean, square in zip(grads, variables, self.means, self.squares, strict=True):
             if self.spec.weight_decay:
@@ -145,7 +140,6 @@ class Batch(NamedTuple):
 
 
 def open_session(spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray) -> "Session":
-    """Build the task's model and optimizer in one of MODES."""
     if mode not in MODES:
         raise unknown("mode of tensorflow", mode, MODES)
     keras.config.set_dtype_policy("mixed_bfloat16" if (mode, precision) == ("bf16", "float32") else precision)
@@ -184,7 +178,6 @@ class Session:
         return getattr(layer, ATTRIBUTES[last])
 
     def load(self, tensors: Arrays) -> None:
-        """Set every parameter and buffer; optimizer and step counter start again."""
         for t in self.spec.model.tensors:
             ours = einops.rearrange(tensors[t.name], f"{t.axes} -> {LAYOUT[t.axes]}")
             own = self.tensor(t.name)
@@ -195,7 +188,6 @@ class Session:
             slot.assign(np.zeros(slot.shape))
 
     def dump(self) -> Arrays:
-        """Every parameter and buffer."""
         return {t.name: self.to_spec(t.name, self.tensor(t.name).value) for t in self.spec.model.tensors}
 
     def to_spec(self, name: str, value: Any) -> np.ndarray:
@@ -205,14 +197,12 @@ class Session:
         return np.array(einops.rearrange(value.numpy(), f"{LAYOUT[t.axes]} -> {t.axes}", **sizes))
 
     def put(self, x: np.ndarray, y: np.ndarray, masks: tuple[np.ndarray, ...] = ()) -> Batch:
-        """Place a batch on the device."""
         labels = tf.int32 if self.spec.outputs > 1 else self.dtype
         with tf.device(self.device):
             placed = tuple(tf.constant(m, self.dtype) for m in masks) or self.no_masks
             return Batch(tf.constant(x, self.dtype), tf.constant(y, labels), placed)
 
     def train_step(self, batch: Batch) -> tf.Tensor:
-        """One optimizer step; the mean loss before it, a scalar."""
         return self.graph_train(batch)
 
     def pure_train_step(self, batch: Batch) -> tf.Tensor:
@@ -230,7 +220,6 @@ class Session:
         return value, tape.gradient(value, [p.value for p in self.variables])
 
     def predict(self, batch: Batch) -> tf.Tensor:
-        """Logits (B, outputs) in evaluation mode."""
         return self.graph_predict(batch.x)
 
     def pure_predict(self, x: tf.Tensor) -> tf.Tensor:
@@ -238,7 +227,6 @@ class Session:
         return tf.cast(self.model(x, self.no_masks, training=False), self.dtype)
 
     def gradients(self, batch: Batch) -> tuple[tf.Tensor, Arrays]:
-        """The mean training loss and its gradient by every parameter."""
         value, grads = self.graph_gradients(batch)
         pairs = zip(self.spec.model.parameters, grads, strict=True)
         return value, {t.name: self.to_spec(t.name, g) for t, g in pairs}
@@ -249,7 +237,6 @@ class Session:
             tf.test.experimental.sync_devices()
 
     def fetch(self, handle: tf.Tensor) -> np.ndarray:
-        """The handle's value on the host."""
         return handle.numpy()
 
     def compilations(self) -> int:

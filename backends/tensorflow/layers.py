@@ -77,10 +77,7 @@ class Layers(NamedTuple):
     dropout: Callable[[ModelSpec], keras.layers.Layer]
 
 
-EXACT = Layers(
-    batch_norm=BatchNorm,
-    dropout=lambda spec: MaskDropout(),
-)
+EXACT = Layers(batch_norm=BatchNorm, dropout=lambda spec: MaskDropout())
 STOCK = Layers(
     batch_norm=lambda channels, spec: keras.layers.BatchNormalization(),
     dropout=lambda spec: StockDropout(spec.dropout_rate),

@@ -11,7 +11,6 @@ class Model(keras.Model):
     """conv, pool, dense, dense."""
 
     def __init__(self, spec: ModelSpec, layers: Layers) -> None:
-        """Build the layers in forward order."""
         super().__init__()
         size = spec.sizes
         self.flat = size["flat"]
@@ -21,7 +20,6 @@ class Model(keras.Model):
         self.dense2 = keras.layers.Dense(size["classes"])
 
     def call(self, x: tf.Tensor, masks: tuple[tf.Tensor | None, ...], *, training: bool) -> tf.Tensor:
-        """Logits."""
         x = tf.nn.relu(self.conv1(x))  # (B, 26, 26, 32)
         x = self.pool(x)  # (B, 13, 13, 32)
         x = tf.reshape(x, (-1, self.flat))  # (B, 5408), channels last

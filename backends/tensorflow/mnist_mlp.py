@@ -11,7 +11,6 @@ class Model(keras.Model):
     """dense, dense."""
 
     def __init__(self, spec: ModelSpec, layers: Layers) -> None:
-        """Build the layers in forward order."""
         super().__init__()
         size = spec.sizes
         self.flat = size["flat"]
@@ -19,7 +18,6 @@ class Model(keras.Model):
         self.dense2 = keras.layers.Dense(size["classes"])
 
     def call(self, x: tf.Tensor, masks: tuple[tf.Tensor | None, ...], *, training: bool) -> tf.Tensor:
-        """Logits."""
         x = tf.reshape(x, (-1, self.flat))  # (B, 784), one channel
         x = tf.nn.relu(self.dense1(x))  # (B, 128)
         return self.dense2(x)  # (B, 10)

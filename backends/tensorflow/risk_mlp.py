@@ -11,7 +11,6 @@ class Model(keras.Model):
     """dropout, dense, dropout, dense."""
 
     def __init__(self, spec: ModelSpec, layers: Layers) -> None:
-        """Build the layers in forward order."""
         super().__init__()
         size = spec.sizes
         self.dropout1 = layers.dropout(spec)
@@ -20,7 +19,6 @@ class Model(keras.Model):
         self.dense2 = keras.layers.Dense(1)
 
     def call(self, x: tf.Tensor, masks: tuple[tf.Tensor | None, ...], *, training: bool) -> tf.Tensor:
-        """Logits."""
         x = self.dropout1(x, masks[0], training=training)  # (B, features)
         x = tf.nn.relu(self.dense1(x))  # (B, 256)
         x = self.dropout2(x, masks[1], training=training)  # (B, 256)

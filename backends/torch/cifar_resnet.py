@@ -38,7 +38,6 @@ class Model(nn.Module):
     """conv, three stages of blocks, mean over the image, dense."""
 
     def __init__(self, spec: ModelSpec, layers: Layers) -> None:
-        """Build the layers in forward order."""
         super().__init__()
         size = spec.sizes
         self.conv = nn.Conv2d(3, size["stage1"], 3, stride=1, padding=1, bias=False)
@@ -54,7 +53,6 @@ class Model(nn.Module):
         return nn.Sequential(*(Block(w, channels, spec, layers) for w in widths))
 
     def forward(self, x: Tensor, masks: tuple[Tensor | None, ...]) -> Tensor:
-        """Logits."""
         x = F.relu(self.norm(self.conv(x)))  # (B, 16, 32, 32)
         x = self.stage1(x)  # (B, 16, 32, 32)
         x = self.stage2(x)  # (B, 32, 16, 16)

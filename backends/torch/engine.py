@@ -25,7 +25,6 @@ ATTRIBUTES = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bi
 
 
 def configure(*, threads: int, seed: int) -> None:
-    """Set threads and numerics before the first operation: no TF32 anywhere."""
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -34,7 +33,6 @@ def configure(*, threads: int, seed: int) -> None:
 
 
 def describe() -> dict[str, Any]:
-    """Versions, GPUs and numeric settings that this process really has."""
     tf32 = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
     return {
         "versions": {"torch": torch.__version__},
@@ -76,7 +74,6 @@ class Batch(NamedTuple):
 
 
 def open_session(spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray) -> "Session":
-    """Build the task's model and optimizer in one of MODES."""
     if mode not in MODES:
         raise unknown("mode of torch", mode, MODES)
     return Session(spec, mode=mode, precision=precision, device=device, table=table)
@@ -103,7 +100,6 @@ class Session:
         self.reset()
 
     def reset(self) -> None:
-        """A fresh optimizer, at step 0."""
         self.step = 0
         self.optimizer = optimizer(self.spec.optimizer, list(self.model.parameters()), stock=self.stock)
 
@@ -114,7 +110,6 @@ class Session:
         return getattr(layer, ATTRIBUTES[last])
 
     def load(self, tensors: Arrays) -> None:
-        """Set every parameter and buffer; optimizer and step counter start again."""
         with torch.no_grad():
             for t in self.spec.model.tensors:
                 ours = einops.rearrange(tensors[t.name], f"{t.axes} -> {LAYOUT[t.axes]}")
@@ -125,7 +120,6 @@ class Session:
         self.reset()
 
     def dump(self) -> Arrays:
-        """Every parameter and buffer."""
         return {t.name: self.to_spec(t.name, self.tensor(t.name)) for t in self.spec.model.tensors}
 
     def to_spec(self, name: str, value: Tensor) -> np.ndarray:
@@ -146,7 +140,6 @@ class Session:
         return Batch(images, place(y, labels), placed)
 
     def train_step(self, batch: Batch) -> Tensor:
-        """One optimizer step; the mean loss before it, a scalar."""
         lr = self.lrs[min(self.step, len(self.lrs) - 1)]
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -169,13 +162,11 @@ class Session:
             self.model.train(training)
 
     def predict(self, batch: Batch) -> Tensor:
-        """Logits (B, outputs) in evaluation mode, without autograd."""
         self.set_training(False)
         with torch.inference_mode():
             return self.forward(batch.x, batch.masks)
 
     def gradients(self, batch: Batch) -> tuple[Tensor, Arrays]:
-        """The mean training loss and its gradient by every parameter."""
         self.optimizer.zero_grad()
         value = self.backward(batch)
         grads = {t.name: self.to_spec(t.name, self.tensor(t.name).grad) for t in self.spec.model.parameters}
@@ -187,7 +178,6 @@ class Session:
             torch.cuda.synchronize(self.device)
 
     def fetch(self, handle: Tensor) -> np.ndarray:
-        """The handle's value on the host."""
         return handle.detach().cpu().numpy()
 
     def compilations(self) -> int:
@@ -195,7 +185,6 @@ class Session:
         return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
     def facts(self, batch: Batch) -> dict[str, Any]:
-        """Device and dtype of the logits; whether autograd recorded them; whether a step left the parameters where they were."""
         before = [p.data_ptr() for p in self.model.parameters()]
         self.train_step(batch)
         logits = self.predict(batch)

@@ -11,7 +11,6 @@ class Model(nn.Module):
     """conv, pool, dense, dense."""
 
     def __init__(self, spec: ModelSpec, layers: Layers) -> None:
-        """Build the layers in forward order."""
         super().__init__()
         size = spec.sizes
         self.conv1 = nn.Conv2d(1, size["channels"], 3, padding=0)
@@ -20,7 +19,6 @@ class Model(nn.Module):
         self.dense2 = nn.Linear(size["hidden"], size["classes"])
 
     def forward(self, x: Tensor, masks: tuple[Tensor | None, ...]) -> Tensor:
-        """Logits."""
         x = F.relu(self.conv1(x))  # (B, 32, 26, 26)
         x = self.pool(x)  # (B, 32, 13, 13)
         x = x.flatten(1)  # (B, 5408), channels first

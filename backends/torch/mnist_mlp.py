@@ -11,14 +11,12 @@ class Model(nn.Module):
     """dense, dense."""
 
     def __init__(self, spec: ModelSpec, layers: Layers) -> None:
-        """Build the layers in forward order."""
         super().__init__()
         size = spec.sizes
         self.dense1 = nn.Linear(size["flat"], size["hidden"])
         self.dense2 = nn.Linear(size["hidden"], size["classes"])
 
     def forward(self, x: Tensor, masks: tuple[Tensor | None, ...]) -> Tensor:
-        """Logits."""
         x = x.flatten(1)  # (B, 784), one channel
         x = F.relu(self.dense1(x))  # (B, 128)
         return self.dense2(x)  # (B, 10)

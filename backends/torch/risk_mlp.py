@@ -11,7 +11,6 @@ class Model(nn.Module):
     """dropout, dense, dropout, dense."""
 
     def __init__(self, spec: ModelSpec, layers: Layers) -> None:
-        """Build the layers in forward order."""
         super().__init__()
         size = spec.sizes
         self.dropout1 = layers.dropout(spec)
@@ -20,7 +19,6 @@ class Model(nn.Module):
         self.dense2 = nn.Linear(size["hidden"], 1)
 
     def forward(self, x: Tensor, masks: tuple[Tensor | None, ...]) -> Tensor:
-        """Logits."""
         x = self.dropout1(x, masks[0])  # (B, features)
         x = F.relu(self.dense1(x))  # (B, 256)
         x = self.dropout2(x, masks[1])  # (B, 256)

@@ -19,11 +19,7 @@ from harness.report.tables import Findings, ceilings, work
 from harness.report.words import digits, name, plural, sized, terms, time_unit
 from harness.stats import MARGIN, TIE_BAND, Contest
 
-PHASES = {
-    "train": ("training step", "step"),
-    "epoch": ("step with its input", "step"),
-    "predict": ("prediction", "batch"),
-}
+PHASES = {"train": ("training step", "step"), "epoch": ("step with its input", "step"), "predict": ("prediction", "batch")}
 STAGES = {"import": 0.95, "model build": 0.6, "first call": 0.35, "warm-up": 0.15, "more with a cold cache": 0}  # how opaque
 FED = {"with batches in place": 0.7, "more with its own input": 0.2}
 MEMORY = {"predicting": 0.7, "more in training": 0.2}
