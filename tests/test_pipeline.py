@@ -9,18 +9,21 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from itertools import islice
+from itertools import combinations, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from harness import batches, catalog, data, environment, weights
 from harness.errors import HarnessError
 from harness.spec import TaskSpec
 
 BATCH, ROWS = 8, 45  # 5 batches and a rest of 5
+CODED = 1024  # images whose pixels tell where they are
+RARE = 1e-6  # seeds are fixed: a chance that is smaller is no chance
 WAYS = (9, 9, 2)  # where a crop begins, down and right, and whether it is mirrored
 Seen = Callable[[str], dict[str, np.ndarray]]
 
@@ -89,14 +92,36 @@ def test_epochs_are_shuffled(seen: Seen, task: str) -> None:
     assert not np.array_equal(originals(task, first)[0], np.arange(len(first)))
 
 
-def test_augmentation_varies(seen: Seen) -> None:
-    """Among 80 images every crop's row and column differ by image, and about half are mirrored: no draw is stuck."""
-    fed = seen("cifar_resnet:depth=8")
-    _, ways = originals("cifar_resnet", np.concatenate([*fed["x0"], *fed["x1"]]))
-    down, right, flip = (np.bincount(part, minlength=2) for part in np.unravel_index(ways, WAYS))
-    assert down.max() <= 25  # 9 are expected at each of 9 places
-    assert right.max() <= 25
-    assert flip.min() >= 20
+@pytest.fixture(scope="module")
+def drawn(seen: Seen) -> np.ndarray:
+    """Of an epoch of images that tell their own rows and columns: the crop's row and column, mirrored or not, example: (N, 4)."""
+    told = seen("cifar_resnet:depth=8")
+    spec = catalog.task("cifar_resnet")
+    x = np.concatenate(told["coded_x"]) * spec.data.std + spec.data.mean  # back to pixels / 255
+    row, column = np.rint(x[..., :2] * 255 / 8).astype(int).transpose(3, 0, 1, 2)
+    mirrored = column[:, 16, 12] > column[:, 16, 20]
+    across = np.where(mirrored, column[:, 16, 15], column[:, 16, 16])  # of 32 columns 15 is the mirror image of 16
+    return np.stack([row[:, 16, 16] - 12, across - 12, mirrored, np.concatenate(told["coded_y"])], axis=1)
+
+
+def test_crops_and_mirrors_are_even_and_independent(drawn: np.ndarray) -> None:
+    """Nine rows, nine columns, two ways round, each as often as any other, none tied to another, nor to the place in a batch."""
+    down, right, flip, _ = drawn.T
+    place = np.arange(len(drawn)) % BATCH
+    for part, ways in zip((down, right, flip), WAYS, strict=True):
+        assert scipy.stats.chisquare(np.bincount(part, minlength=ways)).pvalue > RARE
+    for a, b in combinations((down, right, flip, place), 2):
+        table = np.array([[np.sum((a == i) & (b == j)) for j in np.unique(b)] for i in np.unique(a)])
+        assert scipy.stats.chi2_contingency(table).pvalue > RARE
+    assert len({(*way[:3],) for way in drawn.tolist()}) > 0.99 * np.prod(WAYS)
+
+
+def test_an_epoch_is_shuffled_as_a_whole(drawn: np.ndarray) -> None:
+    """Not within a window of it, nor by whole batches; every example once, the last batch of a number that divides too."""
+    order = drawn[:, 3]
+    assert sorted(order) == list(range(CODED))
+    assert scipy.stats.spearmanr(order, np.arange(CODED)).pvalue > RARE
+    assert np.sum(np.diff(order) == 1) < CODED // BATCH // 4
 
 
 def test_batches_are_as_if_placed_by_the_session(seen: Seen, task: str) -> None:
@@ -134,6 +159,9 @@ def fed(engine: Any, mode: str, task: str) -> dict[str, Any]:
         found |= {f"x{epoch}": arrays(batch.x for batch in taken), f"y{epoch}": arrays(batch.y for batch in taken)}
         forms += taken
     again = engine.pipeline(spec.data, rows(spec), seed=1, placed=placed)
+    if spec.data.augment != "none":
+        epoch = list(engine.pipeline(spec.data, coded(), seed=2, placed=placed)())
+        found |= {"coded_x": arrays(batch.x for batch in epoch), "coded_y": arrays(batch.y for batch in epoch)}
     return found | {
         "again": arrays(batch.x for batch in again()),
         "alike": all(form(batch) == form(placed[0]) for batch in forms),
@@ -141,6 +169,13 @@ def fed(engine: Any, mode: str, task: str) -> dict[str, Any]:
         "compiled once": compilations[1:] == compilations[1:2] * len(compilations[1:]),
         "trains": bool(np.isfinite(losses).all()),
     }
+
+
+def coded() -> dict[str, np.ndarray]:
+    """Images (CODED, 32, 32, 3) with 8 times the row and 8 times the column as colours, and their numbers as labels."""
+    row, column = np.indices((32, 32), np.uint8) * np.uint8(8)
+    image = np.stack([row, column, np.zeros_like(row)], axis=-1)
+    return {"x_train": np.tile(image, (CODED, 1, 1, 1)), "y_train": np.arange(CODED, dtype=np.int32)}
 
 
 def arrays(tensors: Any) -> np.ndarray:
