@@ -99,10 +99,11 @@ def float64(spec: TaskSpec, subject: Subject, other: Subject) -> Iterator[Proof]
         "logits": {"logits": "logits at step 0"},
         "loss": {"loss": "loss at step 0", "confident": "loss of confident logits"},
         "gradients": {f"grad/{t.name}": f"{t.name} at step 0" for t in reversed(spec.model.parameters)}
-        | {f"tied/{t.name}": f"{t.name} at biases of 0" for t in reversed(spec.model.parameters)},
+        | {f"tied/{t.name}": f"{t.name} at biases of 0" for t in reversed(spec.model.parameters)}
+        | {f"alone/{t.name}": f"{t.name} from one example" for t in reversed(spec.model.parameters)},
         "tensors": {f"step/{k}/{name}": f"{name} after step {k}" for k in range(STEPS) for name in names}
         | {f"confident/{name}": f"{name} after two steps from certain logits" for name in names},
-        "eval": {"single": "evaluation logits of one example"}
+        "eval": {"single": "evaluation logits of one example", "loaded": "evaluation logits of weights just loaded"}
         | {f"seen/{k}": f"evaluation logits after step {k}" for k in range(SEEN)}
         | {"eval": f"evaluation logits after step {STEPS - 1}"}
         | {f"after/{name}": f"{name} after the evaluation" for name in names},
@@ -134,6 +135,14 @@ def distance(ours: np.ndarray, theirs: np.ndarray) -> float:
     largest = float(np.max(np.abs(theirs)))
     difference = float(np.max(np.abs(ours - theirs)))
     return difference / largest if largest else difference
+
+
+def beside(ours: tuple[Subject, str], theirs: tuple[Subject, str]) -> float:
+    """Largest difference of one example's logits over the largest of its batch's: its own may all be near 0."""
+    ((one, own), (exact, whole)) = ([who.array(trace, key) for key in ("single", "logits")] for who, trace in (ours, theirs))
+    if own is None or whole is None:
+        return float("inf")
+    return compare(lambda a, b: float(np.max(np.abs(a - b)) / np.max(np.abs(whole))), one, exact)
 
 
 def typical(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -176,6 +185,7 @@ def start(spec: TaskSpec, subject: Subject, reference: Subject) -> Iterator[Proo
         precision, of_tensor, of_loss, names = "bfloat16", LOW_TOLERANCE, LOW_TOLERANCE, names[:1]
     both = (subject, "float32"), (reference, "exact")
     logits = differences(distance, {"logits": "logits at step 0"}, *both)
+    logits["logits of one example"] = beside(*both)
     loss = {"loss at step 0": float(apart(losses(subject, "float32"), losses(reference, "exact"))[0])}
     grads = differences(distance, {f"grad/{name}": f"{name} at step 0" for name in names}, *both)
     yield row(subject, precision, "logits", reference.backend, logits, of_tensor)

@@ -40,15 +40,18 @@ def batch_of(arrays: Arrays, i: int) -> HostBatch:
 def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -> Arrays:
     """Everything the proof compares, by name.
 
-    ``weights/T`` after a round trip; ``logits``, ``loss`` and ``grad/T`` at step 0; what ``boldly`` finds; ``losses`` (10,) of
-    ``run``; ``eval``, the logits
-    after the last; ``after/T``, each parameter and buffer after this evaluation, which must move nothing. With ``tensors`` also
-    ``later``, the losses of ten steps more, and what ``singly`` finds; else what ``rounding`` does.
+    ``weights/T`` after a round trip; ``logits``, ``loss`` and ``grad/T`` at step 0; ``single``, the logits of one example; what
+    ``boldly`` finds; ``losses`` (10,) of ``run``; ``eval``, the logits after the last; ``after/T``, each parameter and buffer
+    after this evaluation, which must move nothing. With ``tensors`` also ``later``, the losses of ten steps more, and what
+    ``singly`` finds; else what ``rounding`` does.
     """
+    x, y, masks = batch_of(arrays, 0)
+    alone = session.put(x[:1], y[:1], tuple(mask[:1] for mask in masks))
     batches = [session.put(*batch_of(arrays, i)) for i in range(STEPS)]
     session.load(weights)
     found = {f"weights/{name}": value for name, value in session.dump().items()}
     found["logits"] = session.fetch(session.predict(batches[0]))
+    found["single"] = session.fetch(session.predict(alone))
     loss, grads = session.gradients(batches[0])
     found["loss"] = session.fetch(loss)
     found |= {f"grad/{name}": value for name, value in grads.items()}
@@ -60,8 +63,7 @@ def trace(session: Session, weights: Arrays, arrays: Arrays, *, tensors: bool) -
     if not tensors:
         return found | rounding(session, weights, batches)
     found["later"] = run(session, batches)
-    x, y, masks = batch_of(arrays, 0)
-    return found | singly(session, weights, batches, session.put(x[:1], y[:1], tuple(mask[:1] for mask in masks)))
+    return found | singly(session, weights, batches, alone)
 
 
 def run(session: Session, batches: list[Batch]) -> np.ndarray:
@@ -75,6 +77,8 @@ def run(session: Session, batches: list[Batch]) -> np.ndarray:
 def boldly(session: Session, weights: Arrays, batches: list[Batch]) -> Arrays:
     """``confident``, the loss of a step from large logits; ``confident/T``, what two make whose probabilities are 0 and 1.
 
+    ``loaded``, logits of weights just loaded: a prediction that keeps other ones shows.
+
     Both, since a probability that is nearly 1 has a gradient near Adam's epsilon with the rounding of one near 1, and Adam makes
     that rounding a thousand times and more as large: sound backends would be up to 2.4e-10 apart in what the first step makes.
     Two steps, since Adam's first one hides how large a gradient was, and so what clips it.
@@ -82,7 +86,8 @@ def boldly(session: Session, weights: Arrays, batches: list[Batch]) -> Arrays:
     *_, kernel, bias = (name for name in weights if name.endswith(("/kernel", "/bias")))
     confident = {**weights, kernel: weights[kernel] * CONFIDENT}
     session.load(confident)
-    found = {"confident": session.fetch(session.train_step(batches[0]))}
+    found = {"loaded": session.fetch(session.predict(batches[0]))}
+    found["confident"] = session.fetch(session.train_step(batches[0]))
     session.load({**confident, bias: weights[bias] + CERTAIN * np.arange(1, len(weights[bias]) + 1)})
     for batch in batches[:2]:
         session.sync(session.train_step(batch))
@@ -90,14 +95,16 @@ def boldly(session: Session, weights: Arrays, batches: list[Batch]) -> Arrays:
 
 
 def singly(session: Session, weights: Arrays, batches: list[Batch], alone: Batch) -> Arrays:
-    """``step/K/T``, each tensor after step K of another run; ``seen/K``, logits after its first; ``single``, of one example.
+    """``step/K/T``, each tensor after step K of another run; ``seen/K``, logits after its first.
 
-    ``tied/T``, the gradients at biases of 0, as training begins: there a ReLU may be given exactly 0.
+    ``tied/T``, the gradients at biases of 0, as training begins: there a ReLU may be given exactly 0. ``alone/T``, those of one
+    example: `full` times training at batch 1.
     """
     session.load({name: value * (not name.endswith(("/bias", "/beta"))) for name, value in weights.items()})
     found = {f"tied/{name}": value for name, value in session.gradients(batches[0])[1].items()}
     session.load(weights)  # after ten steps: a load which leaves optimizer state behind is found out
-    found |= {"single": session.fetch(session.predict(alone))}
+    found |= {f"alone/{name}": value for name, value in session.gradients(alone)[1].items()}
+    session.load(weights)
     for step, batch in enumerate(batches):
         session.sync(session.train_step(batch))
         found |= {f"step/{step}/{name}": value for name, value in session.dump().items()}

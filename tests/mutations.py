@@ -46,6 +46,53 @@ LOGITS, LOSS = "logits at step 0", "loss at step 0"
 
 TORCH = (
     Mutation(
+        "predictions of weights that were replaced",
+        0,
+        "torch",
+        RISK,
+        (
+            Edit(
+                "engine.py",
+                "            return self.forward(batch.x, batch.masks)\n",
+                "            self.frozen = self.frozen or copy.deepcopy(self.model).eval()\n"
+                "            return self.frozen(batch.x, batch.masks)\n",
+            ),
+            Edit("engine.py", "        self.optimizer.step()\n", "        self.optimizer.step()\n        self.frozen = None\n"),
+            Edit(
+                "engine.py", "    self.reset()\n\n    def reset", "    self.frozen = None\n        self.reset()\n\n    def reset"
+            ),
+            Edit("engine.py", "import numpy as np\n", "import copy\n\nimport numpy as np\n"),
+        ),
+        "eval",
+        "evaluation logits of weights just loaded",
+    ),
+    Mutation(
+        "one example trained without dropout",
+        16,
+        "torch",
+        RISK,
+        (Edit("layers.py", "return x * keep if self.training", "return x * keep if self.training and len(x) > 1"),),
+        "gradients",
+        "dense2/bias from one example",
+    ),
+    Mutation(
+        "one example predicted in bfloat16",
+        11,
+        "torch",
+        MNIST,
+        (
+            Edit(
+                "engine.py",
+                "            return self.forward(batch.x, batch.masks)\n",
+                "            with torch.autocast('cpu', torch.bfloat16, enabled=len(batch.x) == 1):\n"
+                "                return self.forward(batch.x, batch.masks).to(self.dtype)\n",
+            ),
+        ),
+        "logits",
+        "logits of one example",
+        "float32",
+    ),
+    Mutation(
         "no update after ten steps",
         0,
         "torch",
@@ -568,6 +615,21 @@ TORCH = (
 )
 
 JAX = (
+    Mutation(
+        "one example trained with running statistics",
+        5,
+        "jax",
+        RESNET,
+        (
+            Edit(
+                "layers.py",
+                "        if training:\n            mean, var = x.mean",
+                "        if training and len(x) > 1:\n            mean, var = x.mean",
+            ),
+        ),
+        "gradients",
+        "dense/bias from one example",
+    ),
     Mutation(
         "every 16th update skipped",
         0,

@@ -69,9 +69,8 @@ def trace(name: str) -> Arrays:
     if name == "float64":
         made["loss"] = made["confident"] = np.array(1.5)
         made["later"] = np.linspace(0.5, 0.25, STEPS)
-        made["eval"] = made["seen/0"] = made["seen/1"] = made["logits"]
-        made["single"] = made["logits"][:1]
-        made |= {f"tied/{t.name}": np.full(t.shape, 0.5) for t in SPEC.model.parameters}
+        made["eval"] = made["seen/0"] = made["seen/1"] = made["loaded"] = made["logits"]
+        made |= {f"{at}/{t.name}": np.full(t.shape, 0.5) for at in ("tied", "alone") for t in SPEC.model.parameters}
         made |= {f"{part}/{name}": linear(s, 2 + k) for k, part in enumerate(PARTS) for name, s in shapes.items()}
     else:
         made |= {f"after/{name}": linear(s, 2) for name, s in shapes.items()}
@@ -83,6 +82,7 @@ def trace(name: str) -> Arrays:
         made |= {f"made/{k}/{t.name}": linear((3,), 2) for k in range(2) for t in SPEC.model.buffers}
     if name == "float32":
         made["logits"] = np.nextafter(made["logits"], np.float32(9))
+    made["single"] = made["logits"][:1]
     return {name: np.array(value, precision) for name, value in made.items()}
 
 
