@@ -33,6 +33,7 @@ from harness.verify import Exhibit
 
 LEVELS = {"weights", "logits", "loss", "gradients", "open", "tensors", "steps", "eval", "update", "length", "rounding"}
 STACKING = {("jax", "scan")}  # modes that take several steps in one call
+EAGER = {"reference", "eager", "channels_last"}
 NEEDS = {"compile": "g++"}  # a mode's tool that is no Python package
 SHOWN = {"channels_last": "mnist_cnn"}  # the task that shows what a mode does, where the smallest does not
 Exhibits = Callable[..., Exhibit]
@@ -213,10 +214,10 @@ def seen(backend: str, tasks: list[str], cpu: int, tmp_path_factory: pytest.Temp
     return look(backend, catalog.backend(backend).MODES[0], tasks, cpu, tmp_path_factory.mktemp("seen"))
 
 
-def look(backend: str, mode: str, tasks: list[str], cpu: int, scratch: Path) -> dict[str, dict[str, bool]]:
-    """The same in a mode."""
+def look(backend: str, mode: str, names: list[str], cpu: int, scratch: Path) -> dict[str, dict[str, bool]]:
+    """The same in a mode; see ``main``."""
     env = environment.worker_environment(root=catalog.ROOT, cpus=[cpu], device="cpu", scratch=scratch, cache=scratch)
-    command = [sys.executable, __file__, backend, mode, *tasks]
+    command = [sys.executable, __file__, backend, mode, *names]
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=catalog.ROOT, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -233,6 +234,15 @@ def test_sessions_that_stack_keep_their_word(backend: str, mode: str, cpu: int, 
     seen = look(backend, mode, ["risk_mlp"], cpu, tmp_path)["risk_mlp"]
     assert "a stack trains as its batches do" in seen
     assert [name for name, true in seen.items() if not true] == []
+
+
+def test_a_mode_that_compiles_does(backend: str, cpu: int, tmp_path: Path) -> None:
+    """Training and prediction each, with every mode's own name for it; those that run operation by operation compile nothing."""
+    modes_ = [mode for mode in catalog.backend(backend).MODES if shutil.which(NEEDS.get(mode, sys.executable))]
+    seen = look(backend, "", modes_, cpu, tmp_path)
+    eager = EAGER | ({"stock", "bf16"} if backend == "torch" else set())
+    wanted = {mode: {"a step compiles": mode not in eager, "a prediction compiles": mode not in eager} for mode in modes_}
+    assert seen == wanted
 
 
 class Probe:
@@ -389,11 +399,23 @@ def alike(some: Arrays, others: Arrays) -> bool:
     return set(some) == set(others) and all(np.array_equal(some[name], others[name]) for name in others)
 
 
-def main(backend: str, mode: str, *tasks: str) -> None:
-    """Print what is seen of the sessions of some tasks."""
+def compiling(engine: Any, mode: str) -> dict[str, bool]:
+    """Whether a first step and a first prediction compile something."""
+    probe = Probe(engine, mode, "risk_mlp")
+    counts = [probe.session.compilations()]
+    probe.session.load(probe.weights)
+    for call in (probe.session.train_step, probe.session.predict):
+        probe.session.sync(call(probe.placed[0]))
+        counts.append(probe.session.compilations())
+    return dict(zip(("a step compiles", "a prediction compiles"), np.diff(counts) > 0, strict=True))
+
+
+def main(backend: str, mode: str, *names: str) -> None:
+    """Print what is seen of the sessions of some tasks, or, without a mode, of some modes."""
     engine = import_module(f"backends.{backend}.engine")
     engine.configure(threads=1, seed=0)
-    found = {task: {name: bool(true) for name, true in Probe(engine, mode, task).facts().items()} for task in tasks}
+    seen = {name: Probe(engine, mode, name).facts() if mode else compiling(engine, name) for name in names}
+    found = {name: {what: bool(true) for what, true in facts.items()} for name, facts in seen.items()}
     sys.stdout.write(f"\n{json.dumps(found)}\n")
 
 
