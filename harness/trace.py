@@ -11,7 +11,7 @@ SEEN = 2  # steps after which the second run predicts
 UPDATES = 2  # steps whose update is proven in float32: the first makes the optimizer's state, the second reads it
 CONFIDENT = 1024  # the last layer's weights times this: logits and gradients so large that whatever clips them shows
 CERTAIN = 16384  # added to its biases, another multiple to each: every probability is then exactly 0 or 1
-LIFT = 256  # added to all biases but the last
+LIFT, OFFSET = 16, 256  # added to all biases but the last
 
 
 def learning_rates(spec: TaskSpec) -> np.ndarray:
@@ -105,6 +105,7 @@ def singly(session: Session, weights: Arrays, batches: list[Batch], alone: Batch
     session.load(weights)  # after ten steps: a load which leaves optimizer state behind is found out
     found |= {f"alone/{name}": value for name, value in session.gradients(alone)[1].items()}
     session.load(weights)
+    session.sync(session.predict(alone))  # a prediction before the first step must leave no trace in it
     for step, batch in enumerate(batches):
         session.sync(session.train_step(batch))
         found |= {f"step/{step}/{name}": value for name, value in session.dump().items()}
@@ -116,11 +117,14 @@ def singly(session: Session, weights: Arrays, batches: list[Batch], alone: Batch
 def rounding(session: Session, weights: Arrays, batches: list[Batch]) -> Arrays:
     """What float32 is proven by.
 
-    ``lifted/T``, the gradients at the weights of ``lifted``; ``given/K/T``, those of each of the first steps, and ``made/K/T``,
-    the parameters and buffers after it; ``first/T``, each running statistic after a first step alone: gradients may move them.
+    ``lifted/T`` and ``offset/T``, the gradients at the weights of these; ``given/K/T``, those of each of the first steps, and
+    ``made/K/T``, the parameters and buffers after it; ``first/T``, each running statistic after a first step alone: gradients
+    may move them.
     """
-    session.load(lifted(weights))
-    found = {f"lifted/{name}": value for name, value in session.gradients(batches[0])[1].items()}
+    found: Arrays = {}
+    for which, opened in (("lifted", lifted(weights, LIFT)), ("offset", offset(weights))):
+        session.load(opened)
+        found |= {f"{which}/{name}": value for name, value in session.gradients(batches[0])[1].items()}
     session.load(weights)
     for step in range(UPDATES):
         found |= {f"given/{step}/{name}": value for name, value in session.gradients(batches[step])[1].items()}
@@ -131,15 +135,23 @@ def rounding(session: Session, weights: Arrays, batches: list[Batch]) -> Arrays:
     return found | {f"first/{name}": value for name, value in session.dump().items() if name.endswith(("/mean", "/var"))}
 
 
-def lifted(weights: Arrays) -> Arrays:
-    """Weights at which gradients are continuous, so that they show any rounding, and means large against what varies around them.
+def lifted(weights: Arrays, lift: float) -> Arrays:
+    """Weights whose biases, but the last, are so large that ReLUs pass what they are given: gradients are continuous there.
 
-    Every bias but the last is so large that ReLUs pass all they are given. Of a convolution's kernel the centre remains, or the
-    zeros around an image would vary.
+    So they show any rounding: a ResNet-8 whose convolutions are given gradients in bfloat16 is 4,300 times as wrong as float32
+    and more at 16, at 256 50 times.
     """
     *others, _last = weights
-    biases = {name: weights[name] + LIFT for name in others if name.endswith(("/bias", "/beta"))}
-    return {name: centre(value) if value.shape[:2] == (3, 3) else value for name, value in {**weights, **biases}.items()}
+    return {**weights, **{name: weights[name] + lift for name in others if name.endswith(("/bias", "/beta"))}}
+
+
+def offset(weights: Arrays) -> Arrays:
+    """The same with means large against what varies around them, where a variance that is a difference of squares is lost.
+
+    Of a convolution's kernel the centre remains, or the zeros around an image would vary.
+    """
+    raised = lifted(weights, OFFSET)
+    return {name: centre(value) if value.shape[:2] == (3, 3) else value for name, value in raised.items()}
 
 
 def centre(kernel: np.ndarray) -> np.ndarray:

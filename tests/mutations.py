@@ -46,6 +46,42 @@ LOGITS, LOSS = "logits at step 0", "loss at step 0"
 
 TORCH = (
     Mutation(
+        "the hidden layer's gradient in bfloat16",
+        21,
+        "torch",
+        RISK,
+        (
+            Edit(
+                "risk_mlp.py",
+                "        x = F.relu(self.dense1(x))  # (B, 256)\n",
+                "        x = self.dense1(x)\n        if x.requires_grad and x.dtype.itemsize == 4:\n"
+                "            x.register_hook(lambda g: g.bfloat16().float())\n        x = F.relu(x)\n",
+            ),
+        ),
+        "open",
+        "dense1/kernel, all ReLUs open",
+        "float32",
+    ),
+    Mutation(
+        "every convolution's gradient in bfloat16",
+        21,
+        "torch",
+        RESNET,
+        (
+            Edit("cifar_resnet.py", "self.norm1(self.conv1(x))", "self.norm1(low(self.conv1(x)))"),
+            Edit("cifar_resnet.py", "self.norm2(self.conv2(y))", "self.norm2(low(self.conv2(y)))"),
+            Edit(
+                "cifar_resnet.py",
+                "class Block(nn.Module)",
+                "def low(x):\n    if x.requires_grad and x.dtype.itemsize == 4:\n"
+                "        x.register_hook(lambda g: g.bfloat16().float())\n    return x\n\n\nclass Block(nn.Module)",
+            ),
+        ),
+        "open",
+        "stage1/0/conv1/kernel, all ReLUs open",
+        "float32",
+    ),
+    Mutation(
         "predictions of weights that were replaced",
         0,
         "torch",
@@ -442,9 +478,8 @@ TORCH = (
                 'return F.cross_entropy(logits, y, reduction="sum") / 32',
             ),
         ),
-        "loss",
-        LOSS,
-        precision="float32",
+        "gradients",
+        "dense2/bias from one example",
     ),
     Mutation(
         "float32: the gradient into the first layer alone through bfloat16",
@@ -494,8 +529,8 @@ TORCH = (
                 "        grads",
             ),
         ),
-        "tensors",
-        "conv/kernel after step 0",
+        "loss",
+        "loss of confident logits",
     ),
     Mutation(
         "gradients clipped at a norm of 100",
@@ -896,8 +931,8 @@ JAX = (
         "jax",
         RESNET,
         (Edit("layers.py", "x.var((0, 1, 2))", "(x * x).mean((0, 1, 2)) - x.mean((0, 1, 2)) ** 2"),),
-        "open",
-        "conv/kernel, all ReLUs open",
+        "offset",
+        "conv/kernel, means far from 0",
         precision="float32",
     ),
     Mutation(
@@ -1270,8 +1305,8 @@ TENSORFLOW = (
                 "mean = tf.reduce_mean(x, (0, 1, 2))\n            var = tf.reduce_mean(x * x, (0, 1, 2)) - mean * mean",
             ),
         ),
-        "open",
-        "conv/kernel, all ReLUs open",
+        "offset",
+        "conv/kernel, means far from 0",
         precision="float32",
     ),
     Mutation(
