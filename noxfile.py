@@ -1,4 +1,4 @@
-"""Sessions: quick (the main job), tests (everything), unit, backend(NAME), lint, types, lock.
+"""Sessions: quick (the main job), tests (everything), unit, thorough, backend(NAME), lint, types, lock.
 
 Each framework lives in an environment of its own, .nox/framework-NAME, which quick and backend(NAME) share and reuse, so that
 the frameworks' requirements can never conflict. Versions come from pyproject.toml alone; `lock` writes down what they came to
@@ -63,6 +63,13 @@ def tests(session: nox.Session) -> None:
     check_style(session)
     check_types(session)
     session.run("pytest", *PARALLEL, *session.posargs)
+
+
+@nox.session
+def thorough(session: nox.Session) -> None:
+    """What takes an hour: a run killed 200 times, disks of many sizes, a report of 100,000 trials."""
+    session.install("-e", ".", *GROUPS["tests"])
+    session.run("pytest", "--thorough", "-m", "thorough", *session.posargs)
 
 
 @nox.session

@@ -19,7 +19,7 @@ SCRATCH = "concord-scratch"
 @contextmanager
 def alone(*, wait: bool, say: Callable[[str], None]) -> Iterator[None]:
     """Hold this machine; where another run holds it, ``wait`` until it ends, or raise the HarnessError that names it."""
-    path = Path(tempfile.gettempdir(), NAME).resolve()
+    path = Path(tempfile.gettempdir()).resolve() / NAME  # a link of that name is not ours to follow
 
     def taken() -> None:
         other = f"another run, {holder(path)}, is measuring on this machine"

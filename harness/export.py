@@ -90,7 +90,8 @@ def parquet(run: Run, folder: Path) -> list[Path]:
     need("pyarrow", "parquet")
     folder.mkdir(parents=True, exist_ok=True)
     found = tables.find(run)
-    trials = pd.read_csv(StringIO("".join(tables.trials(run))), keep_default_na=False, na_values=[""]).convert_dtypes()
+    missing = {column: [""] for column in tables.TRIALS} | {"value": ["", "nan"]}  # a reason may read NA
+    trials = pd.read_csv(StringIO("".join(tables.trials(run))), keep_default_na=False, na_values=missing).convert_dtypes()
     frames = {folder / f"{name}.parquet": frame for name, frame in {**report.frames(found), "trials": trials}.items()}
     for path, frame in frames.items():
         frame.to_parquet(path, engine="pyarrow", index=False)

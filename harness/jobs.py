@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from itertools import chain, count, islice
@@ -62,7 +63,8 @@ class Worker:
         except HarnessError as error:
             reply, found = {"error": str(error)}, {}
         except Exception as error:  # noqa: BLE001 - whatever a framework raises becomes a record
-            traceback.print_exc()
+            with suppress(OSError):  # whoever filled the disk with a log must still hear why
+                traceback.print_exc()
             reply, found = {"error": f"{type(error).__name__}: {error}"}, {}
         self.send(reply, found)
 

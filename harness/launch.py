@@ -87,15 +87,18 @@ class Worker(AbstractContextManager["Worker"]):
         """Start the process and its backend; ``facts`` then holds what it said of itself."""
         if STOPPING.is_set():
             raise WorkerError("failed", "the run was interrupted", "")
-        scratch.mkdir(parents=True, exist_ok=True)
         self.backend, self.timeout_s = backend, timeout_s
         self.log = scratch / "worker.log"
         self.replies: queue.SimpleQueue[tuple[Message, Arrays] | None] = queue.SimpleQueue()
         env = worker_environment(root=root, cpus=cpus, device=device, scratch=scratch, cache=cache or scratch)
-        command, pipe = [interpreter, "-m", "harness.worker"], subprocess.PIPE
-        group = 0 if GROUPS else -1  # one of its own
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=root, env=env, stdin=pipe, stdout=pipe, stderr=log, process_group=group)
+        command, pipe, group = [interpreter, "-m", "harness.worker"], subprocess.PIPE, 0 if GROUPS else -1  # 0: one of its own
+        how: dict[str, Any] = {"cwd": root, "env": env, "stdin": pipe, "stdout": pipe, "process_group": group}
+        try:
+            scratch.mkdir(parents=True, exist_ok=True)
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(command, stderr=log, **how)
+        except OSError as error:  # a disk that another worker has filled, an interpreter that went away
+            raise WorkerError("failed", f"it cannot be started ({error.strerror}: {error.filename})", "") from None
         self.outgoing, self.incoming = cast("IO[bytes]", self.process.stdin), cast("IO[bytes]", self.process.stdout)
         ALIVE.add(self)
         threading.Thread(target=self.listen, daemon=True).start()
@@ -130,8 +133,9 @@ class Worker(AbstractContextManager["Worker"]):
         self.resume()
         late = threading.Event()
         unread = threading.Timer(allowed_s, self.give_up, [late])  # who is stopped reads nothing, and weights fill a pipe
-        unread.start()
+        unread.daemon = True
         try:
+            unread.start()
             channel.send(self.outgoing, message, arrays)
         except OSError:
             raise (self.overdue(allowed_s) if late.is_set() else self.death()) from None
@@ -143,7 +147,7 @@ class Worker(AbstractContextManager["Worker"]):
         except queue.Empty:
             raise self.overdue(allowed_s) from None
         if not reply:
-            raise self.death()
+            raise self.overdue(allowed_s) if late.is_set() else self.death()
         if "error" in reply[0]:
             raise WorkerError("failed", reply[0]["error"], self.tail())
         return reply

@@ -89,9 +89,9 @@ RULES = (
 )
 
 
-def place(trial: Trial) -> tuple[str, int]:
-    """The task and generation in which a trial was taken."""
-    return trial.cell.task, trial.generation
+def place(trial: Trial) -> tuple[str, int, int]:
+    """The task, number of CPUs and generation in which a trial was taken."""
+    return trial.cell.task, trial.cell.threads, trial.generation
 
 
 def judge(run: Run) -> list[Line]:
@@ -104,8 +104,9 @@ def judge(run: Run) -> list[Line]:
     for group in entries.values():
         # Who failed in a generation was on no CPU in it, and who failed in a task had no data of it: holes, and not unfair.
         common = set.intersection(*({place(t) for t in trials} for trials in group.values()))
-        shared = {entry: [t for t in trials if place(t) in common] or trials for entry, trials in group.items()}
-        lines += [Line(rule, {entry: rule.value(trials) for entry, trials in shared.items()}) for rule in RULES]
+        shared = {entry: [t for t in trials if place(t) in common] for entry, trials in group.items()}
+        if common:  # or there is nothing that is compared
+            lines += [Line(rule, {entry: rule.value(trials) for entry, trials in shared.items()}) for rule in RULES]
     return lines
 
 

@@ -104,11 +104,13 @@ def contended(trials: Iterable[Trial]) -> dict[tuple[Group, int], list[str]]:
     """The reasons why a round was disturbed, by round and attempt; the members of a round share them, so pairs stay pairs."""
     cells: dict[tuple[Cell | None, str], list[Trial]] = defaultdict(list)  # the canary is one, whatever it sang for
     for trial in trials:
-        if trial.status == "ok" and (trial.phase in TIMED or all(0 < song < np.inf for song in _songs(trial))):
-            cells[trial.cell if trial.phase in TIMED else None, trial.phase].append(trial)
+        if trial.status == "ok" and (trial.phase in TIMED or trial.phase == "control"):
+            cells[trial.cell, trial.phase + trial.of].append(trial)
+        elif trial.status == "ok" and all(0 < song < np.inf for song in _songs(trial)):
+            cells[None, trial.phase].append(trial)
     found: dict[tuple[Group, int], set[str]] = defaultdict(set)
-    for (_, phase), own in cells.items():
-        for trial, reasons in zip(own, (_samples if phase in TIMED else _canaries)(own), strict=True):
+    for (cell, _), own in cells.items():
+        for trial, reasons in zip(own, (_samples if cell else _canaries)(own), strict=True):
             found[group(trial), trial.attempt] |= reasons
     return {key: sorted(reasons) for key, reasons in found.items() if reasons}
 

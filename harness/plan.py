@@ -117,11 +117,11 @@ class Plan:
         return {**told, "entrants": [asdict(entrant) for entrant in self.entrants], "data_dir": data_dir}
 
     def seconds(self) -> float:
-        """A first estimate: proof, training and the least number of generations; one process more is the control."""
-        suite, tasks = self.suite, len(self.tasks())
+        """A first estimate: proof, training and the least number of generations; one entrant more is the control."""
+        suite, tasks, control = self.suite, len(self.tasks()), not any(e.copy for e in self.entrants)
         phases = sum(len(s.job.phases) for threads in self.threads for s in self.timed(threads))
-        samples = (len(self.entrants) * phases + tasks) * suite.rounds * suite.sample_s
-        generation = (len({(e.backend, e.copy) for e in self.entrants}) + 1) * tasks * OPEN_S + OVERHEAD * samples
+        samples = (len(self.entrants) + control) * phases * suite.rounds * suite.sample_s
+        generation = (len({(e.backend, e.copy) for e in self.entrants}) + control) * tasks * OPEN_S + OVERHEAD * samples
         training = sum(s.steps * (STEP_S + s.spec.train.batch * training_flops(s.spec.model) / FLOPS) for s, *_ in self.trainings)
         return (PROVE_S * tasks * len(self.pairs()) + training) / len(self.workplace.cpus) + suite.generations * generation
 

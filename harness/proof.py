@@ -141,10 +141,10 @@ def distance(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 def beside(ours: tuple[Subject, str], theirs: tuple[Subject, str]) -> float:
     """Largest difference of one example's logits over the largest of its batch's: its own may all be near 0."""
-    ((one, own), (exact, whole)) = ([who.array(trace, key) for key in ("single", "logits")] for who, trace in (ours, theirs))
-    if own is None or whole is None:
-        return float("inf")
-    return compare(lambda a, b: float(np.max(np.abs(a - b)) / np.max(np.abs(whole))), one, exact)
+    (us, our_trace), (them, their_trace) = ours, theirs
+    one, exact, whole = us.array(our_trace, "single"), them.array(their_trace, "single"), them.array(their_trace, "logits")
+    largest = np.nan if whole is None else float(np.max(np.abs(whole)))
+    return compare(lambda a, b: float(np.max(np.abs(a - b))) / largest, one, exact)
 
 
 def typical(ours: np.ndarray, theirs: np.ndarray) -> float:

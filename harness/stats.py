@@ -14,7 +14,7 @@ from itertools import permutations
 from typing import Literal, TypeVar
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from harness import draws, noise
 from harness.noise import TIMED, Group
@@ -29,6 +29,7 @@ ALPHA = 0.05  # over all pairs of one contest together
 CONTENDED = 0.3  # share of the rounds beyond which nothing is ranked
 OVERDRAWN = 1.1  # CPU time over wall time, a thread: more is another budget than the others'
 DRAWS, SEED = 10_000, 20_260
+EXACT = 200  # rounds up to which a signed-rank interval is exact; the normal distribution differs by less than 1 % of W there
 FEWEST_DRAWS, LOOKS = 1_000, 4_000_000  # of large samples fewer draws are made: as many looks at a value in all
 
 Key = tuple[int, int]  # generation, round
@@ -236,7 +237,8 @@ def signed_rank(count: int) -> np.ndarray:
     """P(W <= w) for Wilcoxon's signed-rank statistic of ``count`` differences, w = 0 .. count (count + 1) / 2."""
     chances = np.ones(1)
     for rank in range(1, count + 1):  # it counts or it does not, with equal chance
-        chances = np.convolve(chances, [0.5, *[0.0] * (rank - 1), 0.5])
+        none = np.zeros(rank)
+        chances = (np.append(chances, none) + np.append(none, chances)) / 2
     return np.cumsum(chances)
 
 
@@ -246,7 +248,11 @@ def within(a: Samples, b: Samples, *, pairs: int = 1) -> tuple[float, float] | N
     None where the rounds are too few for one at that level.
     """
     _, logs = paired_logs(a, b)
-    least = int(np.searchsorted(signed_rank(len(logs)), ALPHA / pairs / 2))  # of W: below that has less chance
+    n, share = len(logs), ALPHA / pairs / 2
+    if n <= EXACT:
+        least = int(np.searchsorted(signed_rank(n), share))  # of W: below that has less chance
+    else:
+        least = math.floor(n * (n + 1) / 4 + float(ndtri(share)) * math.sqrt(n * (n + 1) * (2 * n + 1) / 24))
     averages = np.exp(walsh(logs))
     return (float(averages[least - 1]), float(averages[-least])) if least else None
 
@@ -419,18 +425,21 @@ def overall(contests: Sequence[Contest]) -> dict[Entry, tuple[Estimate, str]]:
     """Each entry's time over the best's as the geometric mean over several tasks, and its rank; the best first.
 
     A ratio's mean is taken in each generation, and its interval is that of a single ratio. Of the entries that are proven in
-    every contest; empty with fewer than two contests or entries, and where one contest is not ranked.
+    every contest; empty with fewer than two contests or entries, with fewer than five generations in common, and where a contest
+    is not ranked.
     """
     sides = [{(cell.backend, cell.mode): samples(contest.blocks[cell]) for cell in contest.proven} for contest in contests]
     names = [name for name in sides[0] if all(name in side for side in sides)] if len(sides) > 1 else []
     if len(names) <= 1 or any(contest.refusal for contest in contests):
         return {}
     ratios = {(a, b): mean_ratio([paired_logs(side[a], side[b]) for side in sides], names) for a, b in permutations(names, 2)}
+    if min(ratio.generations for ratio in ratios.values()) < GENERATIONS:  # each task has enough, but not in common
+        return {}
     verdicts = {pair: verdict(ratio, floor=max(contest.floor for contest in contests)) for pair, ratio in ratios.items()}
     best = min(names, key=lambda b: sum(math.log(ratios[a, b].value) for a in names if a != b))
     places, itself = ranks(names, verdicts), Estimate(1.0, None, None, len(contests))
-    figures = [(name, ratios.get((best, name), itself)) for name in names]
-    return {name: (figure, places[name]) for name, figure in sorted(figures, key=lambda found: found[1].value)}
+    figures = {name: ratios.get((best, name), itself) for name in names}
+    return {name: (figures[name], places[name]) for name in sorted(names, key=lambda name: (name != best, figures[name].value))}
 
 
 def mean_ratio(found: Sequence[tuple[np.ndarray, np.ndarray]], names: Sequence[Entry]) -> Ratio:

@@ -68,8 +68,12 @@ class Workplace:
         """All available CPUs are free; workers run a copy of the source, which nobody edits while they do."""
         self.code = self.scratch / "code"
         unwanted = shutil.ignore_patterns("__pycache__", "samples")
-        for package in ("harness", "backends", "suites"):
-            shutil.copytree(catalog.ROOT / package, self.code / package, ignore=unwanted)
+        try:
+            for package in ("harness", "backends", "suites"):
+                shutil.copytree(catalog.ROOT / package, self.code / package, ignore=unwanted)
+        except shutil.Error as error:  # of every file; the first tells
+            fact = f"cannot copy Concord to {self.code} ({error.args[0][0][2].partition(': ')[0]})"
+            raise HarnessError(f"{fact}: free space, or set TMPDIR to another folder.") from None
         self.cpus = environment.available_cpus()
         self.free: queue.SimpleQueue[int] = queue.SimpleQueue()
         for cpu in self.cpus:
@@ -102,9 +106,11 @@ class Workplace:
 
     def quietest(self, count: int, *, turn: int) -> list[int]:
         """The CPUs that others use least, by tenths, now that no worker runs; of equal ones another at every ``turn``."""
-        busy = dict(enumerate(psutil.cpu_percent(interval=LOOK_S, percpu=True)))
-        first = turn % len(self.cpus)
-        return sorted(self.cpus[first:] + self.cpus[:first], key=lambda cpu: round(busy.get(cpu, 0.0) / 10))[:count]
+        busy, first = psutil.cpu_percent(interval=LOOK_S, percpu=True), turn % len(self.cpus)
+        inturn = self.cpus[first:] + self.cpus[:first]
+        if max(inturn) >= len(busy):  # some are off line: the system's rows are not its numbers
+            return inturn[:count]
+        return sorted(inturn, key=lambda cpu: round(busy[cpu] / 10))[:count]
 
     @contextmanager
     def cpu(self) -> Iterator[int]:

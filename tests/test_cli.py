@@ -706,10 +706,12 @@ def test_a_reader_that_has_had_enough(here: Path) -> None:
     """As of `concord list | head -1`: nothing is said of it, and it is no mistake of who typed."""
     reader, writer = os.pipe()
     os.close(reader)
-    command, env = [sys.executable, "-m", "harness", "list", "--json"], os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, cwd=here, env=env)
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    for typed in (["list", "--json"], ["--help"]):
+        command = [sys.executable, "-m", "harness", *typed]
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, cwd=here, env=env)
+        assert (done.returncode, done.stderr) == (141, "")
     os.close(writer)
-    assert (done.returncode, done.stderr) == (141, "")
 
 
 SETTINGS = """
@@ -733,11 +735,22 @@ def test_a_folder_s_own_defaults_stand_below_variables_and_options(here: Path, m
         return done.stdout
 
     assert "1 entrants; risk_mlp" in told()
+    assert "1 entrants; risk_mlp" in told("--seed", "1")
     assert "at most 20 min" in told()
     assert "at most 40 s" in told("--max-time", "40s")
     monkeypatch.setenv("CONCORD_RUN_MAX_TIME", "30m")
     assert "at most 30 min" in told()
     assert "at most 40 s" in told("--max-time", "40s")
+
+
+def test_defaults_beside_a_run_are_not_read(here: Path) -> None:
+    """Somebody else may have sent that folder: what is executed and written is for who types to say."""
+    Path("concord.toml").write_text("[list]\npython = ['torch=./evil']\n[run", "utf-8")
+    Path("run.json").write_text("{}")
+    Path("evil").write_text("#!/bin/sh\ntouch sprung\n")
+    Path("evil").chmod(0o755)
+    assert CliRunner().invoke(main, ["list"]).exit_code == 0
+    assert not Path("sprung").exists()
 
 
 @pytest.mark.parametrize(
@@ -749,6 +762,10 @@ def test_a_folder_s_own_defaults_stand_below_variables_and_options(here: Path, m
         ("run = 3", "concord.toml: run is a table of options"),
         ("[run.strict]\nx = 1", "concord.toml [run]: strict takes a value"),
         ("[run]\nseed = 'x'", "'x' is not a valid integer"),
+        ("[run]\nseed = 2026-01-01", "'2026-01-01' is not a valid integer"),
+        ("[run]\nseed = 1.5", "'1.5' is not a valid integer"),
+        ("[run]\nstrict = 7", "'7' is not a valid boolean"),
+        ("x = " + "[" * 100_000, "concord.toml cannot be read"),
         ("[run", "concord.toml cannot be read"),
         ("\xff", "concord.toml cannot be read"),
     ],
@@ -757,5 +774,6 @@ def test_defaults_that_are_wrong_are_told(here: Path, text: str, says: str) -> N
     """In a sentence, with the place and the nearest name; nothing is begun."""
     Path("concord.toml").write_bytes(text.encode("latin-1"))
     done = CliRunner().invoke(main, ["run", "smoke", "-b", REFERENCE])
+    assert CliRunner().invoke(main, ["--version"]).exit_code == 0
     assert (done.exit_code, [*here.iterdir()]) == (2, [here / "concord.toml"])
     assert says in done.stderr

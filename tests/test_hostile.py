@@ -121,6 +121,8 @@ def watch(event, arguments):
         seen.append(event)
     elif event == "open" and isinstance(arguments[0], (str, bytes)) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
         seen.append(os.path.realpath(os.fsdecode(arguments[0])))
+    elif event == "compile" and "concord-mark" in str(arguments[0]):
+        seen.append("compile")
     elif event == "os.mkdir" and os.path.exists(arguments[0]):
         pass
     elif event in {"os.rename", "os.remove", "os.mkdir", "os.symlink", "os.link", "os.truncate", "os.chmod"}:
@@ -140,10 +142,14 @@ def test_a_folder_from_elsewhere_executes_nothing(sent: Path, good: Path, verb: 
     for name in ("numpy.py", "pandas.py", "sitecustomize.py", "usercustomize.py", "jinja2.py"):
         (sent / name).write_text("open('sprung', 'w')")
     (sent / "matplotlibrc").write_text("backend: module://numpy")
+    (sent / "concord.toml").write_text(f'[{verb}]\nopen = true\n[compare]\nhtml = "{sent.parent / "outside"}"\n')
     with (sent / "trials.jsonl").open("a") as file:
         found = json.loads((sent / "trials.jsonl").read_text().splitlines()[0])
         file.write(
-            json.dumps(found | {"status": "failed", "reason": "{{ ''.__class__ }}", "log": "cos\nsystem\n(S'ls'\ntR."}) + "\n"
+            json.dumps(
+                found | {"status": "failed", "reason": "{{ ''.__class__ }} # concord-mark", "log": "cos\nsystem\n(S'ls'\ntR."}
+            )
+            + "\n"
         )
     assert font_manager.fontManager  # whose cache is written by whoever comes first
     typed = [sys.executable, "-P", "-c", WATCH, verb, ".", *([good] if verb == "compare" else [])]
@@ -154,6 +160,7 @@ def test_a_folder_from_elsewhere_executes_nothing(sent: Path, good: Path, verb: 
     assert {path for path in seen if Path(path).parent != sent} == set()
     assert not seen if verb == "compare" else seen
     assert not (sent / "sprung").exists()
+    assert not (sent.parent / "outside").exists()
 
 
 CONTROL = "".join(map(chr, [*range(32), 127, 0x9B, 0x202E])) + "\x1b]0;owned\x07\x1b[2J"

@@ -130,6 +130,17 @@ def test_batches_are_as_if_placed_by_the_session(seen: Seen, task: str) -> None:
     assert [name for name in ("alike", "in turn", "compiled once", "trains") if not told[name]] == []
 
 
+def test_batches_go_on_with_the_next_epoch():
+    """A small data set fills as many as are wanted, each epoch in its own order."""
+    spec = catalog.task("risk_mlp")
+    arrays = {"x_train": np.arange(60, dtype=np.float32)[:, None], "y_train": np.zeros(60, np.int32)}
+    found = list(islice(batches.endless(spec, arrays, batch=40, seed=0), 3))
+    assert all(len(np.unique(batch.x)) == 40 for batch in found)
+    assert len({batch.x.tobytes() for batch in found}) == 3
+    with pytest.raises(HarnessError, match="batch 61"):
+        next(batches.endless(spec, arrays, batch=61, seed=0))
+
+
 # --- inside a backend's process
 
 
@@ -192,14 +203,3 @@ def form(batch: Any) -> list[Any]:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
-
-
-def test_batches_go_on_with_the_next_epoch():
-    """A small data set fills as many as are wanted, each epoch in its own order."""
-    spec = catalog.task("risk_mlp")
-    arrays = {"x_train": np.arange(60, dtype=np.float32)[:, None], "y_train": np.zeros(60, np.int32)}
-    found = list(islice(batches.endless(spec, arrays, batch=40, seed=0), 3))
-    assert all(len(np.unique(batch.x)) == 40 for batch in found)
-    assert len({batch.x.tobytes() for batch in found}) == 3
-    with pytest.raises(HarnessError, match="batch 61"):
-        next(batches.endless(spec, arrays, batch=61, seed=0))

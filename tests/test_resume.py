@@ -25,8 +25,9 @@ from harness.alone import SCRATCH
 from harness.cli import options
 from harness.errors import HarnessError
 from harness.report import html, markdown, tables
-from tests.test_run import PATIENCE_S, build, command, of, text, workers
+from tests.test_run import DYING, PATIENCE_S, build, command, of, text, workers
 
+FLOODING = DYING.replace("os._exit(9)", "[os.write(2, b'x' * 2**20) for _ in range(1024)]")
 RECORDS = ("run.json", "trials.jsonl", "proofs.jsonl")
 pytestmark = [pytest.mark.processes, pytest.mark.skipif(os.name == "nt", reason="sends signals")]
 
@@ -240,6 +241,37 @@ def test_a_disk_that_is_full_again_and_again(house: Path, small_disk: Callable[[
                 with command(house, "report", out) as process:
                     code = process.wait(60)
     whole(out)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a disk")
+def test_no_room_for_temporary_files(
+    house: Path, small_disk: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sentence, with the place; nothing is begun and nothing is left there."""
+    monkeypatch.setenv("TMPDIR", str(small_disk(60)))
+    with begun(house, tmp_path / "out") as process:
+        told = process.communicate(timeout=PATIENCE_S)[1]
+    (line,) = told.splitlines()[-1:]
+    assert (process.returncode, len(line) < 400) == (options.EXIT_INPUT, True), told
+    assert "No space left on device" in line
+    assert "set TMPDIR" in line
+    assert not (tmp_path / "out").exists()
+    assert [path for path in Path(os.environ["TMPDIR"]).iterdir() if path.name.startswith(SCRATCH)] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a disk")
+def test_a_gigabyte_of_log(small_disk: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written, where 64 MiB are left: a record of it, and the other's rounds go on."""
+    monkeypatch.setenv("TMPDIR", str(small_disk(2**16)))
+    root = build(tmp_path / "house", {"flooding": FLOODING, "sound": ""}, rounds=2)
+    with begun(root, tmp_path / "out") as process:
+        told = process.communicate(timeout=PATIENCE_S)[1]
+    assert process.returncode == options.EXIT_CELL, told
+    found = records.read(tmp_path / "out")
+    assert {t.status for t in of(found, backend="sound")} == {"ok"}
+    lost = of(found, backend="flooding", status="failed")
+    assert lost
+    assert all("No space left on device" in t.reason and t.log.endswith("x" * 100) for t in lost)
 
 
 # --- two reports at once

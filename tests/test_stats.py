@@ -135,7 +135,7 @@ def test_a_quantile_of_many_calls_is_numpys():
 
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=12))
-def test_hodges_lehmann_is_the_median_of_all_pairs(values):
+def test_walsh_averages_are_those_of_all_pairs(values):
     """Against the definition, written out."""
     averages = [(a + b) / 2 for a, b in combinations_with_replacement(values, 2)]
     assert stats.walsh(np.array(values)) == pytest.approx(sorted(averages))
@@ -156,6 +156,17 @@ def test_too_few_rounds_have_no_interval_within():
     rounds = {(0, n): 1.0 + n / 100 for n in range(5)}
     assert stats.within(rounds, rounds) is None
     assert stats.within({}, rounds) is None
+
+
+def test_of_many_rounds_the_interval_within_is_that_of_the_normal_distribution():
+    """Where both are there they agree; and many thousands of rounds take no minute."""
+    rng = np.random.default_rng(8)
+    for count, tolerance in ((stats.EXACT, 1e-9), (stats.EXACT + 1, 2e-3)):
+        logs = rng.normal(0.1, 0.05, count)
+        found = stats.within({(0, n): 1.0 for n in range(count)}, {(0, n): math.exp(log) for n, log in enumerate(logs)})
+        least = int(np.searchsorted(stats.signed_rank(count), 0.025))
+        averages = np.exp(stats.walsh(logs))
+        assert found == pytest.approx((averages[least - 1], averages[-least]), rel=tolerance)
 
 
 def test_rounds_that_pay():
@@ -394,16 +405,29 @@ def test_the_mean_over_tasks_is_paired_by_generation():
 @pytest.mark.parametrize(
     "held",
     [
-        [["proven"] * 3],
-        [["proven"] * 3, ["proven", "failed", "failed"]],
-        [["proven", "proven", "failed"], ["failed", "proven", "proven"]],
+        [{}],
+        [{}, {"generations": 4}],
+        [{}, {"contended": 0.4}],
+        [{}, {"states": ["proven", "failed", "failed"]}],
+        [{"states": ["proven", "proven", "failed"]}, {"states": ["failed", "proven", "proven"]}],
     ],
-    ids=["one task", "a task that is not ranked", "one entry in common"],
+    ids=["one task", "few generations", "a task that is not ranked", "one entry", "one entry in common"],
 )
 def test_without_two_ranked_tasks_and_two_entries_in_both_there_is_no_mean(held):
     """It would stand for something that was not measured."""
-    assert stats.overall([contest(states) for states in held]) == {}
+    assert stats.overall([contest(**{"states": ["proven"] * 3, **settings}) for settings in held]) == {}
     assert stats.overall([]) == {}
+
+
+def test_a_mean_needs_five_generations_in_common():
+    """Each task has five of six; both have four."""
+    held = [contest(["proven"] * 3, generations=6) for _ in range(2)]
+    assert stats.overall(held)
+    for gone, found in enumerate(held):
+        kept = {cell: {key: v for key, v in times.items() if key[0] != gone} for cell, times in found.blocks.items()}
+        held[gone] = replace(found, blocks=kept)
+        assert held[gone].refusal == ""
+    assert stats.overall(held) == {}
 
 
 def warmup(cell, generation, kind="no steady state"):
@@ -489,7 +513,9 @@ def quiet(round_, **met):
 def test_a_disturbed_round_is_told_from_a_cells_own_baseline(met, why):
     """A thousand switches and a third of the time under pressure are normal for some; twice that is not."""
     trials = [quiet(r) for r in range(6)] + [quiet(6, **met)]
-    assert noise.contended(trials) == {((CELL.task, CELL.batch, CELL.threads, "train", 0, 6), 0): [why]}
+    told = {((CELL.task, CELL.batch, CELL.threads, "train", 0, 6), 0): [why]}
+    assert noise.contended(trials) == told
+    assert noise.contended([replace(t, phase="control", of="train") for t in trials]) == told  # the twin's turn is one, too
 
 
 def test_a_slow_canary_and_a_starved_process_spoil_a_round():
@@ -711,6 +737,7 @@ def test_a_task_that_failed_is_not_unfair():
     torch, jax = entry("torch", numpy="2"), entry("jax", numpy="2")
     more = [trial(cell=replace(other, backend="torch"), cpu_ns=1_000_000)]
     assert not ledger.differences(Run(Path(), {}, (*torch, *more, *jax), ()))
+    assert not ledger.differences(Run(Path(), {}, (*more, *jax), ()))  # nothing in common: nothing is compared
 
 
 def test_bfloat16_is_held_to_its_own_kind():

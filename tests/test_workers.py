@@ -266,12 +266,12 @@ def test_memory_that_runs_out(start: Start, root: Root, exhibit: Callable[[str],
 
 @pytest.mark.parametrize("line", ["os.kill(os.getpid(), signal.SIGSTOP)", SLEEP], ids=["stopped", "asleep"])
 def test_a_hang_ends_with_the_time_allowed(start: Start, root: Root, exhibit: Callable[[str], Exhibit], line: str) -> None:
-    """A timeout of its own status; the process does not go on behind our back, and further requests fail at once."""
-    worker = start(root=root(in_method("predict", line)))
+    """A timeout of its own status with its last words; it does not go on behind our back, further requests fail at once."""
+    worker = start(root=root(in_method("predict", f"print('last words', flush=True); {line}")))
     begin = time.monotonic()
     with pytest.raises(WorkerError, match="no answer within 1 s") as caught:
         trace(worker, exhibit, timeout_s=1.0)
-    assert caught.value.status == "timeout"
+    assert (caught.value.status, caught.value.log) == ("timeout", "last words\n")
     assert 0.9 < time.monotonic() - begin < 20  # of the 30 that it had without
     wait_until(lambda: gone(worker.process.pid))
     with pytest.raises(WorkerError, match="the worker died"):
@@ -670,10 +670,13 @@ def test_a_system_without_affinity_or_proc(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_quietest_cpu_is_chosen_and_of_equals_another_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tenth of a CPU is the least that counts; what the system does not list is taken for idle."""
+    """A tenth of a CPU is the least that counts; where rows and numbers of CPUs do not agree it is simply the next one's turn."""
     place = Workplace(tmp_path)
-    place.cpus = [0, 1, 2, 5]
-    monkeypatch.setattr("psutil.cpu_percent", lambda **_how: [80.0, 2.0, 0.0])
-    assert [place.quietest(1, turn=turn) for turn in range(4)] == [[1], [1], [2], [5]]
-    assert place.quietest(2, turn=2) == [2, 5]
-    assert place.quietest(4, turn=0) == [1, 2, 5, 0]
+    place.cpus = [0, 1, 2, 3]
+    busy = [80.0, 2.0, 0.0, 1.0]
+    monkeypatch.setattr("psutil.cpu_percent", lambda **_how: busy)
+    assert [place.quietest(1, turn=turn) for turn in range(4)] == [[1], [1], [2], [3]]
+    assert place.quietest(2, turn=2) == [2, 3]
+    assert place.quietest(4, turn=0) == [1, 2, 3, 0]
+    place.cpus = [0, 2, 4]
+    assert [place.quietest(1, turn=turn) for turn in range(3)] == [[0], [2], [4]]

@@ -7,6 +7,8 @@ failed or is missing; 4 too noisy; 124 out of time before the least number of ge
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -17,24 +19,34 @@ from harness.environment import version
 from harness.errors import HarnessError, printable
 
 
+@contextmanager
+def unread() -> Iterator[None]:
+    """End quietly where whoever read what is printed, as `head`, has had enough."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_PIPE)
+
+
 class Concord(click.Group):
     """All verbs: errors that a user can mend become one sentence and exit code 2, Ctrl-C becomes 130."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **more: Any) -> click.Context:
-        """Take the defaults of the folder's own file; a shell that completes a line wants none."""
-        more.setdefault("default_map", {} if more.get("resilient_parsing") else settings.defaults(self))
-        return super().make_context(info_name, args, parent, **more)
+        """Take the defaults of the folder's own file, unless a shell completes a line or help is wanted; help is printed here."""
+        wanted = not more.get("resilient_parsing") and not {"-h", "--help", "--version"} & {*args}
+        more.setdefault("default_map", settings.defaults(self) if wanted else {})
+        with unread():
+            return super().make_context(info_name, args, parent, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb."""
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends a run as Ctrl-C does
         try:
-            return super().invoke(ctx)
+            with unread():
+                return super().invoke(ctx)
         except (HarnessError, NotImplementedError) as error:  # the latter from files of `concord init` not filled yet
             told = printable(str(error))
-        except BrokenPipeError:  # whoever read, as `head`, has had enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(EXIT_PIPE)
         except OSError as error:
             fact = error.strerror or error
             what = f"cannot use {error.filename} ({fact})" if error.filename else fact

@@ -14,19 +14,20 @@ FILE = "concord.toml"
 def defaults(verbs: click.Group) -> dict[str, Any]:
     """What the file says, by verb and parameter as click's default_map wants it; nothing where there is none.
 
-    A table a verb, a key an option by its long name: ``[run]``, ``max-time = "20m"``. Raises UsageError, in one sentence.
+    A table a verb, a key an option by its long name: ``[run]``, ``max-time = "20m"``. Raises UsageError, in one sentence. Nothing
+    is read beside a run.json: whoever sent that folder must not choose what is executed or written here.
     """
     path = Path(FILE)
-    if not path.is_file():
-        return {}
     try:
+        if not path.is_file() or path.with_name("run.json").exists():
+            return {}
         return known(verbs, tomllib.loads(path.read_text("utf-8")), FILE)
-    except (OSError, ValueError) as error:  # no TOML, or no UTF-8
+    except (OSError, ValueError, RecursionError) as error:  # no TOML, no UTF-8, or brackets without end
         raise click.UsageError(printable(f"{FILE} cannot be read ({error}): mend it or take it away.")) from None
 
 
 def known(command: click.Command, found: dict[str, Any], where: str) -> dict[str, Any]:
-    """A table of the file with the names of parameters for those of options; a list for an option that takes commas joined."""
+    """A table of the file with the names of parameters for those of options, and values as if they were typed."""
     verbs = command.commands if isinstance(command, click.Group) else {}
     options = {long(option): option for option in command.params if isinstance(option, click.Option) and not verbs}
     named: dict[str, Any] = {}
@@ -41,8 +42,8 @@ def known(command: click.Command, found: dict[str, Any], where: str) -> dict[str
         if key in verbs:
             named[key] = known(verbs[key], value, f"{where} [{key}]")
         else:
-            joined = isinstance(value, list) and not options[key].multiple
-            named[str(options[key].name)] = ",".join(map(str, value)) if joined else value
+            typed = [str(part) for part in (value if isinstance(value, list) else [value])]
+            named[str(options[key].name)] = typed if options[key].multiple else ",".join(typed)
     return named
 
 

@@ -274,9 +274,9 @@ def pairs(findings: Findings) -> pd.DataFrame:
 
 
 def overall(findings: Findings) -> pd.DataFrame:
-    """overall.csv: a row an entry that all tasks have, by the geometric mean over tasks of its time over the best's."""
+    """overall.csv: a row an entry that all tasks have: the geometric mean over tasks of its time over the best's."""
     held: dict[tuple[str, str, str], dict[str, Contest]] = defaultdict(dict)
-    for task, phase in product(findings.tasks, SHOWN):
+    for task, phase in product(findings.tasks, ("train", "epoch", "predict")):
         for contest in findings.contests_of(task, phase):
             cell = next(iter(contest.blocks))
             held[phase, cell.device, cell.precision][task] = contest
@@ -311,15 +311,19 @@ def trust(findings: Findings) -> pd.DataFrame:
 
 
 def _rounds_advised(contest: Contest, trials: Sequence[Trial]) -> int | None:
-    """See ``stats.best_rounds``, of the widest interval to the best; a generation costs its warm-ups, a round its samples."""
+    """See ``stats.best_rounds``, of the widest interval to the best.
+
+    A generation costs its warm-ups; what comes before, and all phases share, is left out.
+    """
     width = {b: ratio.half for (a, b), ratio in contest.ratios.items() if a == contest.best and ratio.half}
     if contest.best is None or not width:
         return None
     sides = (stats.samples(contest.blocks[cell]) for cell in (contest.best, max(width, key=lambda cell: width[cell])))
     warmups, timed = ([t for t in trials if t.times_ns and (t.phase == "warmup") == is_one] for is_one in (True, False))
-    start_s, all_s = (sum(sum(t.times_ns) for t in found) / 1e9 for found in (warmups, timed))
+    start_s = sum(t.steps * sum(t.times_ns) / len(t.times_ns) for t in warmups) / 1e9  # of a long one not all calls are kept
     generations, rounds = len({t.generation for t in warmups}), len({(t.generation, t.round, t.attempt) for t in timed})
-    return stats.best_rounds(*sides, start_s=start_s / max(generations, 1), round_s=all_s / rounds)
+    round_s = sum(sum(t.times_ns) for t in timed) / 1e9 / rounds
+    return stats.best_rounds(*sides, start_s=start_s / max(generations, 1), round_s=round_s)
 
 
 def fairness(findings: Findings) -> pd.DataFrame:
