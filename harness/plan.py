@@ -13,10 +13,10 @@ from harness.spec import Arrays, TaskSpec
 from harness.suite import Job, Suite
 from harness.workplace import Installed, Workplace
 
-# Rough, for the first estimate alone, which was 6 min 47 s for a run of quick of 5 min 8 s: seconds of CPU to prove an entrant on
-# a task and to open a task in a fresh process; the time of a round over that of its samples, canaries and repeats included; and
-# what training takes: seconds a step, operations a second.
-PROVE_S, OPEN_S, OVERHEAD = 12.0, 3.5, 1.4
+# Rough, for the first estimate alone, which was 5 min 38 s for a run of quick of 4 min 45 s: seconds of CPU to prove an entrant
+# on a task and to open a task in a fresh process; the time of a round over that of its samples, canaries and repeats included;
+# and what training takes: seconds a step, operations a second.
+PROVE_S, OPEN_S, OVERHEAD = 12.0, 2.0, 1.4
 STEP_S, FLOPS = 5e-4, 2e10
 
 
