@@ -158,6 +158,6 @@ def probe(place: Workplace) -> Finding:
                 values = worker.ask({"op": "canary"})[0]["values"]
                 sides[song % 2][generation, song // 2] = values["product_s"] + values["copy_s"]
     ratio = stats.paired(*sides)
-    seen = (ratio and ratio.detectable) or math.inf
+    seen = (ratio and ratio.detectable()) or math.inf
     says = f"a fixed product and copy, timed against itself, would show differences of {seen:.1%} and more"
     return judged("noise", seen < VISIBLE, says, "let nothing else run")

@@ -22,7 +22,7 @@ from harness.records import Cell, Proof, Run, Trial
 
 REFERENCE = "numpy"  # the backend that arbitrates proofs
 LEVELS = ("weights", "logits", "loss", "gradients", "tensors", "eval", "steps")  # "proven" needs each of them
-TIE_BAND = 0.05  # two times closer than this are one time to a reader
+TIE_BAND = 0.05  # where no difference is found and none beyond this is possible, two times are one to a reader
 MARGIN = 1.02  # faster and slower begin here, not at 1: what is smaller is not worth a verdict
 GENERATIONS = 5  # fewer carry no verdict: the t interval has no power and the process offset no estimate
 ALPHA = 0.05  # over all pairs of one contest together
@@ -62,25 +62,26 @@ class Ratio(Estimate):
         """Half the width of the interval of the log-ratio."""
         return None if self.low is None or self.high is None else (math.log(self.high) - math.log(self.low)) / 2
 
-    @property
-    def detectable(self) -> float | None:
+    def detectable(self, floor: float = 0.0) -> float | None:
         """The smallest true difference, as a share, that such a run finds four times out of five (80 % power)."""
         if self.half is None:
             return None
         t, power = t_quantile(self.generations, self.pairs), float(stdtrit(self.generations - 1, 0.8))
-        return math.expm1(math.log(MARGIN) + self.half * (t + power) / t)
+        return math.expm1(max(math.log(MARGIN) + self.half, math.log1p(floor) - self.half) + self.half * power / t)
 
     @property
     def needed(self) -> int | None:
         """How many generations in all would leave this ratio undecided no longer, if noise stays as it is.
 
-        The interval must shrink until it lies beyond the margin or within the tie band, whichever is nearer: its half-width falls
-        as 1/sqrt(generations). At least 7: below that no exact test can reach the level.
+        The half-width falls as 1/sqrt(generations), until the interval lies beyond the margin, or within it, or within the tie
+        band while it still holds 1: whichever is first. At least 7, below which no exact test can reach the level, and one more
+        than there are; None where the ratio lies on the margin itself.
         """
         if self.half is None:
             return None
         size, margin, band = abs(math.log(self.value)), math.log(MARGIN), math.log1p(TIE_BAND)
-        return max(7, math.ceil(self.generations * (self.half / max(size - margin, band - size)) ** 2))
+        enough = max(abs(size - margin), band - size if size <= min(self.half, band / 2) else 0.0)
+        return max(7, self.generations + 1, math.ceil(self.generations * (self.half / enough) ** 2)) if enough else None
 
 
 @dataclass(frozen=True)
@@ -313,15 +314,25 @@ def noise_floor(control: Ratio | None) -> float:
 
 
 def verdict(ratio: Ratio, *, floor: float = 0.0) -> Verdict:
-    """What the ratio of B to A says about B; ``floor`` is the noise floor, as a share."""
+    """What the ratio of B to A says about B; ``floor`` is the noise floor, as a share: what lies within it is never ranked.
+
+    A tie is no difference found (the interval holds 1) and none beyond the tie band possible, or none beyond the margin. Were a
+    tie all that lies within the band, 1.04 would be a tie or slower by chance alone: of two equal runs half would contradict.
+    """
     if ratio.low is None or ratio.high is None or ratio.generations < GENERATIONS:
         return "indicative"
-    band = 1 + max(TIE_BAND, floor)
-    if 1 / band <= ratio.low and ratio.high <= band:
+    if _inside(ratio, MARGIN) or (ratio.low <= 1 <= ratio.high and _inside(ratio, 1 + TIE_BAND)):
         return "tie"
+    if _inside(ratio, 1 + floor):
+        return "undecided"
     if ratio.low > MARGIN:
         return "slower"
     return "faster" if ratio.high < 1 / MARGIN else "undecided"
+
+
+def _inside(ratio: Ratio, most: float) -> bool:
+    """Whether the whole interval is less than ``most`` times from 1, either way."""
+    return ratio.low is not None and ratio.high is not None and 1 / most <= ratio.low and ratio.high <= most
 
 
 def ranks(names: Sequence[Name], verdicts: Mapping[tuple[Name, Name], Verdict]) -> dict[Name, str]:

@@ -61,10 +61,10 @@ def _ratios(contest: Contest, styles: Looks) -> tuple[Any, str]:
     labels = [name(b) + ("" if b in contest.ranks or contest.refusal else " (not ranked)") for b in found]
     best = name(contest.best) if contest.best else ""
     axes = Figure(figsize=(WIDTH, 1.15 + 0.34 * len(found))).subplots()
-    band = max(TIE_BAND, contest.floor)
-    axes.axvspan(1 / (1 + band), 1 + band, color=INK, alpha=0.1, linewidth=0)
+    band = 1 + TIE_BAND
+    axes.axvspan(1 / band, band, color=INK, alpha=0.1, linewidth=0)
     axes.axvline(1, color=INK, linewidth=1)
-    ends = [0.98 / (1 + band), 1.02 * (1 + band)]
+    ends = [0.98 / band, 1.02 * band]
     for height, (cell, ratio) in enumerate(found.items()):
         interval = (ratio.low or ratio.value, ratio.high or ratio.value)
         ends += [*interval, ratio.value]
@@ -72,7 +72,7 @@ def _ratios(contest: Contest, styles: Looks) -> tuple[Any, str]:
         axes.plot(ratio.value, height, **{**styles[cell], "label": "_"}, linestyle="none", markersize=8)
     axes.set(xscale="log", xlim=(min(ends) / 1.02, max(ends) * 1.04), ylim=(len(found) - 0.5, -0.5))
     axes.set_yticks(range(len(found)), labels)
-    axes.set_xlabel(f"time relative to {best} (shaded: a tie, within {band:.0%})")
+    axes.set_xlabel(f"time relative to {best} (shaded: within {TIE_BAND:.0%}, a tie where it holds 1)")
     axes.grid(visible=False, axis="y")
     plain(axes.xaxis, "{x:g}x")
     told = "; ".join(f"{label} {sized(ratio)}" for label, ratio in zip(labels, found.values(), strict=True))

@@ -267,7 +267,7 @@ def pairs(findings: Findings) -> pd.DataFrame:
             if proven and (r.value, b.backend, b.mode) > (1.0, a.backend, a.mode):
                 names = (b.task, b.device, b.data, contest.phase, b.backend, b.mode, a.backend, a.mode)
                 within = stats.within(*(stats.samples(contest.blocks[cell]) for cell in (a, b)), pairs=r.pairs)
-                figures = (r.value, r.low, r.high, r.generations, r.n, r.detectable, *(within or (None, None)))
+                figures = (r.value, r.low, r.high, r.generations, r.n, r.detectable(contest.floor), *(within or (None, None)))
                 needed = r.needed if contest.verdicts[a, b] == "undecided" else None
                 rows.append((*names, contest.verdicts[a, b], *figures, needed, *TERMS(b)))
     return frame("pairs", rows).astype({"generations_needed": "Int64"})
@@ -300,13 +300,14 @@ def trust(findings: Findings) -> pd.DataFrame:
         repeated = {noise.group(t) for t in trials if t.attempt}
         unsteady = sum(t.phase == "warmup" and t.facts.get("kind") == "no steady state" for t in trials)
         interval = (*_ends(control), contest.floor or None)
-        seen = max((r.detectable for (a, _), r in contest.ratios.items() if a == contest.best and r.detectable), default=None)
+        seen = [r.detectable(contest.floor) for (a, _), r in contest.ratios.items() if a == contest.best]
         names = (terms.task, contest.phase, terms.device, terms.data, *TERMS(terms), len({t.generation for t in trials}))
         rounds = (contest.contended, len(repeated), (high - low) / middle if middle > 0 else None, unsteady)
         times = [stats.samples(blocks) for blocks in contest.blocks.values()]
         settled = max(map(stats.last_over_first, times), key=lambda ratio: abs(np.log(ratio)))
         advised = _rounds_advised(contest, trials)
-        rows.append((*names, *interval, seen, *rounds, sum(map(stats.outliers, times)), settled, advised, contest.refusal))
+        most, marked = max(filter(None, seen), default=None), sum(map(stats.outliers, times))
+        rows.append((*names, *interval, most, *rounds, marked, settled, advised, contest.refusal))
     return frame("trust", rows).astype({"rounds_advised": "Int64"})
 
 

@@ -216,9 +216,10 @@ def _behind(contest: Contest, best: Cell, b: Cell) -> str:
     if verdict in {"slower", "faster"}:
         return f"{title(b)} is {sized(ratio)} {verdict}"
     if verdict == "tie":
-        return f"{title(b)} ties with it within {max(TIE_BAND, contest.floor):.0%}, at {sized(ratio)}"
+        return f"{title(b)} ties with it within {TIE_BAND:.0%}, at {sized(ratio)}"
     needs = f", and {ratio.needed} generations might decide" if ratio.needed else ""
-    return f"{title(b)} is undecided, at {sized(ratio)}: this run sees {ratio.detectable or math.nan:.1%} and more{needs}"
+    seen = ratio.detectable(contest.floor) or math.nan
+    return f"{title(b)} is undecided, at {sized(ratio)}: this run sees {seen:.1%} and more{needs}"
 
 
 def quality_note(goal: Mapping[str, Any], measured: Mapping[str, float], *, data: str) -> str:
