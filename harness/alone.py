@@ -12,14 +12,15 @@ from filelock import FileLock, Timeout
 
 from harness.errors import HarnessError
 
-NAME = "concord-timing.lock"  # in the system's folder for temporary files, which all users of a machine share
+SHARED = Path("/tmp")  # noqa: S108 - where all users of a machine meet; TMPDIR may be each one's own
+NAME = "concord-timing.lock"
 SCRATCH = "concord-scratch"
 
 
 @contextmanager
 def alone(*, wait: bool, say: Callable[[str], None]) -> Iterator[None]:
     """Hold this machine; where another run holds it, ``wait`` until it ends, or raise the HarnessError that names it."""
-    path = Path(tempfile.gettempdir()).resolve() / NAME  # a link of that name is not ours to follow
+    path = machine()
 
     def taken() -> None:
         other = f"another run, {holder(path)}, is measuring on this machine"
@@ -29,6 +30,12 @@ def alone(*, wait: bool, say: Callable[[str], None]) -> Iterator[None]:
 
     with locked(path, taken):
         yield
+
+
+def machine() -> Path:
+    """The file by which runs know each other: CONCORD_LOCK, which containers can share; without it one that all users share."""
+    place = SHARED if os.access(SHARED, os.W_OK) else Path(tempfile.gettempdir())
+    return Path(os.environ.get("CONCORD_LOCK") or place.resolve() / NAME)  # a link of that name is not ours to follow
 
 
 @contextmanager

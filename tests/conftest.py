@@ -108,6 +108,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def temporary(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A temporary folder of the tests' own: a run that measures on this machine neither refuses them nor is refused."""
     os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("temporary"))
+    os.environ["CONCORD_LOCK"] = str(tmp_path_factory.mktemp("lock") / "timing.lock")
     tempfile.tempdir = None
 
 
