@@ -11,24 +11,28 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import product
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from requests.adapters import BaseAdapter
 
 from harness import data, records
 from harness.alone import locked
 from harness.editions import FOLDERS, SOURCES, Edition, File, official
 from harness.errors import HarnessError
+from harness.measure import Stopwatch
 
 Progress = Callable[[str, int, int | None], None]  # file, bytes so far, bytes in all where that is known
 PREFIXES = ("https://",)  # how an address must begin for it to be spoken to at all
 TIMEOUTS_S = (10.0, 30.0)  # to connect, and without a byte
+SLOW, SLOW_S = 1_000, 30.0  # fewer bytes a second than that, for so long, are none: curl's --speed-limit and --speed-time
 ATTEMPTS = 4
 PAUSE_S = 1.0  # before the second attempt; then doubled
-CHUNK = 1 << 13  # bytes; a fault loses what came of a chunk
+CHUNK = 1 << 16  # bytes at most, at once
 _PASSING = {408, 425, 429, *range(500, 600)}  # HTTP errors that another attempt may not meet
 
 
@@ -87,7 +91,7 @@ def _get(remote: str, mirrors: Sequence[str], *, files: Sequence[File], parts: P
         except data.DamagedError as error:
             facts[mirror] = str(error)
             refused.add(mirror)
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             facts[mirror] = _reason(error)
         else:
             return
@@ -119,19 +123,24 @@ def _stream(url: str, part: Path, *, limit: int, progress: Progress) -> None:
             return  # nothing is left to send
         if code in _PASSING:
             answer.raise_for_status()
-        partial = start > 0 and code == requests.codes.partial_content and sent.startswith(f"bytes {start}-")
-        if code != requests.codes.ok and not partial:
+        resumed = start > 0 and code == requests.codes.partial_content and sent.startswith(f"bytes {start}-")
+        if code != requests.codes.ok and not resumed:
             raise data.DamagedError(f"HTTP {code}{sent and f', {sent!r}'}")
-        done = start if partial else 0
+        done = start if resumed else 0
         left = answer.raw.length_remaining  # None where the mirror does not say
         total = None if left is None else done + left
+        watch, before = Stopwatch(), done
         with part.open("ab" if done else "wb") as file:
-            for chunk in answer.iter_content(CHUNK):
+            for chunk in iter(partial(answer.raw.read1, CHUNK), b""):  # iter_content would wait for all of it
                 done += len(chunk)
                 if max(done, total or 0) > limit:
                     raise data.DamagedError(f"sends more than {limit:,} bytes")
                 file.write(chunk)
                 progress(part.name, done, total)
+                if watch.seconds() > SLOW_S:
+                    if done - before < SLOW * SLOW_S:
+                        raise requests.Timeout(f"fewer than {SLOW:,} bytes a second")
+                    watch, before = Stopwatch(), done
 
 
 class _Session(requests.Session):
@@ -142,15 +151,17 @@ class _Session(requests.Session):
         return super().get_adapter(url)
 
 
-def _reason(error: requests.RequestException) -> str:
+def _reason(error: requests.RequestException | urllib3.exceptions.HTTPError) -> str:
     """A failure that may pass, in a few words."""
-    if error.response is not None:
+    if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"HTTP {error.response.status_code}"
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate is not valid here"
     if "timed out" in str(error):
         return f"no answer for {TIMEOUTS_S[1]:g} s"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+    if isinstance(error, requests.Timeout):
+        return str(error)
+    if isinstance(error, urllib3.exceptions.ProtocolError):
         return "the connection broke off"
     return "no connection" if isinstance(error, requests.ConnectionError) else type(error).__name__
 
