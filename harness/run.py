@@ -19,6 +19,7 @@ from harness.stats import Contest
 from harness.suite import Suite
 from harness.timing import Generation, Timing
 
+EPOCH_S = 3600.0  # of one epoch of a training: one that takes longer hangs
 NARROW = 0.03  # half-width of a log-ratio's interval at which no generation is added
 
 
@@ -202,7 +203,7 @@ def fit(plan: Plan, subject: Subject, backend: str, mode: str, seed: int, used: 
             place.cpu() as cpu,
             place.worker(backend, [cpu], label, cache=f"fit-{backend}-{mode}") as worker,
         ):
-            reply, _ = worker.ask(message, launch.weights_message(initial), timeout_s=3600.0, on_event=hear)
+            reply, _ = worker.ask(message, launch.weights_message(initial), timeout_s=EPOCH_S, on_event=hear)
     except WorkerError as error:
         return replace(trial, status=error.status, reason=error.reason, log=error.log)
     cut = f"the run's time ended training after {len(reply['epochs'])} epochs" if reply["cut"] else ""

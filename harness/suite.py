@@ -1,9 +1,13 @@
 """What a suite says: which tasks, how they are trained and timed, how often."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
+
+from harness.errors import HarnessError
 
 Phase = Literal["train", "predict", "latency", "epoch"]
+Modes = Literal["default", "all"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,12 @@ class Job:
     scale: bool = False  # timed on 2, 4, ... CPUs too, as many as there are
     phases: tuple[Phase, ...] = ("train", "predict", "latency")
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run: a HarnessError names it."""
+        for name in ("batch", "epochs", "max_steps"):
+            _least(f"job {self.task}", name, getattr(self, name), 0)
+        _known(f"job {self.task}", "phases", self.phases, get_args(Phase))
+
 
 @dataclass(frozen=True)
 class Suite:
@@ -30,10 +40,31 @@ class Suite:
 
     title: str
     jobs: tuple[Job, ...]
-    modes: Literal["default", "all"] = "default"
+    modes: Modes = "default"
     generations: int = 5  # at least; 0 for no timing
     rounds: int = 5
     sample_s: float = 0.25
     seeds: int = 1  # trainings of each task
     budget_s: float = 0.0  # of the whole run, proof and training included; 0 for the least number of generations
     hard: bool = False  # the budget ends the run even before the least number: it came from --max-time
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run: a HarnessError names it."""
+        for name, least in {"generations": 0, "rounds": 1, "sample_s": 0.001, "seeds": 1, "budget_s": 0}.items():
+            _least(f"suite {self.title!r}", name, getattr(self, name), least)
+        _known(f"suite {self.title!r}", "modes", [self.modes], get_args(Modes))
+        if not self.jobs:
+            raise HarnessError(f"suite {self.title!r} has no jobs: give it one.")
+
+
+def _least(where: str, name: str, value: Any, least: float) -> None:
+    """Refuse what is no number, or too small a one; of what is counted, what is not whole."""
+    kind, called = (int | float, "a number") if name.endswith("_s") else (int, "a whole number")
+    if not isinstance(value, kind) or isinstance(value, bool) or not least <= value < 2**31:
+        raise HarnessError(f"{where}: {name} is {value!r}: make it {called}, {least:g} or more.")
+
+
+def _known(where: str, name: str, values: Any, known: Collection[str]) -> None:
+    """Refuse a name that means nothing, and what holds no names."""
+    if odd := [value for value in values if value not in known] if isinstance(values, Collection) else [values]:
+        raise HarnessError(f"{where}: {name} holds {odd[0]!r}: choose from {', '.join(known)}.")

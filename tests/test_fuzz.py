@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from harness import batches, catalog, compare, download, export, records, report, scaffold, weights, workplace
 from harness.cli import main, options
 from harness.errors import HarnessError
-from harness.plan import subject
+from harness.plan import Plan, subject
 from harness.report import comparison, history, tables, terminal
 from harness.spec import ModelSpec, OptimizerSpec, ParamSpec, TrainSpec, glorot_uniform
-from harness.suite import Job
+from harness.suite import Job, Suite
 from tests.test_run import at_home, build, carried_out, planned
 
 FIXTURES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -195,6 +195,41 @@ def test_tensors(axes: list[str], shape: list[int]) -> None:
         tensor = ParamSpec("layer/kernel", " ".join(axes), tuple(shape), glorot_uniform(3, 4))
         spec = replace(catalog.task("risk_mlp"), model=ModelSpec((tensor,), {}))
         assert weights.initial(spec, 0)["layer/kernel"].shape == tuple(shape)
+
+
+NUMBERS = {"generations": 0, "rounds": 1, "sample_s": 0.001, "seeds": 1, "budget_s": 0}  # and the least
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """One that nobody takes part in."""
+    return planned(tmp_path_factory.mktemp("plan"), ())
+
+
+@given(st.dictionaries(st.sampled_from([*NUMBERS, "modes", "phases"]), anything | st.integers(0, 9), max_size=2))
+@settings(max_examples=300, suppress_health_check=FIXTURES)
+def test_suites(plan: Plan, drawn: dict[str, Any]) -> None:
+    """A suite's values are refused by name, or can be planned with."""
+    rest, refused = dict(drawn), ""
+    try:
+        job = Job("risk_mlp", **{"phases": rest.pop("phases")} if "phases" in rest else {})
+        plan = replace(plan, suite=Suite("drawn", (job,), **rest))
+    except HarnessError as error:
+        refused = str(error)
+    if refused:
+        assert any(name in refused for name in drawn)
+        assert refused.endswith(".")
+        assert "\n" not in refused
+    else:
+        assert all(getattr(plan.suite, name) >= least for name, least in NUMBERS.items())
+        assert plan.seconds() >= 0
+        assert plan.told()
+
+
+def test_a_suite_of_nothing() -> None:
+    """It is not run for nothing."""
+    with pytest.raises(HarnessError, match="no jobs: give it one"):
+        Suite("nothing", ())
 
 
 COUNTS = st.integers(-3, 40) | st.sampled_from([160, 161, 2**40])

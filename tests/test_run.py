@@ -425,6 +425,14 @@ def diverge(self, batch):
     return loss * np.float32("nan") if len(self.table) == 6 and self.step == 3 else loss  # in the training alone
 Session.train_step = diverge
 """
+IDLING = """
+step = Session.train_step
+def idle(self, batch):
+    if len(self.table) == 6 and self.step == 3:
+        os.kill(os.getpid(), 19)
+    return step(self, batch)
+Session.train_step = idle
+"""
 SHOUTING = """
 step = Session.train_step
 def shout(self, batch):
@@ -445,6 +453,7 @@ FAULTS = {  # the engine's lines, then what its record says: phase, status, reas
         [0, 1],
     ),
     "tearing": (TEARING + DYING.replace("os._exit(9)", "tear()"), "train", "failed", "exit code 9", [0, 1]),
+    "idling": (IDLING, "fit", "timeout", "no answer within 8 s", [0]),
     "diverging": (DIVERGING, "fit", "failed", "the loss is nan at step 2", [0]),
 }
 
@@ -456,6 +465,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Run:
     engines = {name: fault[0] for name, fault in FAULTS.items()} | {"shouting": SHOUTING, "sound": ""}
     with at_home(build(home / "house", engines)) as patch:
         patch.setattr(workplace, "TIMEOUT_S", 8.0)
+        patch.setattr(run, "EPOCH_S", 8.0)
         return carried_out(planned(home / "scratch", tuple(engines), phases=("train",)), home / "run")
 
 

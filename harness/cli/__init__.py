@@ -20,13 +20,18 @@ from harness.errors import HarnessError, printable
 
 
 @contextmanager
-def unread() -> Iterator[None]:
-    """End quietly where whoever read what is printed, as `head`, has had enough."""
+def usable() -> Iterator[None]:
+    """End in a sentence where the system refuses a file, also what is printed; quietly if its reader, as `head`, had enough."""
     try:
         yield
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_PIPE)
+    except OSError as error:
+        fact = error.strerror or error
+        what = f"cannot use {error.filename} ({fact})" if error.filename else fact
+        click.echo(f"concord: {printable(f'{what}: mend that or name another place.')}", err=True)
+        sys.exit(EXIT_INPUT)
 
 
 class Concord(click.Group):
@@ -36,27 +41,22 @@ class Concord(click.Group):
         """Take the defaults of the folder's own file, unless a shell completes a line or help is wanted; help is printed here."""
         wanted = not more.get("resilient_parsing") and not {"-h", "--help", "--version"} & {*args}
         more.setdefault("default_map", settings.defaults(self) if wanted else {})
-        with unread():
+        with usable():
             return super().make_context(info_name, args, parent, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb."""
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends a run as Ctrl-C does
         try:
-            with unread():
+            with usable():
                 return super().invoke(ctx)
         except (HarnessError, NotImplementedError) as error:  # the latter from files of `concord init` not filled yet
-            told = printable(str(error))
-        except OSError as error:
-            fact = error.strerror or error
-            what = f"cannot use {error.filename} ({fact})" if error.filename else fact
-            told = f"{what}: mend that or name another place."
+            click.echo(f"concord: {printable(str(error))}", err=True)
+            sys.exit(EXIT_INPUT)
         except KeyboardInterrupt as interrupt:
             hint = "".join(f" {words}" for words in interrupt.args)
             click.echo(f"concord: interrupted; what was measured so far is kept.{hint}", err=True)
             sys.exit(EXIT_INTERRUPTED)
-        click.echo(f"concord: {told}", err=True)
-        sys.exit(EXIT_INPUT)
 
 
 @click.group(cls=Concord, context_settings={"help_option_names": ["-h", "--help"]})
