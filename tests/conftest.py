@@ -8,6 +8,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import importlib.util
 import signal
+import subprocess
 import tempfile
 import venv
 from collections.abc import Callable, Iterator, Mapping
@@ -213,3 +214,21 @@ def save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Arrays as an .npz file."""
     named: Any = dict(arrays)
     np.savez(path, **named)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """A disk of so many KiB, or the same one made larger."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def sized(kib: int) -> Path:
+        mounted = place.is_mount()
+        typed = ["mount", "-t", "tmpfs", "-o", f"{'remount,' if mounted else ''}size={kib}k", "tmpfs", place]
+        if subprocess.run(typed, capture_output=True, check=False).returncode:
+            pytest.skip("only root can mount a disk")
+        return place
+
+    yield sized
+    if place.is_mount():
+        subprocess.run(["umount", place], check=True)  # noqa: S607 - the system's own

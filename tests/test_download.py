@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import os
 import select
 import shutil
 import ssl
@@ -359,6 +360,58 @@ def test_two_at_once(tmp_path: Path, mirrors: tuple[Mirror, Mirror]) -> None:
     assert mirrors[0].asked == [(f"/{FILE}", None)]
 
 
+def test_a_killed_fetch_is_gone_on_with(tmp_path: Path, mirrors: tuple[Mirror, Mirror]) -> None:
+    """What was on disk is not asked for again; nothing lies in the cache before it is whole, and no lock is left."""
+    mirrors[0].answers = [stalled, whole]
+    typed = [sys.executable, "-c", FETCH, str(tmp_path), mirrors[0].url, FILE]
+    with subprocess.Popen(typed, stdout=subprocess.PIPE, text=True) as process:
+        came = 0
+        while came < len(PACKED) // 2:
+            came = int(process.stdout.readline().split()[1])
+        process.kill()
+    assert not (tmp_path / "german_credit").exists()
+    fetch(tmp_path, mirrors[0])
+    assert_fetched(tmp_path)
+    (_, whole_file), (_, rest) = mirrors[0].asked
+    assert whole_file is None
+    assert 0 < int(rest.removeprefix("bytes=").removesuffix("-")) <= len(PACKED) // 2
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("kib", [12, 24])
+def test_a_disk_that_is_full(small_disk: Callable[[int], Path], mirrors: tuple[Mirror, Mirror], kib: int) -> None:
+    """While it comes, and while it is unpacked: one sentence, nothing in the cache; with room it is gone on with."""
+    root = small_disk(kib)
+    told = refused(lambda: fetch(root, mirrors[1]))
+    assert f"cannot write below {root} (No space left on device)" in told
+    assert not (root / "german_credit").exists()
+    fetch(small_disk(400), mirrors[1])
+    assert_fetched(root)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the name of a descriptor")
+def test_data_are_on_disk_before_their_names(
+    tmp_path: Path, mirrors: tuple[Mirror, Mirror], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever the power fails, a file that has its name is whole."""
+    order: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def synced(descriptor: int) -> None:
+        order.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        sync(descriptor)
+
+    def replaced(path: Path, target: Path) -> Path:
+        order.append(f"-> {Path(target).name}")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    fetch(tmp_path, mirrors[1])
+    name = Path(FILE).stem
+    assert order == [name, f"-> {name}", "german_credit"]
+
+
 def test_damaged_file_is_replaced(tmp_path: Path, mirrors: tuple[Mirror, Mirror]) -> None:
     """A fetch mends a folder, whatever the packing of the damaged file, and loses nothing."""
     folder = tmp_path / "german_credit"
@@ -507,3 +560,19 @@ def test_the_next_mirror_is_tried(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == CONTENTS
     assert (folder / "one.bin").stat().st_mtime_ns == before.st_mtime_ns
     assert {path for path, _ in mirrors[0].asked} == {"/two.bin"} == {path for path, _ in mirrors[1].asked}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+def test_all_mirrors_are_bad(
+    tmp_path: Path, mirrors: tuple[Mirror, Mirror], monkeypatch: pytest.MonkeyPatch, fault: Answer
+) -> None:
+    """One sentence with the fault of each; what was in the cache stays as it was, and nothing is beside it."""
+    monkeypatch.setattr(download, "official", lambda _: EDITION)
+    folder = tmp_path / "german_credit"
+    folder.mkdir()
+    (folder / "one.bin").write_bytes(CONTENTS["one.bin"])
+    for mirror in mirrors:
+        mirror.answers = [fault]
+    told = refused(lambda: fetch(tmp_path, *mirrors, files=("one.bin", "two.bin"), attempts=1))
+    assert all(f"127.0.0.1:{mirror.server_port}: " in told for mirror in mirrors)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"one.bin": CONTENTS["one.bin"]}

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -203,24 +203,6 @@ def test_no_view_that_does_not_fit_replaces_one(interrupted: Path, tmp_path: Pat
         assert [name for name in new if after[name] not in {b"old", new[name]}] == []
     assert all("(File too large): free space" in text for text in told)
     assert {"report.html", "trials.csv", "summary.csv"} <= {Path(text.split()[2]).name for text in told}
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """A disk of so many KiB, or the same one made larger."""
-    place = tmp_path / "disk"
-    place.mkdir()
-
-    def sized(kib: int) -> Path:
-        mounted = place.is_mount()
-        typed = ["mount", "-t", "tmpfs", "-o", f"{'remount,' if mounted else ''}size={kib}k", "tmpfs", place]
-        if subprocess.run(typed, capture_output=True, check=False).returncode:
-            pytest.skip("only root can mount a disk")
-        return place
-
-    yield sized
-    if place.is_mount():
-        subprocess.run(["umount", place], check=True)  # noqa: S607 - the system's own
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a disk")
