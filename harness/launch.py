@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
@@ -23,6 +24,7 @@ from harness.channel import Message
 from harness.environment import worker_environment
 from harness.records import Status
 from harness.spec import Arrays
+from harness.undertaker import MARK, end
 
 LOG = logging.getLogger(__name__)
 LOG_TAIL = 4000  # characters of a worker's log that a record keeps
@@ -54,11 +56,11 @@ def undertaker() -> "subprocess.Popen[bytes]":
     return process
 
 
-def note(sign: str, group: int) -> None:
-    """Tell the undertaker that a worker and its group begin, "+", or have been ended, "-", where the system has groups."""
+def note(told: str) -> None:
+    """Tell the undertaker that a worker and its group begin, or have been ended, where the system has groups."""
     if GROUPS:
         with NOTES, suppress(BrokenPipeError):  # it was killed, too: then a worker goes when it finds its pipe closed
-            cast("IO[bytes]", undertaker().stdin).write(f"{sign}{group}\n".encode())
+            cast("IO[bytes]", undertaker().stdin).write(f"{told}\n".encode())
 
 
 def stop_all() -> None:
@@ -90,7 +92,9 @@ class Worker(AbstractContextManager["Worker"]):
         self.backend, self.timeout_s = backend, timeout_s
         self.log = scratch / "worker.log"
         self.replies: queue.SimpleQueue[tuple[Message, Arrays] | None] = queue.SimpleQueue()
+        self.mark = uuid.uuid4().hex
         env = worker_environment(root=root, cpus=cpus, device=device, scratch=scratch, cache=cache or scratch)
+        env |= {MARK: self.mark}
         command, pipe, group = [interpreter, "-m", "harness.worker"], subprocess.PIPE, 0 if GROUPS else -1  # 0: one of its own
         how: dict[str, Any] = {"cwd": root, "env": env, "stdin": pipe, "stdout": pipe, "process_group": group}
         try:
@@ -103,7 +107,7 @@ class Worker(AbstractContextManager["Worker"]):
         ALIVE.add(self)
         threading.Thread(target=self.listen, daemon=True).start()
         try:
-            note("+", self.process.pid)
+            note(f"+{self.process.pid} {self.mark}")
             if STOPPING.is_set():  # since we looked: who stopped all may not have seen this one
                 self.kill()
             request = {"op": "start", "backend": backend, "threads": len(cpus), "seed": seed, "device": device}
@@ -194,9 +198,8 @@ class Worker(AbstractContextManager["Worker"]):
         """End the process, paused or not, and whatever it has started; once, since later its number may be another's."""
         if self in ALIVE:
             ALIVE.discard(self)
-            with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL) if GROUPS else self.process.kill()
-            note("-", self.process.pid)
+            end(self.process.pid, self.mark) if GROUPS else self.process.kill()
+            note(f"-{self.process.pid}")
 
     def close(self) -> None:
         """End the process and collect it."""

@@ -481,15 +481,24 @@ import subprocess
 helper = subprocess.Popen(["sleep", "600"])
 print("helper", helper.pid, flush=True)
 """
+LEFT = HELPED.replace('"600"]', '"600"], start_new_session=True')  # as a daemon begins one
+
+
+def helper(log: str) -> int:
+    """The process that a worker has started."""
+    return int(log.split("helper ")[1].split(maxsplit=1)[0])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="has no groups of processes")
 @pytest.mark.parametrize("end", ["close", "death", "timeout", "stop_all"])
-def test_what_a_worker_started_ends_with_it(start: Start, root: Root, exhibit: Callable[[str], Exhibit], end: str) -> None:
+@pytest.mark.parametrize("helped", [HELPED, pytest.param(LEFT, marks=LINUX)], ids=["group", "session"])
+def test_what_a_worker_started_ends_with_it(
+    start: Start, root: Root, exhibit: Callable[[str], Exhibit], helped: str, end: str
+) -> None:
     """A compiler's pool, a loader's processes: a framework may start its own, which hold its CPU, and nobody else knows them."""
-    worker = start(root=root(HELPED + textwrap.dedent(in_method("predict", SLEEP))))
-    helper = int(worker.tail().split("helper ")[1].split()[0])
-    assert not gone(helper)
+    worker = start(root=root(helped + textwrap.dedent(in_method("predict", SLEEP))))
+    started = helper(worker.tail())
+    assert not gone(started)
     if end == "close":
         worker.close()
     elif end == "stop_all":
@@ -500,7 +509,7 @@ def test_what_a_worker_started_ends_with_it(start: Start, root: Root, exhibit: C
             worker.process.kill()
         with pytest.raises(WorkerError):
             trace(worker, exhibit, timeout_s=1.0)
-    wait_until(lambda: gone(helper))
+    wait_until(lambda: gone(started))
 
 
 def test_pause_and_resume(start: Start, exhibit: Callable[[str], Exhibit]) -> None:
@@ -539,12 +548,13 @@ def configure(*, threads, seed):
 
 @pytest.mark.skipif(os.name == "nt", reason="has no groups of processes")
 @pytest.mark.parametrize("state", ["idle", "paused", "busy"])
-def test_a_worker_dies_with_its_parent(tmp_path: Path, root: Root, cpu: int, state: str) -> None:
+@pytest.mark.parametrize("helped", [HELPED, pytest.param(LEFT, marks=LINUX)], ids=["group", "session"])
+def test_a_worker_dies_with_its_parent(tmp_path: Path, root: Root, cpu: int, helped: str, state: str) -> None:
     """Even where the harness had no time to say so: idle, stopped, or in the middle of a computation; and what it has started."""
-    command = [sys.executable, "-c", PARENT, str(tmp_path), str(cpu), str(root(HELPED + BUSY)), state]
+    command = [sys.executable, "-c", PARENT, str(tmp_path), str(cpu), str(root(helped + BUSY)), state]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
         assert parent.stdout is not None
-        pids = [int(parent.stdout.readline()), int((tmp_path / "worker.log").read_text().split("helper ")[1].split()[0])]
+        pids = [int(parent.stdout.readline()), helper((tmp_path / "worker.log").read_text())]
         assert not any(map(gone, pids))
         if state == "busy":
             time.sleep(0.3)
@@ -563,7 +573,7 @@ def test_what_was_ended_is_left_alone() -> None:
     """The number of a group that was ended may be another's by now: the undertaker kills none but those that are left."""
     sleep = [sys.executable, "-c", SLEEP]
     with subprocess.Popen(sleep, process_group=0) as ended, subprocess.Popen(sleep, process_group=0) as left:
-        told = f"+{ended.pid}\n+{left.pid}\n-{ended.pid}\n"
+        told = f"+{ended.pid} one\n+{left.pid} other\n-{ended.pid}\n"
         subprocess.run([sys.executable, undertaker.__file__], input=told, text=True, check=True, timeout=60)
         assert left.wait(60) == -signal.SIGKILL
         assert ended.poll() is None
@@ -582,7 +592,7 @@ def test_secrets_stay_at_home(start: Start, monkeypatch: pytest.MonkeyPatch) -> 
     assert "hunter2" not in text
     assert found["OMP_NUM_THREADS"] == "1"
     mine = environment.worker_environment(root=ROOT, cpus=[0], device="cpu", scratch=Path(), cache=Path())
-    assert set(found) <= set(mine)
+    assert set(found) <= {undertaker.MARK, *mine}
 
 
 def test_the_environment_is_the_same_for_every_framework(tmp_path: Path) -> None:
