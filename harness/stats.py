@@ -14,7 +14,7 @@ from itertools import permutations
 from typing import Literal, TypeVar
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
+from scipy.special import bdtr, ndtri, stdtrit
 
 from harness import draws, noise
 from harness.noise import TIMED, Group
@@ -225,6 +225,21 @@ def quantile(times: Blocks, share: float) -> Estimate:
 def absolute(figures: Samples) -> Estimate:
     """The median over rounds, with its bootstrap interval: to be read, never to rank by."""
     return quantile({key: np.array([value]) for key, value in figures.items()}, 0.5)
+
+
+def spread(figures: Samples) -> dict[str, float | None]:
+    """How the samples lie, and the exact interval of their median by order statistics: right if processes differed by nothing.
+
+    That is the k-th smallest to the k-th largest, where fewer than k of n lie below a median with a chance of at most 2.5 %;
+    none where n is too small for one (fewer than six).
+    """
+    values = np.sort([*figures.values()])
+    low, median, high = np.quantile(values, (0.05, 0.5, 0.95))
+    mad = np.median(abs(values - median))
+    k = int(np.sum(bdtr(np.arange(len(values)), len(values), 0.5) <= ALPHA / 2))
+    ends = (float(values[k - 1]), float(values[-k])) if k else (None, None)
+    named = {"minimum": values[0], "p5": low, "median": median, "p95": high, "mad": mad}
+    return {name: float(value) for name, value in named.items()} | dict(zip(("within_low", "within_high"), ends, strict=True))
 
 
 def walsh(differences: np.ndarray) -> np.ndarray:

@@ -411,7 +411,7 @@ def test_a_suite_that_times_nothing_tells_proof_and_quality(tmp_path, run, capsy
     assert "every sample" not in text
     files = {path: path.read_bytes() for path in tmp_path.iterdir()}
     report.write(tables.find(records.read(tmp_path)))
-    assert len(files) == 17
+    assert len(files) == 18
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files  # same records, same bytes
     assert re.search(r"torch eager +│ ✓ proven +│ +│ +not timed │ +│ +not timed │ +│ +auc 0\.78", printed(found.run, capsys))
 
@@ -773,6 +773,7 @@ def test_the_page_needs_nothing_from_elsewhere(text):
         *(
             "summary.csv",
             "pairs.csv",
+            "spread.csv",
             "overall.csv",
             "trials.csv",
             "losses.csv",

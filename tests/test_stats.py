@@ -232,6 +232,26 @@ def test_the_ratio_the_other_way_round_is_the_reciprocal(both):
         assert one.low == pytest.approx(1 / other.high, rel=1e-6)
 
 
+@pytest.mark.parametrize(("count", "ranks"), [(5, None), (6, (1, 6)), (10, (2, 9)), (25, (8, 18)), (100, (40, 61))])
+def test_order_statistics(count, ranks):
+    """The ranks of the tables of the sign test at two-sided 5 %; the quantiles are NumPy's."""
+    values = np.arange(1.0, count + 1)
+    found = stats.spread({(0, i): value for i, value in enumerate(values)})
+    assert (found["within_low"], found["within_high"]) == (ranks or (None, None))
+    assert (found["minimum"], found["median"], found["p95"]) == (1.0, np.median(values), np.quantile(values, 0.95))
+    assert found["mad"] == np.median(abs(values - np.median(values)))
+
+
+def test_order_statistics_cover():
+    """At least 95 of 100, whatever the distribution: of skewed times here, whose median is 1."""
+    rng = np.random.default_rng(0)
+    drawn = [
+        stats.spread({(0, i): float(v) for i, v in enumerate(np.exp(rng.exponential(size=12) - math.log(2)))})
+        for _ in range(2000)
+    ]
+    assert 0.945 < np.mean([found["within_low"] <= 1 <= found["within_high"] for found in drawn]) < 0.975
+
+
 @given(PAIRED, st.randoms(use_true_random=False))
 def test_the_order_of_records_changes_nothing(both, random):
     """Bit for bit."""

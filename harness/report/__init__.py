@@ -16,6 +16,7 @@ def frames(found: "Findings") -> "dict[str, pd.DataFrame]":
     return {
         "summary": found.summary,
         "pairs": tables.pairs(found),
+        "spread": tables.spread(found),
         "overall": tables.overall(found),
         "losses": tables.losses(found.run),
         "scores": tables.scores(found.run),

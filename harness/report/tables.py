@@ -273,6 +273,16 @@ def pairs(findings: Findings) -> pd.DataFrame:
     return frame("pairs", rows).astype({"generations_needed": "Int64"})
 
 
+def spread(findings: Findings) -> pd.DataFrame:
+    """spread.csv: a row an entry and phase: how the times of its rounds lie, in seconds. To be read, never to rank by."""
+    rows = []
+    for contest in findings.contests:
+        for cell, times in contest.blocks.items():
+            figures = stats.samples(times)
+            rows.append((*NAMES(cell), contest.phase, len(figures), *stats.spread(figures).values(), *TERMS(cell)))
+    return frame("spread", rows)
+
+
 def overall(findings: Findings) -> pd.DataFrame:
     """overall.csv: a row an entry that all tasks have: the geometric mean over tasks of its time over the best's."""
     held: dict[tuple[str, str, str], dict[str, Contest]] = defaultdict(dict)
