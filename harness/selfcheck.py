@@ -1,4 +1,7 @@
-"""Can verdicts be trusted on this machine? One backend under three names must not be ranked, a planted delay must be found."""
+"""Can verdicts be trusted on this machine? One backend under three names must not be ranked, a planted delay must be found.
+
+A delay of less than a verdict begins at (``stats.MARGIN``) must not be: it is planted to see that.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,7 +12,7 @@ from harness.errors import HarnessError
 from harness.plan import Entrant, Plan
 from harness.records import Run
 from harness.report.words import digits
-from harness.stats import Ratio, Verdict
+from harness.stats import MARGIN, Ratio, Verdict
 from harness.suite import Job, Suite
 
 JOB = Job("risk_mlp", max_steps=20, phases=("train",))
@@ -26,14 +29,21 @@ class Finding:
     refusal: str
 
     @property
+    def faint(self) -> bool:
+        """Whether the delay is too small for a verdict."""
+        return 1 + self.slowdown < MARGIN
+
+    @property
     def winners(self) -> list[str]:
-        """Pairs of equals of which one was called faster: false verdicts."""
-        return [f"{a} and {b}" for (a, b), (_, verdict) in self.names.items() if verdict in {"faster", "slower"}]
+        """Pairs of equals of which one was called faster: false verdicts; a process with a faint delay is an equal."""
+        slowed = {(a, f"{a} +{self.slowdown:.0%}"): found for a, found in self.planted.items() if self.faint}
+        return [f"{a} and {b}" for (a, b), (_, verdict) in {**self.names, **slowed}.items() if verdict in {"faster", "slower"}]
 
     @property
     def found(self) -> bool:
-        """Whether the slowed process was called slower than every other, in a run that was fit to say so."""
-        return bool(self.planted) and not self.refusal and all(verdict == "slower" for _, verdict in self.planted.values())
+        """Whether the slowed process was called slower than every other, or than none if faint, in a run fit to say so."""
+        ranked = [verdict == "slower" for _, verdict in self.planted.values()]
+        return bool(ranked) and not self.refusal and (not any(ranked) if self.faint else all(ranked))
 
     def told(self) -> str:
         """What came out, in sentences."""
@@ -41,7 +51,8 @@ class Finding:
         pairs = ", ".join(f"{digits(ratio.value)}x {verdict}" for ratio, verdict in self.names.values())
         equal = f"FALSE WINNER between {'; '.join(self.winners)}" if self.winners else "no false winner"
         planted = ", ".join(f"{digits(ratio.value)}x {verdict}" for ratio, verdict in self.planted.values())
-        found = "found" if self.found else f"NOT found ({self.refusal})" if self.refusal else "NOT found"
+        wanted = "left unranked" if self.faint else "found"
+        found = wanted if self.found else f"NOT {wanted} ({self.refusal})" if self.refusal else f"NOT {wanted}"
         return (
             f"One backend under {COPIES} names: {equal} ({pairs}; widest interval +-{widest:.1%}). "
             f"A delay of {self.slowdown:.0%} planted in a fourth process: {found} ({planted})."

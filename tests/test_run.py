@@ -27,12 +27,13 @@ import psutil
 import pytest
 
 import backends
-from harness import catalog, data, environment, launch, metrics, records, report, run, workplace
+from harness import catalog, data, environment, launch, metrics, records, report, run, selfcheck, workplace
 from harness.cli import options, viewing
 from harness.plan import Entrant, Plan, subject
 from harness.progress import Progress
 from harness.records import Cell, Run, Trial
 from harness.report import tables
+from harness.stats import Ratio
 from harness.suite import Job, Suite
 from harness.timing import Generation
 from harness.workplace import Workplace
@@ -716,6 +717,30 @@ def test_a_budget_adds_whole_generations(tmp_path: Path, monkeypatch: pytest.Mon
         found = carried_out(plan, tmp_path / "run")
     assert (found.progress["complete"], found.progress["used_s"]) == ([0, 1, 2], 30.0)
     assert Counter(t.generation for t in of(found, backend="left", phase="train")) == {0: 1, 1: 1, 2: 1}
+
+
+@pytest.mark.parametrize(
+    ("slowdown", "planted", "refusal", "found", "winners"),
+    [
+        (0.1, "slower slower", "", True, 0),
+        (0.1, "slower tie", "", False, 0),
+        (0.1, "slower slower", "contended", False, 0),
+        (0.1, "", "nothing was timed", False, 0),
+        (0.01, "tie undecided", "", True, 0),
+        (0.01, "tie slower", "", False, 1),
+        (0.01, "tie tie", "contended", False, 0),
+    ],
+)
+def test_what_a_selfcheck_must_find(slowdown: float, planted: str, refusal: str, *, found: bool, winners: int) -> None:
+    """A delay that verdicts are made for, and none below: who calls that slower has called an equal slower."""
+    ratio = Ratio(1 + slowdown, 1.0, 1.2, 25, 5, 3)
+    equals = {("plain", "plain copy 1"): (ratio, "tie")}
+    told = selfcheck.Finding(
+        equals, {f"copy {i}": (ratio, verdict) for i, verdict in enumerate(planted.split())}, slowdown, refusal
+    )
+    assert (told.found, len(told.winners)) == (found, winners)
+    assert ("NOT" in told.told()) is not found
+    assert ("FALSE WINNER" in told.told()) is bool(winners)
 
 
 def test_selfcheck_finds_a_planted_delay(tmp_path: Path) -> None:
