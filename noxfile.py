@@ -113,10 +113,13 @@ def unit(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("name", FRAMEWORKS, ids=FRAMEWORKS)
 def backend(session: nox.Session, name: str) -> None:
-    """One framework alone in its environment: conformance, proof against numpy, benchmarks of its train step and predict."""
+    """One framework alone in its environment: conformance, proof against numpy, benchmarks of its train step and predict.
+
+    `pytest-benchmark compare --group-by=group` sets the benchmarks of all environments side by side.
+    """
     python = framework_python(session, name, *GROUPS["tests"], "-e", ".")
     command = (python, "-m", "pytest", "tests/test_conformance.py", "tests/test_benchmark.py", "--benchmark-enable")
-    session.run(*command, f"--backend={name}", *session.posargs, external=True)
+    session.run(*command, f"--backend={name}", f"--benchmark-save={name}", *session.posargs, external=True)
 
 
 @nox.session
