@@ -1,12 +1,13 @@
 """What changed from one run to another: each cell's time in NEW over that in BASE, its verdict, and the gates. Pure functions.
 
 Two runs have no rounds in common, so nothing is paired: a sample is a generation's median, the interval is Welch's t on
-their logs, simultaneous over all lines (Bonferroni). A gate asks for the whole interval, never for a point. What the interval
-does not know is how two sittings at one machine differ; the canary sees some of that.
+their logs, simultaneous over all lines (Bonferroni). An entry's geometric mean over its lines is taken in each generation, and
+judged alike, simultaneous over the entries: what slows a framework as a whole shows there first. A gate asks for the whole
+interval, never for a point. What no interval knows is how two sittings at one machine differ; the canary sees some of that.
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -31,6 +32,8 @@ LONGEST = 120  # characters of a value that are told
 LOST = "BASE has a valid time of it, NEW has none"
 
 Place = tuple[Cell, str]  # a cell and a timed phase
+Samples = tuple["pd.Series[float]", "pd.Series[float]"]  # the logs of BASE and NEW by generation, without their paces
+ALL = "all tasks"  # in the place of a task: the mean of an entry's lines
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Line:
     ``base`` and ``new`` are seconds a step (or a call), the geometric mean over generations; with ``against``, which is
     for runs of two machines, they are times that cell's own time in the same run. ``pace`` is the canary's time in NEW over
     that in BASE, which ``ratio`` has taken off; 1 where it was not comparable. ``floor`` is the larger noise floor.
+    A line of ALL tasks is the geometric mean of ``count`` others, and its times are their ratio to BASE.
     """
 
     cell: Cell
@@ -50,6 +54,7 @@ class Line:
     floor: float
     pace: float = 1.0
     against: Cell | None = None
+    count: int = 1
 
     @property
     def verdict(self) -> Verdict:
@@ -66,7 +71,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Check:
-    """A gate on one cell: whether it held, fired, could not be judged, or has lost what it should judge; and why."""
+    """A gate on a cell, or an entry as a whole: whether it held, fired, was blind, or has lost what it should judge; and why."""
 
     cell: Cell
     gate: str  # "train not slower than 1.03x"
@@ -81,6 +86,7 @@ class Comparison:
     base: Run
     new: Run
     lines: Sequence[Line]
+    means: Sequence[Line]  # of entries with several lines
     base_proofs: Mapping[Cell, Proven]
     new_proofs: Mapping[Cell, Proven]
     warnings: Sequence[str]  # why the lines may mislead
@@ -90,6 +96,11 @@ class Comparison:
     gates: Sequence[str] = ()  # that fired
     checks: Sequence[Check] = ()  # every gate on every cell
 
+    @property
+    def judgeable(self) -> Sequence[Line]:
+        """What a gate looks at: every line, and the means."""
+        return [*self.lines, *self.means]
+
     def judged(self, *, slower: float | None = None, unproven: bool = False) -> "Comparison":
         """The same with its gates: on a slowdown beyond a share (0.03), and on what NEW has not proven.
 
@@ -97,7 +108,7 @@ class Comparison:
         """
         checks = [*([] if slower is None else self._slower(slower)), *(self._unproven() if unproven else ())]
         warnings, blind = [*self.warnings], Counter(check.says for check in checks if check.verdict == "blind")
-        warnings += [f"{count} of {len(self.lines)} lines: {says}" for says, count in blind.items()]
+        warnings += [f"{count} of {len(self.judgeable)} lines: {says}" for says, count in blind.items()]
         if slower is not None or unproven:
             checks += [Check(cell, f"{phase} measured", "lost", f"{told(cell, phase)}: {LOST}") for cell, phase in self.lost]
         gates = list(dict.fromkeys(check.says for check in checks if check.verdict == "fired"))
@@ -106,7 +117,7 @@ class Comparison:
     def _slower(self, threshold: float) -> Iterator[Check]:
         """Each line: it fires, or its interval reaches beyond the threshold, or it is not slower."""
         most = 1 + threshold
-        for line in self.lines:
+        for line in self.judgeable:
             gate, (low, high) = f"{line.phase} not slower than {most:g}x", (line.ratio.low or 0.0, line.ratio.high or math.inf)
             if line.slower(threshold):
                 says = (
@@ -157,7 +168,8 @@ def compare(base: Run, new: Run, *, across: bool = False, wanted: Mapping[str, s
         raise HarnessError(f"{base.path} and {new.path} have no valid time of one cell in common: compare runs of one suite.")
     against = dict(references(both, contests[0], proofs)) if across else None
     canaries = [songs(run) if not across and one_canary(base, new) else {} for run in (base, new)]
-    lines = list(_lines(both, timed, against, canaries))
+    samples = dict(_lines(both, timed, against, canaries))
+    lines = list(samples)
     if not lines:
         raise HarnessError(f"{base.path} and {new.path} have no two proven cells of one contest in common: nothing to compare.")
     warnings = [f"another machine: {text}" for text in other]
@@ -165,7 +177,7 @@ def compare(base: Run, new: Run, *, across: bool = False, wanted: Mapping[str, s
         warnings.append("each time is in times of one entry of the same run: if that one changed, all others seem to")
     warnings += [*_warnings(base, new), *_unranked(contests)]
     changes = _differing(*({name: v for name, v in facts(run).items() if name not in MACHINE} for run in (base, new)))
-    return Comparison(base, new, lines, proofs[0], proofs[1], warnings, changes, missing, lost)
+    return Comparison(base, new, lines, list(_means(samples)), proofs[0], proofs[1], warnings, changes, missing, lost)
 
 
 def _in_phase(contests: Sequence[Sequence[Contest]], wanted: str) -> list[list[Contest]]:
@@ -182,6 +194,8 @@ def _sides(pair: Sequence[Any]) -> Iterator[tuple[str, Any]]:
 
 def told(cell: Cell, phase: str) -> str:
     """A cell and phase with all its terms."""
+    if cell.task == ALL:
+        return f"{cell.backend} {cell.mode} as a whole ({cell.data})"
     terms = f"{cell.device}, {cell.precision}, {cell.data}, batch {cell.batch}, threads {cell.threads}"
     return f"{cell.task} {cell.backend} {cell.mode} {phase} ({terms})"
 
@@ -191,8 +205,8 @@ def _lines(
     timed: Sequence[Mapping[Place, Contest]],
     against: Mapping[Place, Cell] | None,
     canaries: Sequence[Mapping[Any, pd.Series]],
-) -> Iterator[Line]:
-    """A line a place; with ``against`` only those that have such a cell beside them, in its time; else over the canary's."""
+) -> Iterator[tuple[Line, Samples]]:
+    """A line a place, and what it is judged by: with ``against`` in that cell's time, if it is beside; else over the canary's."""
     places = [place for place in both if against is None or against.get(place, place[0]) != place[0]]
     for cell, phase in places:
         other = against[cell, phase] if against is not None else None
@@ -203,9 +217,25 @@ def _lines(
         sung = [found.get((cell.task, cell.batch, cell.threads, phase), pd.Series(dtype=float)) for found in canaries]
         whole = all(own.index.isin(song.index).all() for own, song in zip(times, sung, strict=True))
         paces = [song[own.index] if whole else own * 0 for own, song in zip(times, sung, strict=True)]
-        ratio = welch(*(own - pace for own, pace in zip(times, paces, strict=True)), pairs=len(places))
+        samples = (times[0] - paces[0], times[1] - paces[1])
         base, new, pace = (math.exp(figure) for figure in (times[0].mean(), times[1].mean(), paces[1].mean() - paces[0].mean()))
-        yield Line(cell, phase, base, new, ratio, max(c.floor for c in held), pace, other)
+        floor = max(c.floor for c in held)
+        yield Line(cell, phase, base, new, welch(*samples, pairs=len(places)), floor, pace, other), samples
+
+
+def _means(samples: Mapping[Line, Samples]) -> Iterator[Line]:
+    """A line an entry that has several: their geometric mean in each generation that all of them have."""
+    groups: dict[Cell, list[Line]] = defaultdict(list)
+    for line in samples:
+        groups[replace(line.cell, task=ALL, data="", batch=0, threads=0)].append(line)
+    groups = {cell: own for cell, own in groups.items() if len(own) > 1}
+    for cell, own in groups.items():
+        means = [pd.concat([samples[line][side] for line in own], axis=1, join="inner").mean(axis=1) for side in (0, 1)]
+        if all(map(len, means)):
+            ratio = welch(*means, pairs=len(groups))
+            floor = math.expm1(np.mean([math.log1p(line.floor) for line in own]))  # as if all went up and down together
+            whole = replace(cell, data=f"geometric mean of {len(own)} lines")
+            yield Line(whole, "all phases", 1.0, ratio.value, ratio, floor, count=len(own))
 
 
 def songs(run: Run) -> dict[Any, pd.Series]:

@@ -141,6 +141,35 @@ def test_a_planted_slowdown(tmp_path, base, concord, factor, code, verdict):
     assert {line["verdict"] for line in found["lines"] if line["backend"] != "torch"} == {"tie"}
 
 
+def in_many_tasks(folder: Path, *, seed: int, torch: float, tasks: int = 12) -> Path:
+    """A run of so many tasks, in each of which a generation has luck of its own, 4 % of it; PyTorch's times are multiplied."""
+    once, rng, trials, proofs = records.read(made(folder / "once", torch=torch)), np.random.default_rng(seed), [], []
+    for task in [f"mnist_cnn:copy={number}" for number in range(tasks)]:
+        luck = np.exp(rng.normal(0, 0.04, size=8))
+        for t in once.trials:
+            times = tuple(int(ns * luck[t.generation]) for ns in t.times_ns)
+            trials.append(replace(t, cell=replace(t.cell, task=task), times_ns=times))
+        proofs += [replace(proof, task=task) for proof in once.proofs]
+    return save(folder / "run", dict(once.manifest), trials, proofs)
+
+
+def test_an_entry_as_a_whole(tmp_path, concord):
+    """5 % in all its lines, hardly one of which can say so, show in their mean and fire the gate; no other entry's mean does."""
+    both = [in_many_tasks(tmp_path / "base", seed=0, torch=1.0), in_many_tasks(tmp_path / "new", seed=1, torch=1.05)]
+    found = held(*both).judged(slower=0.01)
+    torch, *others = sorted(found.means, key=lambda mean: mean.cell.backend != "torch")
+    assert (torch.count, torch.verdict) == (12, "slower")
+    assert torch.ratio.value == pytest.approx(1.05, rel=0.03)
+    assert {mean.verdict for mean in others} <= {"tie", "undecided"}
+    assert sum(line.verdict == "slower" for line in found.lines) <= 2  # of 36, as luck will have it
+    assert [gate for gate in found.gates if gate.startswith("torch eager as a whole (geometric mean of 12 lines)")]
+    said = concord("compare", *both, "--fail-if-slower", "1%", "--json")
+    assert said.exit_code == 1
+    assert {each["backend"]: each["verdict"] for each in json.loads(said.stdout)["means"]}["torch"] == "slower"
+    assert "Each entry as a whole" in concord("compare", *both).stdout
+    assert "Each entry as a whole" in comparison.page(found)
+
+
 def test_the_slowdown_is_found_between_runs_of_their_own(tmp_path):
     """Noise of their own: 5 % fires a gate at 3 % in at least 9 of 10, 1 % in none."""
     fired = Counter()

@@ -138,7 +138,7 @@ def gate_code(found: "Comparison") -> int:
         return options.EXIT_PROOF
     if "lost" in verdicts:
         return options.EXIT_CELL
-    return options.EXIT_NOISY if verdicts.count("blind") == len(found.lines) else 0
+    return options.EXIT_NOISY if verdicts.count("blind") == len(found.judgeable) else 0
 
 
 @click.command()

@@ -7,13 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from harness.compare import Comparison
+from harness.compare import Comparison, Line
 from harness.report import terminal, words
 from harness.report.markdown import plain as quoted
 from harness.report.markdown import table as markdown_table
 from harness.report.words import digits, name
 
 HEADS = {"gates": "A gate fired", "warnings": "Read with care", "changes": "What is not the same", "missing": "Not compared"}
+WHOLE = "Each entry as a whole: the geometric mean of its lines"
 METHOD = (
     "Each ratio is the time in NEW over that in BASE, from the medians of generations (fresh processes) of two runs that share"
     " no round, over what the canary (a fixed product) took in the same generations: Welch's t, simultaneous 95 % for all lines."
@@ -27,10 +28,23 @@ def document(found: Comparison) -> dict[str, Any]:
     for line in found.lines:
         what = {"phase": line.phase, "verdict": line.verdict, "noise_floor": line.floor}
         times = {"base": line.base, "new": line.new, "pace": line.pace, "against": line.against and name(line.against)}
-        ratio = {"ratio": line.ratio.value, "ci_low": line.ratio.low, "ci_high": line.ratio.high}
         proofs = {"base_proof": found.base_proofs[line.cell].state, "new_proof": found.new_proofs[line.cell].state}
-        lines.append(asdict(line.cell) | what | times | ratio | {"generations": line.ratio.generations} | proofs)
-    return {"base": str(found.base.path), "new": str(found.new.path), **notes(found), "lines": lines}
+        lines.append(asdict(line.cell) | what | times | _ratio(line) | proofs)
+    means = [
+        {"backend": mean.cell.backend, "mode": mean.cell.mode, "lines": mean.count, "verdict": mean.verdict} | _ratio(mean)
+        for mean in found.means
+    ]
+    return {"base": str(found.base.path), "new": str(found.new.path), **notes(found), "means": means, "lines": lines}
+
+
+def _ratio(line: Line) -> dict[str, Any]:
+    """A line's ratio, for JSON."""
+    return {
+        "ratio": line.ratio.value,
+        "ci_low": line.ratio.low,
+        "ci_high": line.ratio.high,
+        "generations": line.ratio.generations,
+    }
 
 
 def notes(found: Comparison) -> dict[str, Sequence[str]]:
@@ -62,6 +76,15 @@ def table(found: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def means(found: Comparison) -> pd.DataFrame:
+    """What is shown of every entry as a whole, as text."""
+    rows = [
+        (name(mean.cell), mean.count, f"{digits(mean.ratio.value, 4)}x", words.span(mean.ratio) or "-", mean.verdict)
+        for mean in found.means
+    ]
+    return pd.DataFrame(rows, columns=["entry", "lines", "NEW / BASE", "interval", "verdict"], dtype=str)
+
+
 def summed(found: Comparison) -> str:
     """How many lines have which verdict."""
     counts = Counter(line.verdict for line in found.lines)
@@ -80,6 +103,9 @@ def show(found: Comparison) -> None:
     told("warnings", "yellow")
     told("changes")
     terminal.print_table([*map(str, rows)], rows.to_numpy().tolist())
+    if found.means:
+        terminal.print_line(WHOLE)
+        terminal.print_table([*map(str, means(found))], means(found).to_numpy().tolist())
     terminal.print_line(summed(found))
     terminal.print_line(METHOD)
     told("missing")
@@ -92,8 +118,10 @@ def markdown(found: Comparison) -> str:
     for kind, texts in notes(found).items():
         if texts:
             parts += [f"**{HEADS[kind]}**", "\n".join(f"- {quoted(text)}" for text in texts)]
-    rows = table(found)
-    parts += [markdown_table(map(str, rows), rows.to_numpy().tolist()), METHOD]
+    for rows in (means(found), table(found)):
+        if len(rows):
+            parts.append(markdown_table(map(str, rows), rows.to_numpy().tolist()))
+    parts.append(METHOD)
     return "\n\n".join(parts) + "\n"
 
 
@@ -115,6 +143,8 @@ def page(found: Comparison) -> str:
         kinds={HEADS[kind]: texts for kind, texts in notes(found).items() if texts},
         summed=summed(found),
         method=METHOD,
+        whole=WHOLE,
+        means=means(found),
         table=rows,
         colours=html.colours(found.new_proofs),
     )
