@@ -4,10 +4,9 @@ Deviations: the model is split once and merged inside the jit, since nnx.jit wal
 the biased batch variance, so BatchNorm is written out in layers.py; optax computes Adam's bias corrections in float32, so
 engine.py scales by the spec's table instead.
 
-Mode ``scan`` takes the steps of several batches in one jax.lax.scan; a single one is a scan of one, which XLA undoes. On one
-CPU, eight steps a scan, one of the credit MLP took a quarter to half of the time, of the MNIST CNN 3 times as long, of ResNet-8
-11 times: outside of loops XLA brings a convolution's gradient by its kernel into the form that its library computes, in HLO
-b01f_01io->b01f for f01b_i01o->01bf, inside of them it does not (jax-ml/jax#12868). ResNet-20 at batch 128 is scanned singly.
+Mode ``scan`` takes the steps of several batches in one jax.lax.scan, unrolled: outside of loops XLA brings a convolution's
+gradient by its kernel into the form that its library computes, in HLO b01f_01io->b01f for f01b_i01o->01bf, inside of them it
+does not (jax-ml/jax#12868). ResNet-20 at batch 128 is scanned singly.
 
 Mode ``bf16`` gives the layers the compute dtype bfloat16: parameters, their gradients, optimizer, running statistics and loss
 stay float32. In float64 the compute dtype is float64. XLA may leave out a rounding between two operations that it fuses.
