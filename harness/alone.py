@@ -35,7 +35,8 @@ def alone(*, wait: bool, say: Callable[[str], None]) -> Iterator[None]:
 def machine() -> Path:
     """The file by which runs know each other: CONCORD_LOCK, which containers can share; without it one that all users share."""
     place = SHARED if os.access(SHARED, os.W_OK) else Path(tempfile.gettempdir())
-    return Path(os.environ.get("CONCORD_LOCK") or place.resolve() / NAME)  # a link of that name is not ours to follow
+    named = Path(os.environ.get("CONCORD_LOCK") or place / NAME)
+    return named.parent.resolve() / named.name  # a link of that name is not ours to follow
 
 
 @contextmanager
@@ -58,7 +59,7 @@ def holder(path: Path) -> str:
     for process in psutil.process_iter(["open_files"]):
         if any(file.path == str(path) for file in process.info["open_files"] or ()):
             return f"process {process.pid}"
-    return "a process of another user"
+    return "a process that cannot be seen from here"
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from harness.measure import Stopwatch
 Progress = Callable[[str, int, int | None], None]  # file, bytes so far, bytes in all where that is known
 PREFIXES = ("https://",)  # how an address must begin for it to be spoken to at all
 TIMEOUTS_S = (10.0, 30.0)  # to connect, and without a byte
-SLOW, SLOW_S = 1_000, 30.0  # fewer bytes a second than that, for so long, are none: curl's --speed-limit and --speed-time
+SLOW, SLOW_S = 1_000, 30.0  # fewer bytes of the body a second, for so long, are none: curl's --speed-limit and --speed-time
 ATTEMPTS = 4
 PAUSE_S = 1.0  # before the second attempt; then doubled
 CHUNK = 1 << 16  # bytes at most, at once
@@ -161,7 +161,7 @@ def _reason(error: requests.RequestException | urllib3.exceptions.HTTPError) -> 
         return f"no answer for {TIMEOUTS_S[1]:g} s"
     if isinstance(error, requests.Timeout):
         return str(error)
-    if isinstance(error, urllib3.exceptions.ProtocolError):
+    if isinstance(error, urllib3.exceptions.ProtocolError | urllib3.exceptions.SSLError):
         return "the connection broke off"
     return "no connection" if isinstance(error, requests.ConnectionError) else type(error).__name__
 

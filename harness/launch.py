@@ -198,7 +198,7 @@ class Worker(AbstractContextManager["Worker"]):
         """End the process, paused or not, and whatever it has started; once, since later its number may be another's."""
         if self in ALIVE:
             ALIVE.discard(self)
-            end(self.process.pid, self.mark) if GROUPS else self.process.kill()
+            end({self.process.pid: self.mark}) if GROUPS else self.process.kill()
             note(f"-{self.process.pid}")
 
     def close(self) -> None:

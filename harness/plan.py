@@ -60,7 +60,7 @@ class Entrant:
     @property
     def name(self) -> str:
         """The mode as records call it."""
-        return self.mode + (f" copy {self.copy}" if self.copy else "") + (f" +{self.slowdown:.0%}" if self.slowdown else "")
+        return self.mode + (f" copy {self.copy}" if self.copy else "") + (f" +{percent(self.slowdown)}" if self.slowdown else "")
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,11 @@ class Plan:
         turns = f"{suite.generations} or more generations of {suite.rounds} rounds" if suite.generations else "no timing"
         most = f", at most {clock(suite.budget_s)}" if suite.hard else ""
         return f"{len(self.entrants)} entrants; {tasks}: proof, training, {turns}; about {clock(self.seconds())}{most}"
+
+
+def percent(share: float) -> str:
+    """A share in percent, whole or not: "10%", "1.5%"."""
+    return f"{100 * share:g}%"
 
 
 def clock(seconds: float) -> str:

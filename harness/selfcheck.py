@@ -3,16 +3,17 @@
 A delay of less than a verdict begins at (``stats.MARGIN``) must not be: it is planted to see that.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from harness import catalog, stats
 from harness.errors import HarnessError
-from harness.plan import Entrant, Plan
+from harness.plan import Entrant, Plan, percent
 from harness.records import Run
 from harness.report.words import digits
-from harness.stats import MARGIN, Ratio, Verdict
+from harness.stats import MARGIN, TIE_BAND, Ratio, Verdict
 from harness.suite import Job, Suite
 
 JOB = Job("risk_mlp", max_steps=20, phases=("train",))
@@ -36,14 +37,20 @@ class Finding:
     @property
     def winners(self) -> list[str]:
         """Pairs of equals of which one was called faster: false verdicts; a process with a faint delay is an equal."""
-        slowed = {(a, f"{a} +{self.slowdown:.0%}"): found for a, found in self.planted.items() if self.faint}
+        slowed = {(a, f"{a} +{percent(self.slowdown)}"): found for a, found in self.planted.items() if self.faint}
         return [f"{a} and {b}" for (a, b), (_, verdict) in {**self.names, **slowed}.items() if verdict in {"faster", "slower"}]
 
     @property
     def found(self) -> bool:
-        """Whether the slowed process was called slower than every other, or than none if faint, in a run fit to say so."""
-        ranked = [verdict == "slower" for _, verdict in self.planted.values()]
-        return bool(ranked) and not self.refusal and (not any(ranked) if self.faint else all(ranked))
+        """Whether the slowed process was called slower than every other, in a run that was fit to say so.
+
+        If the delay is faint, whether it was not ranked, by intervals narrow enough for a tie.
+        """
+        if self.refusal or not self.planted:
+            return False
+        if self.faint:
+            return not self.winners and all((r.half or math.inf) < math.log1p(TIE_BAND) for r, _ in self.planted.values())
+        return all(verdict == "slower" for _, verdict in self.planted.values())
 
     def told(self) -> str:
         """What came out, in sentences."""
@@ -55,12 +62,12 @@ class Finding:
         found = wanted if self.found else f"NOT {wanted} ({self.refusal})" if self.refusal else f"NOT {wanted}"
         return (
             f"One backend under {COPIES} names: {equal} ({pairs}; widest interval +-{widest:.1%}). "
-            f"A delay of {self.slowdown:.0%} planted in a fourth process: {found} ({planted})."
+            f"A delay of {percent(self.slowdown)} planted in a fourth process: {found} ({planted})."
         )
 
     def document(self) -> dict[str, Any]:
         """All of it for JSON: each ratio is the time of the second of a pair over the first's."""
-        planted = {(a, f"+{self.slowdown:.0%}"): found for a, found in self.planted.items()}
+        planted = {(a, f"+{percent(self.slowdown)}"): found for a, found in self.planted.items()}
         lines = {
             name: [
                 {"pair": pair, "ratio": ratio.value, "ci_low": ratio.low, "ci_high": ratio.high, "verdict": verdict}

@@ -29,6 +29,7 @@ ALPHA = 0.05  # over all pairs of one contest together
 CONTENDED = 0.3  # share of the rounds beyond which nothing is ranked
 OVERDRAWN = 1.1  # CPU time over wall time, a thread: more is another budget than the others'
 DRAWS, SEED = 10_000, 20_260
+PATIENCE = 200  # generations; where more are needed, it is not said how many
 EXACT = 200  # rounds up to which a signed-rank interval is exact; the normal distribution differs by less than 1 % of W there
 FEWEST_DRAWS, LOOKS = 1_000, 4_000_000  # of large samples fewer draws are made: as many looks at a value in all
 
@@ -69,19 +70,21 @@ class Ratio(Estimate):
         t, power = t_quantile(self.generations, self.pairs), float(stdtrit(self.generations - 1, 0.8))
         return math.expm1(max(math.log(MARGIN) + self.half, math.log1p(floor) - self.half) + self.half * power / t)
 
-    @property
-    def needed(self) -> int | None:
+    def needed(self, floor: float = 0.0) -> int | None:
         """How many generations in all would leave this ratio undecided no longer, if noise stays as it is.
 
-        The half-width falls as 1/sqrt(generations), until the interval lies beyond the margin, or within it, or within the tie
-        band while it still holds 1: whichever is first. At least 7, below which no exact test can reach the level, and one more
-        than there are; None where the ratio lies on the margin itself.
+        The half-width falls as 1/sqrt(generations), until the interval lies within the margin, or within the tie band while it
+        still holds 1, or beyond the margin and the floor: whichever is first. At least 7, below which no exact test can reach the
+        level, and one more than there are; None where it is more than anybody would wait for.
         """
         if self.half is None:
             return None
         size, margin, band = abs(math.log(self.value)), math.log(MARGIN), math.log1p(TIE_BAND)
-        enough = max(abs(size - margin), band - size if size <= min(self.half, band / 2) else 0.0)
-        return max(7, self.generations + 1, math.ceil(self.generations * (self.half / enough) ** 2)) if enough else None
+        tie = band - size if size <= min(self.half, band / 2) else margin - size
+        enough = max(tie, size - margin if size > math.log1p(floor) else 0.0)
+        if self.half > enough * math.sqrt(PATIENCE / self.generations):
+            return None
+        return max(7, self.generations + 1, math.ceil(self.generations * (self.half / enough) ** 2))
 
 
 @dataclass(frozen=True)
@@ -324,30 +327,31 @@ def best_rounds(a: Samples, b: Samples, *, start_s: float, round_s: float) -> in
 def noise_floor(control: Ratio | None) -> float:
     """How far from 1 the interval of an A/A control reaches, as a share; 0 where there is none, or of too few generations."""
     if not control or control.low is None or control.high is None or control.generations < GENERATIONS:
-        return 0.0  # from two or three an interval is so wide that all would be ties
+        return 0.0  # from two or three an interval is so wide that all would lie within it
     return math.expm1(max(abs(math.log(control.low)), abs(math.log(control.high))))
 
 
+def mean_floor(floors: Iterable[float]) -> float:
+    """The noise floor of a geometric mean of ratios: as if the noise of all went up and down together."""
+    return math.expm1(float(np.mean([math.log1p(floor) for floor in floors])))
+
+
 def verdict(ratio: Ratio, *, floor: float = 0.0) -> Verdict:
-    """What the ratio of B to A says about B; ``floor`` is the noise floor, as a share: what lies within it is never ranked.
+    """What the ratio of B to A says about B; ``floor`` is the noise floor, as a share: within it nothing is faster or slower.
 
     A tie is no difference found (the interval holds 1) and none beyond the tie band possible, or none beyond the margin. Were a
     tie all that lies within the band, 1.04 would be a tie or slower by chance alone: of two equal runs half would contradict.
     """
     if ratio.low is None or ratio.high is None or ratio.generations < GENERATIONS:
         return "indicative"
-    if _inside(ratio, MARGIN) or (ratio.low <= 1 <= ratio.high and _inside(ratio, 1 + TIE_BAND)):
+    reach = max(ratio.high, 1 / ratio.low) if ratio.low > 0 else math.inf  # how far from 1 it may be, either way
+    if reach <= MARGIN or (ratio.low <= 1 <= ratio.high and reach <= 1 + TIE_BAND):
         return "tie"
-    if _inside(ratio, 1 + floor):
+    if reach <= 1 + floor:
         return "undecided"
     if ratio.low > MARGIN:
         return "slower"
     return "faster" if ratio.high < 1 / MARGIN else "undecided"
-
-
-def _inside(ratio: Ratio, most: float) -> bool:
-    """Whether the whole interval is less than ``most`` times from 1, either way."""
-    return ratio.low is not None and ratio.high is not None and 1 / most <= ratio.low and ratio.high <= most
 
 
 def ranks(names: Sequence[Name], verdicts: Mapping[tuple[Name, Name], Verdict]) -> dict[Name, str]:
@@ -461,7 +465,7 @@ def overall(contests: Sequence[Contest]) -> dict[Entry, tuple[Estimate, str]]:
     ratios = {(a, b): mean_ratio([paired_logs(side[a], side[b]) for side in sides], names) for a, b in permutations(names, 2)}
     if min(ratio.generations for ratio in ratios.values()) < GENERATIONS:  # each task has enough, but not in common
         return {}
-    verdicts = {pair: verdict(ratio, floor=max(contest.floor for contest in contests)) for pair, ratio in ratios.items()}
+    verdicts = {pair: verdict(ratio, floor=mean_floor(c.floor for c in contests)) for pair, ratio in ratios.items()}
     best = min(names, key=lambda b: sum(math.log(ratios[a, b].value) for a in names if a != b))
     places, itself = ranks(names, verdicts), Estimate(1.0, None, None, len(contests))
     figures = {name: ratios.get((best, name), itself) for name in names}

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 from harness.errors import HarnessError
 
+MOST = 10**9  # of anything that is counted, and of seconds
 Phase = Literal["train", "predict", "latency", "epoch"]
 Modes = Literal["default", "all"]
 
@@ -60,8 +61,8 @@ class Suite:
 def _least(where: str, name: str, value: Any, least: float) -> None:
     """Refuse what is no number, or too small a one; of what is counted, what is not whole."""
     kind, called = (int | float, "a number") if name.endswith("_s") else (int, "a whole number")
-    if not isinstance(value, kind) or isinstance(value, bool) or not least <= value < 2**31:
-        raise HarnessError(f"{where}: {name} is {value!r}: make it {called}, {least:g} or more.")
+    if not isinstance(value, kind) or isinstance(value, bool) or not least <= value <= MOST:
+        raise HarnessError(f"{where}: {name} is {value!r}: make it {called} from {least:g} to {MOST:,}.")
 
 
 def _known(where: str, name: str, values: Any, known: Collection[str]) -> None:

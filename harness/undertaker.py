@@ -7,6 +7,7 @@ is read when the harness is gone, however it ended: what is left then is killed,
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,24 +24,26 @@ def main() -> None:
             left[int(group)] = mark
         else:
             left.pop(int(group), None)
-    for number, mark in left.items():
-        end(number, mark)
+    end(left)
 
 
-def end(group: int, mark: str) -> None:
-    """Kill a worker's process group; where there is /proc, also what has left the group for a session of its own."""
-    with suppress(ProcessLookupError, PermissionError):  # a group of zombies alone is, on macOS, another's
-        os.killpg(group, signal.SIGKILL)
+def end(workers: dict[int, str]) -> None:
+    """Kill the process groups of workers; where there is /proc, also what carries their marks and has left the group."""
+    for group in workers:
+        with suppress(ProcessLookupError, PermissionError):  # a group of zombies alone is, on macOS, another's
+            os.killpg(group, signal.SIGKILL)
+    marks = {f"{MARK}={mark}".encode() for mark in workers.values()}
     for _ in range(LOOKS):
-        if not sum(killed(path, f"{MARK}={mark}".encode()) for path in Path("/proc").glob("[0-9]*/environ")):
+        if not sum(killed(process, marks) for process in Path("/proc").glob("[0-9]*")):
             return
+        time.sleep(0.01)
 
 
-def killed(environ: Path, mark: bytes) -> bool:
-    """Kill a process that carries the mark; whether it did. One that is dead has no environment any more."""
+def killed(process: Path, marks: set[bytes]) -> bool:
+    """Kill a process that carries one of the marks; whether it did. One that is dead has no environment any more."""
     with suppress(OSError):
-        if mark in environ.read_bytes().split(b"\0"):
-            os.kill(int(environ.parent.name), signal.SIGKILL)
+        if not marks.isdisjoint((process / "environ").read_bytes().split(b"\0")):
+            os.kill(int(process.name), signal.SIGKILL)
             return True
     return False
 

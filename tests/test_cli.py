@@ -719,7 +719,7 @@ def test_a_reader_that_has_had_enough(here: Path) -> None:
 def test_what_is_printed_does_not_fit(here: Path, typed: list[str]) -> None:
     """As of `concord list > file` on a full disk: one sentence, and no words of Python's own at its end."""
     with Path("/dev/full").open("wb") as full:
-        command, env = [sys.executable, "-m", "harness", *typed], os.environ | {"PYTHONPATH": str(ROOT)}
+        command, env = [sys.executable, "-m", "harness", *typed], os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=here, env=env)
     assert (done.returncode, done.stderr) == (2, "concord: No space left on device: mend that or name another place.\n")
 

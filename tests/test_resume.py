@@ -58,14 +58,12 @@ def wait_for(path: Path, words: str) -> None:
 # --- two at once
 
 
-def test_two_runs_never_time_at_once(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_runs_never_time_at_once(house: Path, tmp_path: Path) -> None:
     """The second names the first and leaves no folder, or waits for it; a run that is killed leaves no lock behind."""
-    (tmp_path / "temporary").mkdir()
     first, second, third = (tmp_path / name for name in ("first", "second", "third"))
     with begun(house, first) as holder:
         wait_for(first / "run.json", "created")
         holder.send_signal(signal.SIGSTOP)  # as slow as a run can be
-        monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))  # another user's, as many systems have it
         with begun(house, second) as refused:
             told = refused.communicate(timeout=PATIENCE_S)[1]
         assert refused.returncode == options.EXIT_INPUT
@@ -86,8 +84,11 @@ def test_two_runs_never_time_at_once(house: Path, tmp_path: Path, monkeypatch: p
 def test_a_temporary_folder_of_one_s_own_does_not_hide_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without CONCORD_LOCK the file is one for all who share the machine."""
     monkeypatch.delenv("CONCORD_LOCK")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    assert alone.machine() == alone.SHARED / alone.NAME
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert alone.machine() == alone.SHARED.resolve() / alone.NAME
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CONCORD_LOCK", "own.lock")
+    assert alone.machine() == tmp_path.resolve() / "own.lock"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP], ids=lambda number: number.name)

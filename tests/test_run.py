@@ -427,10 +427,11 @@ def diverge(self, batch):
 Session.train_step = diverge
 """
 IDLING = """
+import signal
 step = Session.train_step
 def idle(self, batch):
     if len(self.table) == 6 and self.step == 3:
-        os.kill(os.getpid(), 19)
+        os.kill(os.getpid(), signal.SIGSTOP)
     return step(self, batch)
 Session.train_step = idle
 """
@@ -728,12 +729,14 @@ def test_a_budget_adds_whole_generations(tmp_path: Path, monkeypatch: pytest.Mon
         (0.1, "", "nothing was timed", False, 0),
         (0.01, "tie undecided", "", True, 0),
         (0.01, "tie slower", "", False, 1),
+        (0.01, "tie faster", "", False, 1),
+        (0.01, "undecided undecided", "", False, 0),
         (0.01, "tie tie", "contended", False, 0),
     ],
 )
 def test_what_a_selfcheck_must_find(slowdown: float, planted: str, refusal: str, *, found: bool, winners: int) -> None:
     """A delay that verdicts are made for, and none below: who calls that slower has called an equal slower."""
-    ratio = Ratio(1 + slowdown, 1.0, 1.2, 25, 5, 3)
+    ratio = Ratio(1 + slowdown, 1.0, 1.5 if planted.startswith("undecided") else 1.05, 25, 5, 3)
     equals = {("plain", "plain copy 1"): (ratio, "tie")}
     told = selfcheck.Finding(
         equals, {f"copy {i}": (ratio, verdict) for i, verdict in enumerate(planted.split())}, slowdown, refusal

@@ -213,13 +213,15 @@ def test_generations_needed():
     size = math.log(1.10)
     wide = Ratio(1.10, math.exp(size - 4 * (size - math.log(stats.MARGIN))), 1.5, 25, 5, 3)
     wide = Ratio(1.10, wide.low, math.exp(2 * size - math.log(wide.low)), 25, 5, 3)
-    assert wide.needed == 80
-    assert Ratio(2.0, 1.99, 2.01, 25, 5, 3).needed == 7
-    assert Ratio(2.0, 1.99, 2.01, 50, 10, 3).needed == 11
-    assert Ratio(1.0, None, None, 5, 1, 3).needed is None
-    assert Ratio(stats.MARGIN, 1.01, 1.03, 25, 5, 3).needed is None  # holds the margin, however narrow
-    assert Ratio(1.01, 0.93, 1.01**2 / 0.93, 25, 5, 3).needed == 23  # a tie within 5 %, as long as it holds 1
-    assert Ratio(1.015, 1.004, 1.015**2 / 1.004, 25, 5, 3).needed == 25  # does not hold 1: within 2 % only
+    assert wide.needed() == 80
+    assert Ratio(2.0, 1.99, 2.01, 25, 5, 3).needed() == 7
+    assert Ratio(2.0, 1.99, 2.01, 50, 10, 3).needed() == 11
+    assert Ratio(1.0, None, None, 5, 1, 3).needed() is None
+    assert Ratio(1.0201, 1.01, 1.03, 25, 5, 3).needed() is None  # holds the margin for as long as anybody would wait
+    assert Ratio(1.06, 1.05, 1.07, 50, 10, 3).needed(0.04) == 11
+    assert Ratio(1.06, 1.05, 1.07, 50, 10, 3).needed(0.08) is None  # equals differ by more
+    assert Ratio(1.01, 0.93, 1.01**2 / 0.93, 25, 5, 3).needed() == 23  # a tie within 5 %, as long as it holds 1
+    assert Ratio(1.015, 1.004, 1.015**2 / 1.004, 25, 5, 3).needed() == 25  # does not hold 1: within 2 % only
 
 
 @given(PAIRED)
@@ -328,22 +330,22 @@ def test_verdicts(found, expected):
     assert stats.verdict(found) == expected
 
 
-@pytest.mark.parametrize("generations", [5, 10])
-@pytest.mark.parametrize("half", [0.01, 0.02, 0.03, 0.05])
-def test_two_runs_do_not_contradict_each_other(half, generations):
-    """Whatever the truth: tie in one and slower in the other in one pair of runs of forty at most, where it lies worst."""
+@pytest.mark.parametrize(("pairs", "generations", "most"), [(3, 5, 0.014), (3, 10, 0.025), (1, 5, 0.036), (1, 10, 0.051)])
+@pytest.mark.parametrize("half", [0.01, 0.02, 0.024, 0.03, 0.05])
+def test_two_runs_do_not_contradict_each_other(half, pairs, generations, most):
+    """Tie in one and slower in the other: as seldom as the README says, where truth and noise lie worst."""
     rng = np.random.default_rng(0)
-    spread = half / stats.t_quantile(generations, 3) * math.sqrt(generations)
+    spread = half / stats.t_quantile(generations, pairs) * math.sqrt(generations)
     for truth in np.arange(0.0, 0.08, 0.01):
         runs = rng.normal(truth, spread, size=(600, generations))
-        told = [stats.verdict(stats.over_generations(1.0, dict(enumerate(run)), 25, 3)) for run in runs]
+        told = [stats.verdict(stats.over_generations(1.0, dict(enumerate(run)), 25, pairs)) for run in runs]
         shares = {word: told.count(word) / len(told) for word in ("tie", "slower", "faster")}
-        assert 2 * shares["tie"] * shares["slower"] < 1 / 40, truth
-        assert shares["faster"] < 0.01
+        assert 2 * shares["tie"] * shares["slower"] < most + 0.015, truth  # 600 runs tell it no better
+        assert shares["faster"] < 0.03
         if truth < math.log(stats.MARGIN):  # a planted 1 % is not ranked
-            assert shares["slower"] < 0.01
+            assert shares["slower"] < 0.03
         if truth == 0 and half <= 0.02:
-            assert shares["tie"] > 0.95
+            assert shares["tie"] > 0.9
 
 
 def table(**slower):
@@ -517,7 +519,7 @@ def test_a_control_that_is_off_by_less_than_a_verdict_raises_the_floor_alone():
     assert found.control.low > 1
     assert (found.refusal, found.floor) == ("", pytest.approx(found.control.high - 1))
     assert stats.noise_floor(Ratio(0.97, 0.95, 0.99, 25, 5, 1)) == pytest.approx(1 / 0.95 - 1)
-    assert stats.noise_floor(Ratio(1.0, 0.5, 2.0, 10, 2, 1)) == 0.0  # of two generations: with it all would be ties
+    assert stats.noise_floor(Ratio(1.0, 0.5, 2.0, 10, 2, 1)) == 0.0  # of two generations: with it nothing would be ranked
 
 
 def test_what_lies_within_the_noise_floor_is_not_ranked():

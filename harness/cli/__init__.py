@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -24,13 +24,14 @@ def usable() -> Iterator[None]:
     """End in a sentence where the system refuses a file, also what is printed; quietly if its reader, as `head`, had enough."""
     try:
         yield
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_PIPE)
     except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end what could not be written
+        if isinstance(error, BrokenPipeError):
+            sys.exit(EXIT_PIPE)
         fact = error.strerror or error
         what = f"cannot use {error.filename} ({fact})" if error.filename else fact
-        click.echo(f"concord: {printable(f'{what}: mend that or name another place.')}", err=True)
+        with suppress(OSError):  # stderr may lie on the same disk
+            click.echo(f"concord: {printable(f'{what}: mend that or name another place.')}", err=True)
         sys.exit(EXIT_INPUT)
 
 

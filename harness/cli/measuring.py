@@ -131,7 +131,7 @@ def run(
 def selfcheck(suite: str, wanted: Wanted, backend: str, slowdown: float, out: Path | None, wait: bool) -> None:
     """Run one backend against itself, as often as SUITE does: equals must not be ranked, a planted delay must be found.
 
-    A delay of less than 2 % must not be: verdicts begin there.
+    A delay below 2 % must stay unranked: verdicts begin there.
 
     Exit code 1 if an equal won or the proof failed, 3 if a process failed, 4 if the machine is too noisy to find the delay.
 

@@ -217,8 +217,8 @@ def _behind(contest: Contest, best: Cell, b: Cell) -> str:
         return f"{title(b)} is {sized(ratio)} {verdict}"
     if verdict == "tie":
         return f"{title(b)} ties with it within {TIE_BAND:.0%}, at {sized(ratio)}"
-    needs = f", and {ratio.needed} generations might decide" if ratio.needed else ""
-    seen = ratio.detectable(contest.floor) or math.nan
+    needed, seen = ratio.needed(contest.floor), ratio.detectable(contest.floor) or math.nan
+    needs = f", and {needed} generations might decide" if needed else ""
     return f"{title(b)} is undecided, at {sized(ratio)}: this run sees {seen:.1%} and more{needs}"
 
 
