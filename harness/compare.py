@@ -1,8 +1,8 @@
 """What changed from one run to another: each cell's time in NEW over that in BASE, its verdict, and the gates. Pure functions.
 
 Two runs have no rounds in common, so nothing is paired: a sample is a generation's median, the interval is Welch's t on
-their logs, simultaneous over all lines (Bonferroni). An entry's geometric mean over its lines is taken in each generation, and
-judged alike, simultaneous over the entries: what slows a framework as a whole shows there first. A gate asks for the whole
+their logs, simultaneous (Bonferroni). An entry's geometric mean over its lines is taken in each generation, and judged alike:
+what slows a framework as a whole shows there first. Lines and means share the level, half for each. A gate asks for the whole
 interval, never for a point. What no interval knows is how two sittings at one machine differ; the canary sees some of that.
 """
 
@@ -33,7 +33,7 @@ LOST = "BASE has a valid time of it, NEW has none"
 
 Place = tuple[Cell, str]  # a cell and a timed phase
 Samples = tuple["pd.Series[float]", "pd.Series[float]"]  # the logs of BASE and NEW by generation, without their paces
-ALL = "all tasks"  # in the place of a task: the mean of an entry's lines
+WHOLE = "all lines"  # in the place of a task: an entry's geometric mean over them
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Line:
     ``base`` and ``new`` are seconds a step (or a call), the geometric mean over generations; with ``against``, which is
     for runs of two machines, they are times that cell's own time in the same run. ``pace`` is the canary's time in NEW over
     that in BASE, which ``ratio`` has taken off; 1 where it was not comparable. ``floor`` is the larger noise floor.
-    A line of ALL tasks is the geometric mean of ``count`` others, and its times are their ratio to BASE.
+    With a ``count`` it is an entry's mean over so many lines, of no phase; its times are in those of BASE.
     """
 
     cell: Cell
@@ -54,7 +54,13 @@ class Line:
     floor: float
     pace: float = 1.0
     against: Cell | None = None
-    count: int = 1
+    count: int = 0
+
+    @property
+    def terms(self) -> str:
+        """On what terms it was measured."""
+        kind = f"{self.cell.device}, {self.cell.precision}"
+        return f"{kind}, geometric mean of {self.count} lines" if self.count else terms(self.cell)
 
     @property
     def verdict(self) -> Verdict:
@@ -77,6 +83,7 @@ class Check:
     gate: str  # "train not slower than 1.03x"
     verdict: Literal["held", "fired", "blind", "lost"]
     says: str = ""
+    terms: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,11 +103,6 @@ class Comparison:
     gates: Sequence[str] = ()  # that fired
     checks: Sequence[Check] = ()  # every gate on every cell
 
-    @property
-    def judgeable(self) -> Sequence[Line]:
-        """What a gate looks at: every line, and the means."""
-        return [*self.lines, *self.means]
-
     def judged(self, *, slower: float | None = None, unproven: bool = False) -> "Comparison":
         """The same with its gates: on a slowdown beyond a share (0.03), and on what NEW has not proven.
 
@@ -108,29 +110,40 @@ class Comparison:
         """
         checks = [*([] if slower is None else self._slower(slower)), *(self._unproven() if unproven else ())]
         warnings, blind = [*self.warnings], Counter(check.says for check in checks if check.verdict == "blind")
-        warnings += [f"{count} of {len(self.judgeable)} lines: {says}" for says, count in blind.items()]
+        judged = f"{len(self.lines)} lines" + (f" and {len(self.means)} means over them" if self.means else "")
+        warnings += [f"{count} of {judged}: {says}" for says, count in blind.items()]
         if slower is not None or unproven:
-            checks += [Check(cell, f"{phase} measured", "lost", f"{told(cell, phase)}: {LOST}") for cell, phase in self.lost]
+            checks += [
+                Check(cell, f"{phase} measured", "lost", f"{told(cell, phase)}: {LOST}", terms(cell)) for cell, phase in self.lost
+            ]
         gates = list(dict.fromkeys(check.says for check in checks if check.verdict == "fired"))
         return replace(self, gates=gates, warnings=warnings, checks=checks)
+
+    @property
+    def blind(self) -> bool:
+        """Whether the gates could judge no line; that the means could is no pass for these."""
+        return [check.verdict for check in self.checks if check.cell.task != WHOLE].count("blind") == len(self.lines)
 
     def _slower(self, threshold: float) -> Iterator[Check]:
         """Each line: it fires, or its interval reaches beyond the threshold, or it is not slower."""
         most = 1 + threshold
-        for line in self.judgeable:
-            gate, (low, high) = f"{line.phase} not slower than {most:g}x", (line.ratio.low or 0.0, line.ratio.high or math.inf)
+        for line in [*self.lines, *self.means]:
+            gate, low, high = (
+                f"{line.phase} not slower than {most:g}x".strip(),
+                line.ratio.low or 0.0,
+                line.ratio.high or math.inf,
+            )
+            verdict: Literal["held", "fired", "blind"] = "blind"
             if line.slower(threshold):
-                says = (
-                    f"{told(line.cell, line.phase)}: {line.ratio.value:.3f}x ({low:.3f} to {high:.3f}), all of it beyond {most:g}"
-                )
-                yield Check(line.cell, gate, "fired", says)
+                verdict, within = "fired", f"{line.ratio.value:.3f}x ({low:.3f} to {high:.3f})"
+                says = f"{told(line.cell, line.phase, line.terms)}: {within}, all of it beyond {most:g}"
             elif low > most and line.verdict != "indicative":
-                yield Check(line.cell, gate, "blind", f"slower than {most:g}, but within the noise floor")
+                says = f"slower than {most:g}, but within the noise floor"
             elif high > most:
                 says = f"neither shows nor excludes a slowdown beyond {most:g}: more generations would tell"
-                yield Check(line.cell, gate, "blind", says)
             else:
-                yield Check(line.cell, gate, "held")
+                verdict, says = "held", ""
+            yield Check(line.cell, gate, verdict, says, line.terms)
 
     def _unproven(self) -> Iterator[Check]:
         """What NEW has not proven, with the reason; modes that only show their drift (stock) have nothing to prove."""
@@ -138,7 +151,7 @@ class Comparison:
         for cell, proof in self.new_proofs.items():
             if (cell.task, cell.backend, cell.mode) not in drifting:
                 says = f"{cell.task} {cell.backend} {cell.mode} is {proof.state} in NEW: {proof.reason}"
-                yield Check(cell, "proven", "held" if proof.state == "proven" else "fired", says)
+                yield Check(cell, "proven", "held" if proof.state == "proven" else "fired", says, terms(cell))
 
 
 def compare(base: Run, new: Run, *, across: bool = False, wanted: Mapping[str, str] | None = None) -> Comparison:
@@ -192,12 +205,14 @@ def _sides(pair: Sequence[Any]) -> Iterator[tuple[str, Any]]:
     return zip(("BASE", "NEW"), pair, strict=True)
 
 
-def told(cell: Cell, phase: str) -> str:
-    """A cell and phase with all its terms."""
-    if cell.task == ALL:
-        return f"{cell.backend} {cell.mode} as a whole ({cell.data})"
-    terms = f"{cell.device}, {cell.precision}, {cell.data}, batch {cell.batch}, threads {cell.threads}"
-    return f"{cell.task} {cell.backend} {cell.mode} {phase} ({terms})"
+def terms(cell: Cell) -> str:
+    """What beside task, backend and mode makes a cell."""
+    return f"{cell.device}, {cell.precision}, {cell.data}, batch {cell.batch}, threads {cell.threads}"
+
+
+def told(cell: Cell, phase: str, on: str = "") -> str:
+    """A cell and phase with all its terms, or ``on`` others."""
+    return f"{' '.join(filter(None, (cell.task, cell.backend, cell.mode, phase)))} ({on or terms(cell)})"
 
 
 def _lines(
@@ -208,6 +223,7 @@ def _lines(
 ) -> Iterator[tuple[Line, Samples]]:
     """A line a place, and what it is judged by: with ``against`` in that cell's time, if it is beside; else over the canary's."""
     places = [place for place in both if against is None or against.get(place, place[0]) != place[0]]
+    shares = 1 if len({entry(cell) for cell, _ in places}) == len(places) else 2  # of the level: see _means
     for cell, phase in places:
         other = against[cell, phase] if against is not None else None
         held = [run[cell, phase] for run in timed]
@@ -220,22 +236,25 @@ def _lines(
         samples = (times[0] - paces[0], times[1] - paces[1])
         base, new, pace = (math.exp(figure) for figure in (times[0].mean(), times[1].mean(), paces[1].mean() - paces[0].mean()))
         floor = max(c.floor for c in held)
-        yield Line(cell, phase, base, new, welch(*samples, pairs=len(places)), floor, pace, other), samples
+        yield Line(cell, phase, base, new, welch(*samples, pairs=len(places) * shares), floor, pace, other), samples
 
 
 def _means(samples: Mapping[Line, Samples]) -> Iterator[Line]:
     """A line an entry that has several: their geometric mean in each generation that all of them have."""
     groups: dict[Cell, list[Line]] = defaultdict(list)
     for line in samples:
-        groups[replace(line.cell, task=ALL, data="", batch=0, threads=0)].append(line)
+        groups[entry(line.cell)].append(line)
     groups = {cell: own for cell, own in groups.items() if len(own) > 1}
     for cell, own in groups.items():
         means = [pd.concat([samples[line][side] for line in own], axis=1, join="inner").mean(axis=1) for side in (0, 1)]
         if all(map(len, means)):
-            ratio = welch(*means, pairs=len(groups))
-            floor = math.expm1(np.mean([math.log1p(line.floor) for line in own]))  # as if all went up and down together
-            whole = replace(cell, data=f"geometric mean of {len(own)} lines")
-            yield Line(whole, "all phases", 1.0, ratio.value, ratio, floor, count=len(own))
+            ratio = welch(*means, pairs=2 * len(groups))
+            yield Line(cell, "", 1.0, ratio.value, ratio, stats.mean_floor(line.floor for line in own), count=len(own))
+
+
+def entry(cell: Cell) -> Cell:
+    """The entry that a cell is a line of."""
+    return replace(cell, task=WHOLE, data="", batch=0, threads=0)
 
 
 def songs(run: Run) -> dict[Any, pd.Series]:

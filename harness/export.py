@@ -48,8 +48,8 @@ def junit_of_gates(found: Comparison, file: Path) -> list[Path]:
     cases = []
     for check in found.checks:
         cell = check.cell
-        terms = f"{check.gate} ({cell.device}, {cell.precision}, {cell.data}, batch {cell.batch}, threads {cell.threads})"
-        cases.append(Case(cell.task, f"{cell.backend} {cell.mode}", terms, verdicts[check.verdict], check.says))
+        name = f"{check.gate} ({check.terms})"
+        cases.append(Case(cell.task, f"{cell.backend} {cell.mode}", name, verdicts[check.verdict], check.says))
     return write_cases(cases, file)
 
 

@@ -18,7 +18,7 @@ import scipy.stats
 from click.testing import CliRunner, Result
 
 from harness import compare, records, stats
-from harness.cli import main
+from harness.cli import main, viewing
 from harness.errors import HarnessError
 from harness.records import Cell, Proof, Trial
 from harness.report import comparison
@@ -162,12 +162,26 @@ def test_an_entry_as_a_whole(tmp_path, concord):
     assert torch.ratio.value == pytest.approx(1.05, rel=0.03)
     assert {mean.verdict for mean in others} <= {"tie", "undecided"}
     assert sum(line.verdict == "slower" for line in found.lines) <= 2  # of 36, as luck will have it
-    assert [gate for gate in found.gates if gate.startswith("torch eager as a whole (geometric mean of 12 lines)")]
+    assert [gate for gate in found.gates if gate.startswith("all lines torch eager (cpu, float32, geometric mean of 12 lines): ")]
     said = concord("compare", *both, "--fail-if-slower", "1%", "--json")
     assert said.exit_code == 1
     assert {each["backend"]: each["verdict"] for each in json.loads(said.stdout)["means"]}["torch"] == "slower"
     assert "Each entry as a whole" in concord("compare", *both).stdout
     assert "Each entry as a whole" in comparison.page(found)
+
+
+def test_means_that_hold_are_no_pass_for_blind_lines(tmp_path, concord):
+    """Where no line can be judged the exit code says so, whatever holds on the whole; the means are cases of their own."""
+    both = [in_many_tasks(tmp_path / name, seed=seed, torch=1.0, tasks=30) for seed, name in enumerate(("base", "new"))]
+    found = held(*both).judged(slower=0.05)
+    assert {check.verdict for check in found.checks if check.cell.task == compare.WHOLE} == {"held"}
+    assert not found.blind
+    blind = replace(found, checks=[c if c.cell.task == compare.WHOLE else replace(c, verdict="blind") for c in found.checks])
+    assert blind.blind
+    assert viewing.gate_code(blind) == 4
+    said = concord("compare", *both, "--fail-if-slower", "5%", "--junit", tmp_path / "gates.xml")
+    assert said.exit_code == 0
+    assert f'name="{compare.WHOLE}"' in (tmp_path / "gates.xml").read_text(encoding="utf-8")
 
 
 def test_the_slowdown_is_found_between_runs_of_their_own(tmp_path):

@@ -133,12 +133,11 @@ def compare(
 
 def gate_code(found: "Comparison") -> int:
     """1 if a gate fired; 3 if it has nothing to judge in NEW of what BASE has; 4 if it could judge no line; or 0."""
-    verdicts = [check.verdict for check in found.checks]
     if found.gates:
         return options.EXIT_PROOF
-    if "lost" in verdicts:
+    if any(check.verdict == "lost" for check in found.checks):
         return options.EXIT_CELL
-    return options.EXIT_NOISY if verdicts.count("blind") == len(found.judgeable) else 0
+    return options.EXIT_NOISY if found.blind else 0
 
 
 @click.command()

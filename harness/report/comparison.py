@@ -14,10 +14,11 @@ from harness.report.markdown import table as markdown_table
 from harness.report.words import digits, name
 
 HEADS = {"gates": "A gate fired", "warnings": "Read with care", "changes": "What is not the same", "missing": "Not compared"}
-WHOLE = "Each entry as a whole: the geometric mean of its lines"
+HEAD = "Each entry as a whole: the geometric mean of its lines"
 METHOD = (
     "Each ratio is the time in NEW over that in BASE, from the medians of generations (fresh processes) of two runs that share"
-    " no round, over what the canary (a fixed product) took in the same generations: Welch's t, simultaneous 95 % for all lines."
+    " no round, over what the canary (a fixed product) took in the same generations: Welch's t, simultaneous 95 % for all lines"
+    " and means."
     " It does not know how two sittings at one machine differ, but for what slows the canary too."
 )
 
@@ -26,15 +27,21 @@ def document(found: Comparison) -> dict[str, Any]:
     """All of it for JSON. Times in seconds a step (or a call), or, across machines, times that of ``against``."""
     lines = []
     for line in found.lines:
-        what = {"phase": line.phase, "verdict": line.verdict, "noise_floor": line.floor}
+        what = {"phase": line.phase} | _judged(line)
         times = {"base": line.base, "new": line.new, "pace": line.pace, "against": line.against and name(line.against)}
         proofs = {"base_proof": found.base_proofs[line.cell].state, "new_proof": found.new_proofs[line.cell].state}
         lines.append(asdict(line.cell) | what | times | _ratio(line) | proofs)
+    entry = ("backend", "mode", "device", "precision")
     means = [
-        {"backend": mean.cell.backend, "mode": mean.cell.mode, "lines": mean.count, "verdict": mean.verdict} | _ratio(mean)
+        {key: getattr(mean.cell, key) for key in entry} | {"lines": mean.count} | _judged(mean) | _ratio(mean)
         for mean in found.means
     ]
     return {"base": str(found.base.path), "new": str(found.new.path), **notes(found), "means": means, "lines": lines}
+
+
+def _judged(line: Line) -> dict[str, Any]:
+    """A line's verdict, for JSON."""
+    return {"verdict": line.verdict, "noise_floor": line.floor}
 
 
 def _ratio(line: Line) -> dict[str, Any]:
@@ -102,10 +109,10 @@ def show(found: Comparison) -> None:
 
     told("warnings", "yellow")
     told("changes")
-    terminal.print_table([*map(str, rows)], rows.to_numpy().tolist())
     if found.means:
-        terminal.print_line(WHOLE)
+        terminal.print_line(HEAD)
         terminal.print_table([*map(str, means(found))], means(found).to_numpy().tolist())
+    terminal.print_table([*map(str, rows)], rows.to_numpy().tolist())
     terminal.print_line(summed(found))
     terminal.print_line(METHOD)
     told("missing")
@@ -118,10 +125,10 @@ def markdown(found: Comparison) -> str:
     for kind, texts in notes(found).items():
         if texts:
             parts += [f"**{HEADS[kind]}**", "\n".join(f"- {quoted(text)}" for text in texts)]
-    for rows in (means(found), table(found)):
-        if len(rows):
-            parts.append(markdown_table(map(str, rows), rows.to_numpy().tolist()))
-    parts.append(METHOD)
+    if found.means:
+        parts += [f"{HEAD}.", markdown_table(map(str, means(found)), means(found).to_numpy().tolist())]
+    rows = table(found)
+    parts += [markdown_table(map(str, rows), rows.to_numpy().tolist()), METHOD]
     return "\n\n".join(parts) + "\n"
 
 
@@ -143,7 +150,7 @@ def page(found: Comparison) -> str:
         kinds={HEADS[kind]: texts for kind, texts in notes(found).items() if texts},
         summed=summed(found),
         method=METHOD,
-        whole=WHOLE,
+        head=HEAD,
         means=means(found),
         table=rows,
         colours=html.colours(found.new_proofs),
