@@ -7,7 +7,7 @@ Sources: Hodges and Lehmann 1963 (the point), Kalibera and Jones 2013 (levels of
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import permutations
@@ -114,6 +114,7 @@ class Contest:
     control: Ratio | None  # second processes over first ones of the same backends: 1, but for noise
     rounds: Mapping[Key, bool]  # whether each was contended
     noisy: bool = False  # whether it is the machine's noise that refuses a ranking
+    first: Collection[Entry] = ()  # the first mode of each backend
 
     @property
     def contended(self) -> float:
@@ -412,6 +413,8 @@ def statuses(run: Run) -> dict[Cell, Proven]:
 
 def contests(run: Run) -> tuple[Contest, ...]:
     """Every phase of a task in which something was timed; cells meet on equal device, precision, data, batch and threads."""
+    chosen_modes = run.part("plan", "chosen").items()  # of a record from elsewhere, anything
+    first = {(backend, modes[0]) for backend, modes in chosen_modes if isinstance(modes, list) and str in map(type, modes[:1])}
     chosen, disturbed = counted(run.trials)
     found: dict[tuple[str, Cell], list[Trial]] = defaultdict(list)
     for trial in chosen:
@@ -423,14 +426,20 @@ def contests(run: Run) -> tuple[Contest, ...]:
         if phase in TIMED and own:
             ours = (terms.task, terms.batch, terms.threads, phase)
             rounds = {group[4:]: bad for group, bad in disturbed.items() if group[:4] == ours}
-            held.append(contest(phase, trials, proofs, rounds))
+            held.append(contest(phase, trials, proofs, rounds, first))
     return tuple(held)
 
 
-def contest(phase: str, trials: Sequence[Trial], proofs: Mapping[Cell, Proven], rounds: Mapping[Key, bool]) -> Contest:
+def contest(
+    phase: str,
+    trials: Sequence[Trial],
+    proofs: Mapping[Cell, Proven],
+    rounds: Mapping[Key, bool],
+    first: Collection[Entry] = (),
+) -> Contest:
     """Compare all that did not fail their proof; choose the best and the ranks among the proven alone.
 
-    ``rounds`` says which were contended.
+    ``rounds`` says which were contended, ``first`` is for ``simultaneous``.
     The best is the one whose ratios to the others are smallest on the whole.
     """
     own: dict[Cell, list[Trial]] = defaultdict(list)
@@ -440,15 +449,32 @@ def contest(phase: str, trials: Sequence[Trial], proofs: Mapping[Cell, Proven], 
     members = {cell: blocks(group) for cell, group in own.items()}
     able = [cell for cell in members if proofs[cell].state == "proven"]
     times = {cell: samples(members[cell]) for cell in members if proofs[cell].state != "failed"}
-    pairs = max(math.comb(len(able), 2), 1)
-    ratios = {(a, b): r for a, b in permutations(times, 2) if (r := paired(times[a], times[b], pairs=pairs))}
+    pairs = {(a, b): simultaneous({entry(a), entry(b)}, [*map(entry, able)], first) for a, b in permutations(times, 2)}
+    ratios = {(a, b): r for (a, b), count in pairs.items() if (r := paired(times[a], times[b], pairs=count))}
     lead = {b: sum(math.log(ratios[a, b].value) for a in able if (a, b) in ratios) for b in able}
     control = controlled(members, [t for t in trials if t.phase == "control"])
     verdicts = {pair: verdict(ratio, floor=noise_floor(control)) for pair, ratio in ratios.items()}
     best = min(able, key=lead.__getitem__, default=None)
-    found = Contest(phase, members, ratios, verdicts, able, best, {}, "", control, rounds)
+    found = Contest(phase, members, ratios, verdicts, able, best, {}, "", control, rounds, first=first)
     refusal, noisy = next(_refusals(found, own, trials), ("", False))
     return replace(found, refusal=refusal, noisy=noisy, ranks={} if refusal else ranks(able, verdicts))
+
+
+def entry(cell: Cell) -> Entry:
+    """Its backend and mode."""
+    return cell.backend, cell.mode
+
+
+def simultaneous(pair: set[Entry], able: Sequence[Entry], first: Collection[Entry]) -> int:
+    """By how many the level of a pair's interval is divided (Bonferroni).
+
+    All pairs of those that are ``able`` to be ranked share it. Where backends have several modes each, the pairs of their
+    ``first`` ones, of which the answer speaks, have half of it and all others the other half.
+    """
+    every, main = math.comb(len(able), 2), math.comb(len({*able}.intersection(first)), 2)
+    if main in {0, every}:
+        return max(every, 1)
+    return 2 * (main if pair <= {*first} else every - main)
 
 
 def overall(contests: Sequence[Contest]) -> dict[Entry, tuple[Estimate, str]]:
@@ -458,11 +484,14 @@ def overall(contests: Sequence[Contest]) -> dict[Entry, tuple[Estimate, str]]:
     every contest; empty with fewer than two contests or entries, with fewer than five generations in common, and where a contest
     is not ranked.
     """
-    sides = [{(cell.backend, cell.mode): samples(contest.blocks[cell]) for cell in contest.proven} for contest in contests]
+    sides = [{entry(cell): samples(contest.blocks[cell]) for cell in contest.proven} for contest in contests]
     names = [name for name in sides[0] if all(name in side for side in sides)] if len(sides) > 1 else []
     if len(names) <= 1 or any(contest.refusal for contest in contests):
         return {}
-    ratios = {(a, b): mean_ratio([paired_logs(side[a], side[b]) for side in sides], names) for a, b in permutations(names, 2)}
+    ratios = {}
+    for a, b in permutations(names, 2):
+        pairs = simultaneous({a, b}, names, contests[0].first)
+        ratios[a, b] = mean_ratio([paired_logs(side[a], side[b]) for side in sides], pairs=pairs)
     if min(ratio.generations for ratio in ratios.values()) < GENERATIONS:  # each task has enough, but not in common
         return {}
     verdicts = {pair: verdict(ratio, floor=mean_floor(c.floor for c in contests)) for pair, ratio in ratios.items()}
@@ -472,12 +501,12 @@ def overall(contests: Sequence[Contest]) -> dict[Entry, tuple[Estimate, str]]:
     return {name: (figures[name], places[name]) for name in sorted(names, key=lambda name: (name != best, figures[name].value))}
 
 
-def mean_ratio(found: Sequence[tuple[np.ndarray, np.ndarray]], names: Sequence[Entry]) -> Ratio:
+def mean_ratio(found: Sequence[tuple[np.ndarray, np.ndarray]], *, pairs: int) -> Ratio:
     """The geometric mean of a pair's ratios over tasks, from the log-ratios of each task's rounds."""
     each = [medians(*task) for task in found]
     means = {g: float(np.mean([task[g] for task in each])) for g in sorted(set(each[0]).intersection(*each[1:]))}
     point = math.exp(np.mean([np.median(walsh(logs)) for _, logs in found]))
-    return over_generations(point, means, sum(len(logs) for _, logs in found), math.comb(len(names), 2))
+    return over_generations(point, means, sum(len(logs) for _, logs in found), pairs)
 
 
 def controlled(members: Mapping[Cell, Blocks], twins: Sequence[Trial]) -> Ratio | None:

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
-from itertools import combinations_with_replacement
+from itertools import combinations, combinations_with_replacement
 from pathlib import Path
 from types import ModuleType
 
@@ -435,7 +435,7 @@ def test_the_mean_over_tasks_is_paired_by_generation():
     """Its interval is Student's t over each generation's mean of log-ratios."""
     rng = np.random.default_rng(7)
     tasks = [machine(rng, effect=effect, offset=0.03) for effect in (0.1, -0.2)]
-    found = stats.mean_ratio([stats.paired_logs(*task) for task in tasks], [("a", ""), ("b", "")])
+    found = stats.mean_ratio([stats.paired_logs(*task) for task in tasks], pairs=1)
     each = [[np.median([math.log(b[g, r] / a[g, r]) for r in range(5)]) for g in range(5)] for a, b in tasks]
     means = np.mean(each, axis=0)
     low, high = scipy.stats.t.interval(0.95, 4, np.mean(means), scipy.stats.sem(means))
@@ -501,6 +501,17 @@ def test_disturbed_times_carry_no_verdict(settings, why):
     assert why in found.refusal
     assert found.ranks == {}
     assert found.noisy is ("cpu" not in settings)  # another budget is no noise
+
+
+def test_first_modes_have_half_of_the_level():
+    """Three of eight entries: their pairs are told apart as if there were six, all others as if there were fifty."""
+    first = [(name, "first") for name in "abc"]
+    able = [*first, *((name, f"mode {i}") for name in "abc" for i in range(2))][:8]
+    counts = {(x, y): stats.simultaneous({x, y}, able, first) for x, y in combinations(able, 2)}
+    assert Counter(counts.values()) == {6: 3, 50: 25}
+    assert sum(1 / count for count in counts.values()) == pytest.approx(1)  # of the level, in all
+    assert stats.simultaneous({*first[:2]}, first, first) == stats.simultaneous({*first[:2]}, first, ()) == 3
+    assert stats.simultaneous({able[0], able[3]}, [able[0], able[3]], first) == 1  # one backend against itself
 
 
 def test_a_little_disturbance_is_borne():
