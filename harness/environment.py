@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,15 @@ def proc(file: str, key: str) -> str:
     return next((value.strip() for name, _, value in rows if name.strip() == key), "")
 
 
-def inherited() -> dict[str, str]:
-    """What an interpreter that is not our own may see of this process's environment."""
-    return {name: os.environ[name] for name in INHERITED if name in os.environ}
+def inherited(interpreter: str) -> dict[str, str]:
+    """What an interpreter may see of this process's environment; only our own sees the packages in HOME."""
+    lent = {} if interpreter == sys.executable else {"PYTHONNOUSERSITE": "1"}
+    return {name: os.environ[name] for name in INHERITED if name in os.environ} | lent
 
 
-def worker_environment(*, root: Path, cpus: list[int], device: str, scratch: Path, cache: Path) -> dict[str, str]:
+def worker_environment(
+    *, root: Path, cpus: list[int], device: str, scratch: Path, cache: Path, interpreter: str = sys.executable
+) -> dict[str, str]:
     """The whole environment of a worker: the same thread budget for every framework, quiet logs, its own compile cache."""
     chosen = {
         "CONCORD_CPUS": ",".join(map(str, cpus)),
@@ -71,7 +75,7 @@ def worker_environment(*, root: Path, cpus: list[int], device: str, scratch: Pat
     }
     if device == "cpu":
         chosen |= {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
-    return inherited() | chosen
+    return inherited(interpreter) | chosen
 
 
 def machine() -> dict[str, Any]:

@@ -93,7 +93,9 @@ class Worker(AbstractContextManager["Worker"]):
         self.log = scratch / "worker.log"
         self.replies: queue.SimpleQueue[tuple[Message, Arrays] | None] = queue.SimpleQueue()
         self.mark = uuid.uuid4().hex
-        env = worker_environment(root=root, cpus=cpus, device=device, scratch=scratch, cache=cache or scratch)
+        env = worker_environment(
+            root=root, cpus=cpus, device=device, scratch=scratch, cache=cache or scratch, interpreter=interpreter
+        )
         env |= {MARK: self.mark}
         command, pipe, group = [interpreter, "-m", "harness.worker"], subprocess.PIPE, 0 if GROUPS else -1  # 0: one of its own
         how: dict[str, Any] = {"cwd": root, "env": env, "stdin": pipe, "stdout": pipe, "process_group": group}

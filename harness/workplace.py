@@ -38,7 +38,8 @@ class Installed:
 
     def advice(self, name: str) -> str:
         """One sentence on how to get what is missing."""
-        here = "" if self.interpreter == sys.executable else f" in the environment of {self.interpreter}"
+        lent = f" in the environment of {self.interpreter} (what lies in your home does not count)"
+        here = "" if self.interpreter == sys.executable else lent
         are = "are" if len(self.missing) > 1 else "is"
         return f"{name}: {', '.join(self.missing)} {are} not installed{here}: pip install 'concord-bench[{catalog.code(name)}]'."
 
@@ -46,7 +47,7 @@ class Installed:
 def probe(name: str, interpreter: str) -> Installed:
     """Ask an interpreter for a backend's packages, in an environment as clean as its workers' will be."""
     door = catalog.backend(name)
-    command, env = [interpreter, "-c", PROBE, door.IMPORT, *door.DISTRIBUTIONS], environment.inherited()
+    command, env = [interpreter, "-c", PROBE, door.IMPORT, *door.DISTRIBUTIONS], environment.inherited(interpreter)
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=catalog.ROOT, env=env)
         return Installed(interpreter, *json.loads(done.stdout))

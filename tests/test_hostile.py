@@ -254,6 +254,7 @@ def test_a_lent_interpreter_and_secrets(tmp_path: Path, lent: Path) -> None:
     assert given.count("PATH=") > 2  # asked what it has, and run as a worker
     assert SECRET not in given
     assert str(tmp_path / "planted") not in given
+    assert given.count("PYTHONNOUSERSITE=1") == given.count("PYTHONNOUSERSITE") >= 2  # nor the caller's packages at home
     assert {trial.status for trial in records.read(out).trials} == {"ok"}
     for path in out.iterdir():
         assert SECRET.encode() not in path.read_bytes(), path
