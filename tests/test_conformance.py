@@ -297,6 +297,7 @@ class Probe:
             | self.single(logits)
             | self.copies(logits, trained)
             | self.compilations()
+            | self.neighbours(trained)
             | self.steps_beyond_the_table(trained)
         )
 
@@ -388,6 +389,13 @@ class Probe:
         self.train()
         self.logits()
         return {"the same shapes are compiled once": self.session.compilations() == before}
+
+    def neighbours(self, trained: Arrays) -> dict[str, bool]:
+        """A session has a table and weights of its own, whatever another one in the process is given."""
+        other = self.open(self.spec.optimizer.table(self.lrs * 10))
+        self.session.load(self.weights)
+        other.load({name: array + 1 for name, array in self.weights.items()})
+        return {"sessions share nothing": alike(self.train(), trained)}
 
     def steps_beyond_the_table(self, trained: Arrays) -> dict[str, bool]:
         """A step beyond the last row uses the last row."""
