@@ -25,6 +25,7 @@ import pytest
 from harness import batches, catalog, data, environment, launch, proof, verify, weights
 from harness.errors import HarnessError
 from harness.launch import Worker, WorkerError
+from harness.measure import Stopwatch
 from harness.progress import Progress
 from harness.protocol import Session, Stacking
 from harness.records import Proof
@@ -298,6 +299,7 @@ class Probe:
             | self.copies(logits, trained)
             | self.compilations()
             | self.neighbours(trained)
+            | self.waits()
             | self.steps_beyond_the_table(trained)
         )
 
@@ -389,6 +391,19 @@ class Probe:
         self.train()
         self.logits()
         return {"the same shapes are compiled once": self.session.compilations() == before}
+
+    def waits(self) -> dict[str, bool]:
+        """What was synchronised is done: to fetch it takes a small part of the steps' time, in the quietest of three turns."""
+        shares = []
+        for _ in range(3):
+            watch = Stopwatch()
+            for _ in range(20):
+                handle = self.session.train_step(self.placed[0])
+            self.session.sync(handle)
+            waited = watch.seconds()
+            self.fetched(handle)
+            shares.append(watch.seconds() / waited - 1)
+        return {"what is synchronised is done": min(shares) < 0.2}
 
     def neighbours(self, trained: Arrays) -> dict[str, bool]:
         """A session has a table and weights of its own, whatever another one in the process is given."""
