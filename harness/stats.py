@@ -411,10 +411,15 @@ def statuses(run: Run) -> dict[Cell, Proven]:
     return {c: proven(run.proofs, task=c.task, backend=c.backend, mode=c.mode) for c in cells}
 
 
+def first_modes(run: Run) -> set[Entry]:
+    """Each backend in its first mode, as the plan has them; empty where a record does not say."""
+    chosen = run.part("plan", "chosen").items()
+    return {(backend, modes[0]) for backend, modes in chosen if isinstance(modes, list) and str in map(type, modes[:1])}
+
+
 def contests(run: Run) -> tuple[Contest, ...]:
     """Every phase of a task in which something was timed; cells meet on equal device, precision, data, batch and threads."""
-    chosen_modes = run.part("plan", "chosen").items()  # of a record from elsewhere, anything
-    first = {(backend, modes[0]) for backend, modes in chosen_modes if isinstance(modes, list) and str in map(type, modes[:1])}
+    first = first_modes(run)
     chosen, disturbed = counted(run.trials)
     found: dict[tuple[str, Cell], list[Trial]] = defaultdict(list)
     for trial in chosen:
@@ -440,7 +445,6 @@ def contest(
     """Compare all that did not fail their proof; choose the best and the ranks among the proven alone.
 
     ``rounds`` says which were contended, ``first`` is for ``simultaneous``.
-    The best is the one whose ratios to the others are smallest on the whole.
     """
     own: dict[Cell, list[Trial]] = defaultdict(list)
     for trial in sorted(trials, key=lambda t: (t.cell.backend, t.cell.mode)):
@@ -451,13 +455,26 @@ def contest(
     times = {cell: samples(members[cell]) for cell in members if proofs[cell].state != "failed"}
     pairs = {(a, b): simultaneous({entry(a), entry(b)}, [*map(entry, able)], first) for a, b in permutations(times, 2)}
     ratios = {(a, b): r for (a, b), count in pairs.items() if (r := paired(times[a], times[b], pairs=count))}
-    lead = {b: sum(math.log(ratios[a, b].value) for a in able if (a, b) in ratios) for b in able}
     control = controlled(members, [t for t in trials if t.phase == "control"])
     verdicts = {pair: verdict(ratio, floor=noise_floor(control)) for pair, ratio in ratios.items()}
-    best = min(able, key=lead.__getitem__, default=None)
-    found = Contest(phase, members, ratios, verdicts, able, best, {}, "", control, rounds, first=first)
+    found = Contest(phase, members, ratios, verdicts, able, fastest(able, ratios), {}, "", control, rounds, first=first)
     refusal, noisy = next(_refusals(found, own, trials), ("", False))
     return replace(found, refusal=refusal, noisy=noisy, ranks={} if refusal else ranks(able, verdicts))
+
+
+def among(contest: Contest, wanted: Collection[Entry]) -> Contest:
+    """The same contest between some entries alone: their intervals and verdicts stay, the best and the ranks are their own."""
+    held = {cell: times for cell, times in contest.blocks.items() if entry(cell) in wanted}
+    able = [cell for cell in contest.proven if cell in held]
+    best = fastest(able, contest.ratios)
+    places = ranks(able, contest.verdicts) if contest.ranks else {}
+    return replace(contest, blocks=held, proven=able, best=best, ranks=places)
+
+
+def fastest(able: Sequence[Cell], ratios: Mapping[tuple[Cell, Cell], Ratio]) -> Cell | None:
+    """The one whose ratios to the others are smallest on the whole."""
+    lead = {b: sum(math.log(ratios[a, b].value) for a in able if (a, b) in ratios) for b in able}
+    return min(able, key=lead.__getitem__, default=None)
 
 
 def entry(cell: Cell) -> Entry:

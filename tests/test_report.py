@@ -23,7 +23,7 @@ from markdown_it import MarkdownIt
 
 from harness import catalog, metrics, records, report
 from harness.records import Cell, Proof, Trial
-from harness.report import charts, drawing, markdown, tables, terminal, words
+from harness.report import answer, charts, drawing, markdown, tables, terminal, words
 from harness.report import html as page
 
 PRECISIONS = ("float64", "float32")
@@ -757,6 +757,54 @@ def test_curves_may_end_early_or_break(tmp_path):
     assert "From jax jit differ: tensorflow graph by up to 0.25 (step 1); no line where they do not. Trainings compute in" in says
 
 
+# Modes
+
+
+@pytest.fixture(scope="module")
+def in_modes(tmp_path_factory):
+    """The MNIST CNN with a second mode of PyTorch, half as long a step, and one of bfloat16."""
+    folder = example_run(tmp_path_factory.mktemp("modes") / "run", tasks=["mnist_cnn"])
+    run = records.read(folder)
+    chosen = {"torch": ["eager", "compile", "bf16"], "tensorflow": ["graph"], "jax": ["jit"]}
+    records.write_manifest(folder, {**run.manifest, "plan": {"chosen": chosen}})
+    trials = list(run.trials)
+    for mode, precision in (("compile", "float32"), ("bf16", "bfloat16")):
+        for t in [t for t in run.trials if t.cell.backend == "torch"]:
+            times = tuple(ns // 2 for ns in t.times_ns)
+            trials.append(replace(t, cell=replace(t.cell, mode=mode, precision=precision), times_ns=times))
+    write(folder / "trials.jsonl", trials)
+    entries = ("torch compile", "torch bf16", *STEP_S["mnist_cnn"])
+    write(folder / "proofs.jsonl", [row for entry in entries for row in proofs("mnist_cnn", entry)])
+    report.write(tables.find(records.read(folder)))
+    return folder
+
+
+def test_first_modes_are_ranked_among_themselves(in_modes):
+    """The answer and its table know no second mode; all modes of a precision follow, each in a table of its own."""
+    found = tables.find(records.read(in_modes))
+    groups = answer.groups(found)
+    assert [group.title for group in groups] == [
+        "each backend in its first mode",
+        "all modes in float32",
+        "all modes in bfloat16",
+    ]
+    first, every, low = ({words.name(c): row for c, row in answer.table(group, "mnist_cnn").items()} for group in groups)
+    assert {*first} == {"torch eager", "tensorflow graph", "jax jit"}
+    assert {"torch compile", *first} < {*every}
+    assert [*low] == ["torch bf16"]
+    assert (every["torch compile"][2], first["torch eager"][2]) == ("1", "3")  # the fastest of all, and the slowest of the first
+    assert "compile" not in words.sentence(groups[0].findings, "mnist_cnn")
+    assert "PyTorch compile" in words.sentence(found, "mnist_cnn")
+
+
+def test_every_table_of_modes_says_what_it_ranks(in_modes):
+    """On the page, in Markdown and on the terminal."""
+    page_, text = ((in_modes / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
+    for title in ("each backend in its first mode", "all modes in float32", "all modes in bfloat16"):
+        assert f"Ranked here: {title}." in page_
+        assert f"Ranked: {title}." in text
+
+
 # The page
 
 
@@ -1159,7 +1207,7 @@ def test_the_markdown_has_the_sentences_tables_and_folded_proofs(built, findings
     for task in findings.tasks:
         assert markdown.plain(words.sentence(findings, task), 4000) in text
     assert re.search(
-        r"\| torch eager \| ✓ proven \| 2 \| 0\.\d+ ms \(0\.\d+ to 0\.\d+\) \| 2\.\d+x \(2\.\d+ to 2\.\d+\) \|", text
+        r"\| torch eager \| ✓ proven \| 2 \| 0\.\d+ ms \(0\.\d+ to 0\.\d+\) \| 2\.\d+x \(2\.\d+ to 2\.\d+\) slower \|", text
     )
     assert f"Made: {AT}; Example CPU @&#8203; 2.0 GHz" in text
     assert len(page_.every("s")) == 2

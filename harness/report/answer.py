@@ -1,28 +1,51 @@
-"""The verdict table of a task as texts, and what is missing from it: what the terminal and report.md both show."""
+"""The verdict tables of a task as texts, and what is missing from them: what the terminal and report.md both show."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from harness import stats
 from harness.records import Cell, Proof
 from harness.report import words
-from harness.report.tables import Findings
+from harness.report.tables import Findings, in_first_modes
 from harness.report.words import digits, name
 
 HEADS = ["backend", "proof", "rank", "train step", "train to best", "predict batch", "predict to best", "quality"]
 VOID = "void: "  # so begins a time whose proof failed
 
 
-def table(findings: Findings, task: str) -> dict[Cell, list[str]]:
-    """A row for each cell on the task's main terms; a text is empty where nothing is known."""
+class Group(NamedTuple):
+    """What stands in one table and is ranked together: what that is, the findings that rank it, and which cells of them."""
+
+    title: str
+    findings: Findings
+    precision: str = ""  # "" for any
+
+    def cells_of(self, task: str) -> list[Cell]:
+        """Its cells of a task on the main terms."""
+        return [cell for cell in self.findings.cells_of(task) if self.precision in {"", cell.precision}]
+
+
+def groups(findings: Findings) -> list[Group]:
+    """Each backend's first mode, of which the answer speaks; then, of a run with more, all modes of a precision together."""
+    first, precisions = in_first_modes(findings), list(dict.fromkeys(cell.precision for cell in findings.rows))
+    if first is findings and len(precisions) <= 1:
+        return [Group("", findings)]
+    leading = [] if first is findings else [Group("each backend in its first mode", first)]
+    return leading + [Group(f"all modes in {precision}", findings, precision) for precision in precisions]
+
+
+def table(group: Group, task: str) -> dict[Cell, list[str]]:
+    """A row for each cell of a group on the task's main terms; a text is empty where nothing is known."""
+    findings = group.findings
     units, metric = words.units(findings, task), findings.goal(task)["metric"]
     rows = {}
-    for cell in findings.cells_of(task):
+    for cell in group.cells_of(task):
         state, train, quality = findings.proofs[cell].state, findings.pick(cell, "train"), findings.quality(cell)
         row = [name(cell), words.badge(state), train.rank if train else ""]
         for phase in ("train", "predict"):
             if found := findings.pick(cell, phase):
                 time = (VOID if state == "failed" else "") + words.sized(found.figure, *units[phase])
-                row += [time, words.sized(found.ratio) if found.ratio else ""]
+                row += [time, f"{words.sized(found.ratio)} {found.verdict}".strip() if found.ratio else ""]
             else:
                 row += ["not timed", ""]
         rows[cell] = [*row, f"{metric} {digits(quality.figure.value, 4)}" if quality else ""]

@@ -38,8 +38,11 @@ def render(findings: Findings, files: Mapping[str, pd.DataFrame]) -> str:
     """The whole page as text, with the frames of the CSV files by name; equal findings give equal text."""
     csv: dict[str, Iterable[Any]] = {**files, "trials": tables.TRIALS}
     (told, columns), rounds, lines = dictionary(csv), files["rounds"], ledger.judge(findings.run)
+    groups = answer.groups(findings)
     return template("report.html.j2").render(
         title=findings.run.path.name,
+        groups=groups,
+        leading=groups[0].findings,
         terms=told["terms"],
         levels=told["levels"],
         csv=csv,

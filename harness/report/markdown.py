@@ -41,6 +41,7 @@ def render(findings: Findings) -> str:
     environment.filters["plain"] = _escaped
     text = environment.get_template("report.md.j2").render(
         findings=findings,
+        groups=answer.groups(findings),
         unfair=ledger.differences(findings.run),
         trust=_trust(findings),
         proofs={task: [proof for proof in findings.run.proofs if proof.task == task] for task in findings.tasks},

@@ -47,7 +47,7 @@ def frame(file: str, rows: Sequence[Any]) -> pd.DataFrame:
 
 
 class Row(NamedTuple):
-    """One figure of one cell. ``ratio`` is its value over the best's: paired where times are."""
+    """One figure of one cell. ``ratio`` is its value over the best's, paired where times are, and ``verdict`` what it says."""
 
     phase: str
     metric: str
@@ -55,6 +55,7 @@ class Row(NamedTuple):
     figure: Estimate
     ratio: Estimate | None = None
     rank: str = ""
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,10 @@ class Findings:
     def summary(self) -> pd.DataFrame:
         """summary.csv: one row a figure. Seconds, examples a second, bytes; intervals are 95 %."""
         rows = [
-            (*NAMES(cell), *what, *astuple(figure), best, rank, self.proofs[cell].state, *TERMS(cell), *interval)
+            (*NAMES(cell), *row[:3], *astuple(row.figure), best, row.rank, self.proofs[cell].state, *TERMS(cell), *interval)
             for cell, found in self.rows.items()
-            for *what, figure, ratio, rank in found
-            for best, *interval in [_ends(ratio)]
+            for row in found
+            for best, *interval in [_ends(row.ratio)]
         ]
         return frame("summary", rows)
 
@@ -137,7 +138,21 @@ class Findings:
 
 def find(run: Run) -> Findings:
     """Everything the views show, computed from a run."""
-    proofs, contests = stats.statuses(run), stats.contests(run)
+    return _found(run, stats.contests(run), lambda _cell: True)
+
+
+def in_first_modes(findings: Findings) -> Findings:
+    """The same of each backend's first mode alone, ranked among themselves; all of it where there is no more to a run."""
+    first = stats.first_modes(findings.run)
+    if len(first) <= 1 or first >= {*map(stats.entry, findings.rows)}:
+        return findings
+    held = [stats.among(contest, first) for contest in findings.contests]
+    return _found(findings.run, [contest for contest in held if contest.blocks], lambda cell: stats.entry(cell) in first)
+
+
+def _found(run: Run, contests: Sequence[Contest], wanted: Callable[[Cell], bool]) -> Findings:
+    """What the views show of the cells that are ``wanted``."""
+    proofs = {cell: proof for cell, proof in stats.statuses(run).items() if wanted(cell)}
     # single calls have a batch of one, and stand with the training they belong to
     batched = dict.fromkeys(t.cell for t in run.trials if "latency" not in (t.phase, t.of) and t.phase != "canary")
     first = {replace(cell, batch=0): cell for cell in reversed(batched)}
@@ -146,7 +161,7 @@ def find(run: Run) -> Findings:
     tasks = list(dict.fromkeys(known))
     cells = sorted(set(homes.values()), key=lambda cell: (tasks.index(cell.task), astuple(cell)))
     rows: dict[Cell, list[Row]] = {cell: [] for cell in cells}
-    every = [*chain.from_iterable(map(_timed, contests)), *_single(run)]
+    every = [*chain.from_iterable(map(_timed, contests)), *_single(run, wanted)]
     for cell, row in sorted(every, key=lambda found: PHASES.index(found[1].phase)):
         rows[homes[cell]].append(row)
     bad = [
@@ -166,7 +181,8 @@ def _timed(contest: Contest) -> Iterator[tuple[Cell, Row]]:
         ratio: Estimate | None = contest.ratios.get((contest.best, cell)) if contest.best else None
         if cell == contest.best:
             ratio = Estimate(1.0, None, None, len(times))
-        place = (ratio, contest.ranks.get(cell, ""))
+        verdict = contest.verdicts.get((contest.best, cell), "") if contest.best and contest.ranks else ""
+        place = (ratio, contest.ranks.get(cell, ""), verdict)
         if contest.phase == "latency":
             for metric, share in LATENCIES.items():
                 figure = stats.quantile(times, share)
@@ -185,11 +201,11 @@ def _inverse(figure: Estimate, amount: int) -> Estimate:
     return Estimate(amount / figure.value, low, high, figure.n)
 
 
-def _single(run: Run) -> Iterator[tuple[Cell, Row]]:
+def _single(run: Run, wanted: Callable[[Cell], bool]) -> Iterator[tuple[Cell, Row]]:
     """The rows of figures that are not paired and carry no rank, from a sample of each round, or of each seed of a training."""
     found: dict[tuple[Cell, str, str, str], dict[stats.Key, float]] = defaultdict(dict)
     most = ceilings(run)
-    for trial in stats.counted(run.trials)[0]:
+    for trial in [trial for trial in stats.counted(run.trials)[0] if wanted(trial.cell)]:
         sample = (trial.seed, 0) if trial.phase == "fit" else (trial.generation, trial.round)
         figures = _costs(run, trial, most) if trial.phase in SHOWN and stats.usable(trial) and trial.cpu_ns else ()
         for phase, metric, unit, value in chain(figures, _values(run, trial)):

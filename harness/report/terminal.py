@@ -29,13 +29,16 @@ def print_run(findings: Findings, only: Sequence[Cell] | None = None) -> None:
     tasks = [task for task in findings.tasks if any(cell.task == task for cell in cells)]
     for text in ledger.differences(findings.run):
         print_line(f"NOT FAIR: {text}", "bold red")
-    rows = [(task, *row) for task in tasks for cell, row in answer.table(findings, task).items() if cell in cells]
-    print_table(("task", *answer.HEADS), rows, title=findings.run.path.name, left=3)
+    groups = answer.groups(findings)
+    for group in groups:
+        rows = [(task, *row) for task in tasks for cell, row in answer.table(group, task).items() if cell in cells]
+        print_table(("task", *answer.HEADS), rows, title=": ".join(filter(None, (findings.run.path.name, group.title))), left=3)
+    leading = groups[0].findings
     for task in tasks:
         for text in answer.missing(findings, task):
             print_line(f"Missing in {task}: {text}", "yellow")
         print_line(
-            f"{findings.goal(task)['title']}: {words.sentence(findings, task)} Terms: {words.common(findings, task) or '-'}."
+            f"{findings.goal(task)['title']}: {words.sentence(leading, task)} Terms: {words.common(leading, task) or '-'}."
         )
     if only is None:
         for text in words.together(findings):

@@ -16,6 +16,7 @@ from harness.stats import TIE_BAND, Contest, Estimate, Proven
 MARKS = {"proven": "✓", "failed": "✗", "not proven": "○", "skipped": "○"}
 PLAIN = range(-4, 7)  # powers of ten that are written without an exponent
 TIMES = ((1.0, 1.0, "s"), (1e-4, 1e3, "ms"), (0.0, 1e6, "µs"))  # from this many seconds, factor, unit
+SIGNS = {"slower": ">", "faster": "<", "tie": "=", "undecided": "?", "indicative": "?"}
 ALL = {2: "both", 3: "all three", 4: "all four"}
 MANY = 4  # entries that a sentence can name
 NOTHING = 1e4  # from limit to limit: an interval of two generations and 78 pairs, which says no more than none
