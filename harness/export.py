@@ -30,12 +30,21 @@ def need(package: str, extra: str) -> None:
 
 
 def junit(run: Run, file: Path) -> list[Path]:
-    """The proofs as JUnit XML: a suite a task, a case a backend, mode and level; what failed says how far off, and where."""
+    """The proofs as JUnit XML: a suite a task, a case a backend, mode and level; what failed says how far off, and where.
+
+    What was to be measured and was not is a case, too.
+    """
     cases = []
     for proof in run.proofs:
         level = f"{proof.level} {proof.precision} against {proof.against}"
         says = stats.located(proof) if proof.verdict == "failed" else proof.reason or "no reason was recorded"
         cases.append(Case(proof.task, f"{proof.backend} {proof.mode}", level, proof.verdict, says))
+    for trial in run.trials:
+        if trial.status != "ok":
+            ended, when = "skipped" if trial.status == "skipped" else "failed", f"{trial.phase} in generation {trial.generation}"
+            cases.append(
+                Case(trial.cell.task, f"{trial.cell.backend} {trial.cell.mode}", when, ended, trial.reason or trial.status)
+            )
     return write_cases(cases, file)
 
 

@@ -170,11 +170,11 @@ def samples(times: Blocks) -> dict[Key, float]:
     return {key: float(np.median(values) if len(values) > 1 else values[0]) for key, values in times.items()}
 
 
-def outliers(figures: Samples) -> int:
-    """How many of an entry's samples lie far from its median, by 3.5 robust standard deviations of logs: none is left out."""
+def outliers(figures: Samples, *, limit: float = noise.MARKED) -> set[Key]:
+    """Which of an entry's samples lie far from its median, by so many median absolute deviations of logs: none is left out."""
     logs = np.log([*figures.values()])
     off = abs(logs - np.median(logs))
-    return int((off > noise.MARKED * np.median(off)).sum())
+    return {key for key, far in zip(figures, off, strict=True) if far > limit * np.median(off)}
 
 
 def last_over_first(figures: Samples) -> float:

@@ -63,13 +63,14 @@ def test_junit_has_a_case_a_level(folder: Path) -> None:
     file = folder / "ci" / "proofs.xml"
     assert concord("export", folder, "--junit", file) == (0, f"{file}\n", "")
     first, evil = ET.parse(file).getroot()  # noqa: S314 - our own
-    assert dict(first.attrib) == {"name": CELL.task, "tests": "3", "failures": "1", "skipped": "1", "errors": "0"}
-    proven, failed, skipped = first
+    assert dict(first.attrib) == {"name": CELL.task, "tests": "4", "failures": "2", "skipped": "1", "errors": "0"}
+    proven, failed, skipped, lost = first
     assert proven.attrib == {"classname": f"{CELL.task}.torch eager", "name": "loss float64 against numpy"}
     assert list(proven) == []
     assert failed[0].tag == "failure"
     assert failed[0].get("message") == "conv1/kernel at step 0, 0.1 > 1e-12"
     assert (skipped[0].tag, skipped[0].get("message")) == ("skipped", "jax is not installed")
+    assert (lost.get("name"), lost[0].tag, lost[0].get("message")) == ("train in generation 0", "failure", "NA")
     assert evil.get("name") == "../../\ufffd\ufffd[31m<script>]]>?\ufffd"
     assert [case[0].tag for case in evil] == ["failure"]
 

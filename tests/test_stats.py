@@ -657,9 +657,10 @@ def test_what_lies_far_off_is_counted_and_what_settles_late_is_seen():
     """Neither leaves anything out."""
     rng = np.random.default_rng(6)
     times = {(g, r): math.exp(rng.normal(0, 0.01)) for g in range(5) for r in range(5)}
-    assert stats.outliers(times) == 0
-    assert stats.outliers({**times, (2, 3): 1.2, (4, 4): 3.0}) == 2
-    assert stats.outliers(dict.fromkeys(times, 1.0)) == 0
+    assert stats.outliers(times) == set()
+    assert stats.outliers({**times, (2, 3): 1.05, (4, 4): 3.0}) == {(2, 3), (4, 4)}
+    assert stats.outliers({**times, (2, 3): 1.05, (4, 4): 3.0}, limit=noise.SEVERE) == {(4, 4)}
+    assert stats.outliers(dict.fromkeys(times, 1.0)) == set()
     late = {key: time * (1.5 if key[1] == 0 else 1.0) for key, time in times.items()}
     assert stats.last_over_first(late) == pytest.approx(1 / 1.5, rel=0.03)
     assert stats.last_over_first(times) == pytest.approx(1, rel=0.03)

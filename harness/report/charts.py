@@ -19,7 +19,11 @@ from harness.report.tables import Findings, ceilings, work
 from harness.report.words import digits, name, plural, sized, terms, time_unit
 from harness.stats import MARGIN, TIE_BAND, Contest
 
-PHASES = {"train": ("training step", "step"), "epoch": ("step with its input", "step"), "predict": ("prediction", "batch")}
+PHASES = {
+    "train": ("training step", "step"),
+    "epoch": ("step with its input", "step with its input"),
+    "predict": ("prediction", "batch"),
+}
 STAGES = {"import": 0.95, "model build": 0.6, "first call": 0.35, "warm-up": 0.15, "more with a cold cache": 0}  # how opaque
 FED = {"with batches in place": 0.7, "more with its own input": 0.2}
 MEMORY = {"predicting": 0.7, "more in training": 0.2}
@@ -84,19 +88,24 @@ def _samples(findings: Findings, contest: Contest, styles: Looks) -> tuple[Any, 
     trials = [t for t in findings.run.trials if t.phase == contest.phase and t.cell in contest.blocks and t.times_ns]
     factor, unit = time_unit(min(t.times_ns) / max(t.steps, 1) / 1e9 for t in trials)
     rounds, cells = 1 + max(t.round for t in trials), list(contest.blocks)
-    found: dict[tuple[Cell, bool], list[tuple[float, float]]] = defaultdict(list)
+    found: dict[tuple[Cell, bool, bool], list[tuple[float, float]]] = defaultdict(list)
+    outliers = {cell: stats.outliers(stats.samples(times)) for cell, times in contest.blocks.items()}
     values: dict[Cell, list[float]] = {cell: [] for cell in cells}
     for t in trials:
         x = t.generation + 0.6 + 0.8 * (t.round + (cells.index(t.cell) + 0.5) / len(cells)) / rounds  # no two cells on one spot
         own = [time / max(t.steps, 1) / 1e9 * factor for time in t.times_ns]
         flagged = not stats.usable(t) or (noise.group(t), t.attempt) in findings.contended
-        found[t.cell, flagged] += [(x, y) for y in own]
+        found[t.cell, flagged, not flagged and (t.generation, t.round) in outliers[t.cell]] += [(x, y) for y in own]
         values[t.cell] += own
     axes = Figure().subplots()
-    axes.plot([], [], color=INK, marker="o", markersize=5, linestyle="none", alpha=FADED, label="faded: contended or void")
-    for cell, flagged in product(cells, (True, False)):
-        look = {**styles[cell], **({"label": "_", "alpha": FADED} if flagged else {"alpha": 1})}
-        axes.plot(*np.array(found[cell, flagged]).reshape(-1, 2).T, **look, linestyle="none", markersize=5)
+    for kind in ({"alpha": FADED, "label": "faded: contended or void"}, {"mfc": "none", "label": "hollow: far from the median"}):
+        look: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 5, "linestyle": "none", **kind}
+        axes.plot([], [], **look)
+    for cell, flagged, far in product(cells, (True, False), (False, True)):
+        look = {**styles[cell], "alpha": FADED if flagged else 1, "linestyle": "none", "markersize": 5}
+        look |= {"label": "_"} if flagged or far else {}
+        look |= {"mfc": "none"} if far else {}
+        axes.plot(*np.array(found[cell, flagged, far]).reshape(-1, 2).T, **look)
     every = [*chain.from_iterable(values.values())]
     if max(every) > 4 * min(every):
         axes.set_yscale("log")
@@ -107,8 +116,9 @@ def _samples(findings: Findings, contest: Contest, styles: Looks) -> tuple[Any, 
     axes.set(xlabel="generation (fresh processes), its rounds from left to right", ylabel=f"{unit} a {PHASES[contest.phase][1]}")
     axes.grid(visible=False, axis="x")
     told = "; ".join(f"{name(cell)} {digits(min(own))} to {digits(max(own))} {unit}" for cell, own in values.items())
-    faded = sum(len(points) for (_, flagged), points in found.items() if flagged)
-    return axes.figure, f"{plural(len(every), 'sample')}, {faded:,} of them contended or void: {told}."
+    faded, hollow = (sum(len(points) for key, points in found.items() if key[place]) for place in (1, 2))
+    says = f"{plural(len(every), 'sample')}, {faded:,} of them contended or void, {hollow:,} far from their median: {told}."
+    return axes.figure, says
 
 
 def _curves(findings: Findings, task: str, point: Callable[[Cell], tuple[float, float] | None]) -> Curves:
@@ -244,7 +254,7 @@ def _memory(findings: Findings, task: str, styles: Looks) -> Drawn:
     beside = [f"{digits(training)} MiB" for _, training in peaks.values()]
     told = "; ".join(f"{name(cell)} {digits(low)} and {digits(high)} MiB" for cell, (low, high) in peaks.items())
     says = f"Resident memory at most, above that before the model was built, predicting and training: {told}."
-    yield "Peak memory", stacked(peaks, styles, MEMORY, beside=beside, xlabel="MiB"), says
+    yield "Peak memory", stacked(peaks, styles, MEMORY, beside=beside, xlabel="MiB at most, above that before the model"), says
 
 
 def _roofline(findings: Findings, task: str, styles: Looks) -> Drawn:

@@ -54,6 +54,7 @@ def render(findings: Findings, files: Mapping[str, pd.DataFrame]) -> str:
         colours=colours(findings.proofs),
         design=_design(findings),
         trust=_shown(files["trust"]),
+        unsettled=_unsettled(files["trust"]),
         weather=charts.weather(rounds) if rounds[["product_s", "external_cpus"]].notna().any(axis=None) else None,
         workers={name(t.cell): t.facts for t in reversed(findings.run.trials) if t.phase == "first_call"},
         unfair=ledger.differences(findings.run),
@@ -98,6 +99,16 @@ def _text(value: object) -> str:
     if value is None or isinstance(value, float):
         return digits(value, 4)
     return words.badge(str(value)) if value in words.MARKS else str(value)
+
+
+def _unsettled(trust: pd.DataFrame) -> list[str]:
+    """Where the last round of a generation took much longer or shorter than its first: by contest, for the entry farthest off."""
+    found = []
+    for row in trust.to_dict("records"):
+        if abs(np.log(row["last_over_first"])) > np.log(1 + stats.TIE_BAND):
+            terms = f"batch {row['batch']}, {words.plural(row['threads'], 'CPU')}"
+            found.append(f"{row['task']} {row['phase']} ({terms}) {row['last_over_first']:.3f}x")
+    return found
 
 
 def _design(findings: Findings) -> str:
@@ -179,9 +190,12 @@ def _figures(findings: Findings, task: str, phase: str) -> pd.DataFrame:
         rows, line = [row for row in findings.rows[cell] if row.phase == phase], {"backend": label}
         for row in rows:
             metric = row.metric.replace("_", " ")
-            line[metric] = f"{words.amount(row)}\n{words.span(row.figure, words.scale(row)[0])}".strip()
+            few = f"\nn={row.figure.n:,}" if row.figure.n < max(other.figure.n for other in rows) else ""
+            line[metric] = f"{words.amount(row)}\n{words.span(row.figure, words.scale(row)[0])}".strip() + few
             if row.ratio:
                 line[f"{metric} to best"] = f"{digits(row.ratio.value)}x\n{words.span(row.ratio)}".strip()
+        if phase == "latency" and rows and "latency p99" not in line:
+            line["latency p99"] = f"n too small\nfewer than {tables.CALLS_FOR_P99}"
         if rows:
             lines.append(line | {"rank": max(row.rank for row in rows), "n": f"{max(row.figure.n for row in rows):,}"})
     return pd.DataFrame(lines).replace("", np.nan).dropna(axis="columns", how="all").fillna("-")

@@ -78,6 +78,9 @@ def _epochs(trial: Trial, metric: str) -> Points:
 def _quality(curves: Mapping[Cell, Sequence[Points]], styles: Looks, *, goal: Mapping[str, Any]) -> tuple[Any, str]:
     """The task's metric over epochs, (epoch, value) by cell and seed; what was published is on the whole data: so labelled."""
     axes = Figure().subplots()
+    if margin := float(goal.get("margin") or 0):
+        epochs, middle = np.array(next(iter(curves.values()))[0]).T
+        axes.fill_between(epochs, middle - margin, middle + margin, color=INK, alpha=0.1, linewidth=0)
     for number, (cell, seeds) in enumerate(curves.items()):
         for points in seeds[1:]:
             axes.plot(*zip(*points, strict=True), color=styles[cell]["color"], linewidth=0.8, alpha=0.5)
@@ -94,7 +97,8 @@ def _quality(curves: Mapping[Cell, Sequence[Points]], styles: Looks, *, goal: Ma
     axes.margins(y=0.12)
     last = "; ".join(f"{name(cell)} {digits(seeds[0][-1][1], 4)}" for cell, seeds in curves.items())
     first = " (first seed)" * any(len(seeds) > 1 for seeds in curves.values())
-    return axes.figure, f"{goal['metric']} after the last epoch{first}: {last}."
+    band = f" Shaded: within {margin:g} of {name(next(iter(curves)))}, the margin of the task's spec." if margin else ""
+    return axes.figure, f"{goal['metric']} after the last epoch{first}: {last}.{band}"
 
 
 def _outcomes(outcomes: Mapping[Cell, np.ndarray], styles: Looks) -> Drawn:

@@ -1,6 +1,7 @@
 """The figures of a run as rows: what the CSV files, the page and the terminal all show."""
 
 import csv
+import re
 import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,14 +32,18 @@ PHASES = ("first_call", "train", "epoch", "predict", "latency", "memory", "fit")
 SHOWN = {"train": "step_time", "epoch": "step_time", "predict": "batch_time", "latency": "latency_p50"}
 LATENCIES = {"latency_p50": 0.5, "latency_p90": 0.9, "latency_p99": 0.99}
 CALLS_FOR_P99 = 500
+RANK = re.compile(r"\A(\d+)-(\d+)\Z")
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # so begins what a spreadsheet runs
+MOST = 10**9  # steps: more are none, in a record from elsewhere
 BLOCKS = 20  # of a trial: more are calls
 QUANTILES = {"min": 0.0, "p10": 0.1, "p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
 
 def inert(value: Any) -> Any:
-    """A value of a CSV file; text that a spreadsheet would take for a formula, behind an apostrophe (OWASP, CSV injection)."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
+    """A value of a CSV file as a spreadsheet leaves it: no formula (OWASP, CSV injection), and no rank "2-3", which is a date."""
+    if not isinstance(value, str):
+        return value
+    return f"'{value}" if value.startswith(FORMULAS) else RANK.sub(r"\1 to \2", value)
 
 
 def frame(file: str, rows: Sequence[Any]) -> pd.DataFrame:
@@ -208,7 +213,7 @@ def _single(run: Run, wanted: Callable[[Cell], bool]) -> Iterator[tuple[Cell, Ro
     for trial in [trial for trial in stats.counted(run.trials)[0] if wanted(trial.cell)]:
         sample = (trial.seed, 0) if trial.phase == "fit" else (trial.generation, trial.round)
         figures = _costs(run, trial, most) if trial.phase in SHOWN and stats.usable(trial) and trial.cpu_ns else ()
-        for phase, metric, unit, value in chain(figures, _values(run, trial)):
+        for phase, metric, unit, value in chain(figures, _values(run, trial), _warmed_up(trial)):
             found[trial.cell, phase, metric, unit].setdefault(sample, value)
     for (cell, phase, metric, unit), samples in found.items():
         yield cell, Row(phase, metric, unit, stats.absolute(samples))
@@ -221,6 +226,15 @@ def _values(run: Run, trial: Trial) -> Iterator[tuple[str, str, str, float]]:
         if name.endswith("_first_call_s"):  # the first process after a start finds its compile cache empty
             metric += "_cold" if trial.generation in run.progress["starts"] else "_warm"
         yield "memory" if unit == "bytes" else trial.phase, metric, unit, float(value)
+
+
+def _warmed_up(trial: Trial) -> Iterator[tuple[str, str, str, float]]:
+    """The steps that a warm-up took until it was steady, as _values has them; none where it never was."""
+    kind = trial.facts.get("kind")
+    start = 0 if kind == "flat" else trial.facts.get("start")
+    ended = (trial.phase, trial.status) == ("warmup", "ok") and trial.of in SHOWN and kind != "no steady state"
+    if ended and isinstance(start, int) and abs(start) < MOST:
+        yield trial.of, "steps_to_steady_state", "1", float(start)
 
 
 def _costs(run: Run, trial: Trial, most: Mapping[str, float]) -> Iterator[tuple[str, str, str, float]]:
@@ -332,8 +346,9 @@ def trust(findings: Findings) -> pd.DataFrame:
         times = [stats.samples(blocks) for blocks in contest.blocks.values()]
         settled = max(map(stats.last_over_first, times), key=lambda ratio: abs(np.log(ratio)))
         advised = _rounds_advised(contest, trials)
-        most, marked = max(filter(None, seen), default=None), sum(map(stats.outliers, times))
-        rows.append((*names, *interval, most, *rounds, marked, settled, advised, contest.refusal))
+        far = [sum(len(stats.outliers(own, limit=limit)) for own in times) for limit in (noise.MARKED, noise.SEVERE)]
+        most = max(filter(None, seen), default=None)
+        rows.append((*names, *interval, most, *rounds, *far, settled, advised, contest.refusal))
     return frame("trust", rows).astype({"rounds_advised": "Int64"})
 
 

@@ -137,7 +137,12 @@ def made(findings: Findings) -> list[str]:
     run = findings.run
     workers = run.part("environment", "workers")
     versions = [f"{p} {v}" for worker in workers for p, v in run.part("environment", "workers", worker, "versions").items()]
-    return [str(text) for text in (run.at("created"), run.at("environment", "machine", "cpu"), ", ".join(versions)) if text]
+    machine = run.part("environment", "machine")
+    memory, cpus = machine.get("memory_bytes"), machine.get("cpus")
+    size = [plural(cpus, "CPU")] if isinstance(cpus, int) else []
+    size += [f"{memory / 2**30:.0f} GiB"] if isinstance(memory, int) and memory < 2**60 else []
+    where = ", ".join(str(text) for text in (machine.get("cpu"), *size, machine.get("system")) if text)
+    return [str(text) for text in (str(run.at("created") or "")[:19].replace("T", " "), where, ", ".join(versions)) if text]
 
 
 def title(cell: Cell) -> str:
