@@ -845,7 +845,7 @@ JAX = (
         0,
         "jax",
         RISK,
-        (Edit("engine.py", "over, unroll=True)\n", "over, unroll=True, reverse=True)\n"),),
+        (Edit("engine.py", "batch, unroll=True)\n", "batch, unroll=True, reverse=True)\n"),),
         "eval",
         "evaluation logits after step 9",
         mode="scan",

@@ -357,7 +357,10 @@ class Probe:
         losses = self.fetched(self.session.train_step(stack))
         found = {**self.session.dump(), "losses": losses}
         again = self.fetched(self.session.train_step(stack))
+        self.session.load(self.weights)
+        alone = self.fetched(self.session.train_step(self.session.stack(self.placed[:1])))
         return {
+            "a stack of one is a step": alone.shape == (1,) and np.allclose(alone, trained["losses"][:1], rtol=1e-6),
             "a stack trains as its batches do": all(np.allclose(found[k], trained[k], rtol=1e-4, atol=1e-6) for k in trained),
             "a stack is of all losses": losses.shape == (len(self.placed),) and losses.dtype == np.float32,
             "a stack may be taken again": not np.array_equal(again, losses),

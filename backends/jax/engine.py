@@ -245,12 +245,16 @@ class Scan(Session):
     def pure_train_step(self, state: State, batch: Batch) -> tuple[State, Array]:
         """The steps of a stack, or of one batch, as a function of the state, for jit.
 
-        Unrolled: in a loop, XLA computes a convolution's gradient 4 to 90 times slower on a CPU (jax-ml/jax#12868).
+        Unrolled: in a loop, XLA computes a convolution's gradient 4 to 90 times slower on a CPU (jax-ml/jax#12868). A scan of one
+        stays a loop whatever is asked for, so it is none here.
         """
         step, one = super().pure_train_step, batch.y.ndim == 1
-        over = jax.tree.map(lambda part: part[None], batch) if one else batch
-        state, values = jax.lax.scan(step, state, over, unroll=True)
-        return state, values[0] if one else values
+        if one:
+            return step(state, batch)
+        if len(batch.y) == 1:
+            state, value = step(state, jax.tree.map(lambda part: part[0], batch))
+            return state, value[None]
+        return jax.lax.scan(step, state, batch, unroll=True)
 
     def compilations(self) -> int:
         return super().compilations() + self.jit_stack._cache_size()
