@@ -82,7 +82,36 @@ def torch_loop(spec: TaskSpec, batch: HostBatch) -> Step:
     return step
 
 
-def tensorflow_loop(spec: TaskSpec, batch: HostBatch) -> Step:
+def tensorflow_fused_loop(spec: TaskSpec, batch: HostBatch) -> Step:
+    """The same with TensorFlow's own fused updates, a kernel a parameter, which Keras's optimizers do not use."""
+    return tensorflow_loop(spec, batch, fused=True)
+
+
+def fused_update(kind: str, variables: list[Any]) -> Callable[[list[Any]], None]:
+    """The updates of Keras's optimizers at their defaults, by fused kernels."""
+    import tensorflow as tf
+
+    first, second = ([tf.Variable(tf.zeros_like(v.value)) for v in variables] for _ in range(2))
+    powers = [tf.Variable(tf.constant(beta)) for beta in (0.9, 0.999)]
+
+    def apply(grads: list[Any]) -> None:
+        for v, g, one, two in zip(variables, grads, first, second, strict=True):
+            if kind == "sgd":
+                g = g + 1e-4 * v.value  # noqa: PLW2901 - the decay belongs to it
+                tf.raw_ops.ResourceApplyMomentum(var=v.value.handle, accum=one.handle, lr=LR, grad=g, momentum=0.9)
+                continue
+            if kind == "adamw":
+                v.value.assign_sub(LR * 0.004 * v.value)
+            rates = {"lr": LR, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-7}
+            slots = {"m": one.handle, "v": two.handle, "beta1_power": powers[0], "beta2_power": powers[1]}
+            tf.raw_ops.ResourceApplyAdam(var=v.value.handle, **slots, **rates, grad=g)
+        for power, beta in zip(powers, (0.9, 0.999), strict=True):
+            power.assign(power * beta)
+
+    return apply
+
+
+def tensorflow_loop(spec: TaskSpec, batch: HostBatch, *, fused: bool = False) -> Step:
     """A training step in plain Keras under tf.function."""
     import keras
     import tensorflow as tf
@@ -126,13 +155,16 @@ def tensorflow_loop(spec: TaskSpec, batch: HostBatch) -> Step:
     binary = spec.outputs == 1
     criterion: Any = (losses.BinaryCrossentropy if binary else losses.SparseCategoricalCrossentropy)(from_logits=True)
     optimizer.build(model.trainable_variables)
+    update = fused_update(spec.optimizer.kind, model.trainable_variables) if fused else optimizer.apply
     x, y = tf.constant(batch.x), tf.constant(batch.y.reshape(-1, 1))
 
     @tf.function
     def train(x: Any, y: Any, masks: Any) -> Any:
         with tf.GradientTape() as tape:
             loss = criterion(y, model([x, *masks], training=True))
-        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+        grads = tape.gradient(loss, model.trainable_variables)
+        with tf.control_dependencies(grads):  # or a parameter that is still being read is copied first
+            update(grads)
         return loss
 
     return lambda: train(x, y, masks)

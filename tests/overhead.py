@@ -1,5 +1,7 @@
 """What a session costs beside a loop written by hand: `python tests/overhead.py BACKEND [TASK...]`.
 
+`tensorflow+fused` is TensorFlow beside a loop with its own fused updates, which Keras's optimizers are not.
+
 Both train the same architecture on one CPU, in turns of about 0.25 s, in several fresh processes: where two equal loops of one
 process happen to put their tensors makes 3 % already. Printed is the paired ratio session/bare with its 95 % interval over the
 processes, by the rules of harness/stats.py. The bare loops stand in tests/bare.py.
@@ -31,6 +33,8 @@ BATCH = {"cifar_resnet": 8}  # elsewhere the spec's: at 128 a step takes a secon
 
 def turns(name: str, task: str, process: int) -> dict[str, list[float]]:
     """Seconds a step of both sides, turn by turn; who goes first alternates."""
+    loop = getattr(bare, f"{name.replace('+', '_')}_loop")
+    name = name.partition("+")[0]
     engine = import_module(f"backends.{name}.engine")
     engine.configure(threads=1, seed=0)
     spec = catalog.task(task)
@@ -39,7 +43,6 @@ def turns(name: str, task: str, process: int) -> dict[str, list[float]]:
     )
     table = spec.optimizer.table(np.full(1000, bare.LR))
     device = {"mode": catalog.backend(name).MODES[0], "precision": "float32", "device": "cpu"}
-    loop = getattr(bare, f"{name}_loop")
     first = loop(spec, batch) if process % 2 else None  # who is built first lies elsewhere in memory: that alternates too
     session = engine.open_session(spec, table=table, **device)
     session.load(weights.initial(spec, 0))
