@@ -140,7 +140,7 @@ def checked(content: bytes, path: Path, *, file: File) -> bytes:
             return content
     excess = len(content) - file.size
     what = "truncated" if excess < 0 else "too long" if excess else "altered"
-    raise DamagedError(f"{path} is {what}: it should unpack to {file.size:,} bytes of sha256 {file.sha256[:12]}…")
+    raise DamagedError(f"{path} is {what}: it should unpack to {file.size:,} bytes of sha256 {file.sha256[:12]}...")
 
 
 def idx_header(*shape: int) -> bytes:

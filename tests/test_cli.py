@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -579,6 +580,8 @@ def test_a_terminal_without_colour(
     """A terminal shows verdicts in colour, unless NO_COLOR is set."""
     pty = pytest.importorskip("pty")
     monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8")
+    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1") if silent else monkeypatch.delenv("NO_COLOR", raising=False)
     ours, theirs = pty.openpty()
     line = [sys.executable, "-m", "harness", "show", str(versions[0])]
@@ -587,8 +590,36 @@ def test_a_terminal_without_colour(
         told = b"".join(iter(lambda: read(ours), b""))
     os.close(ours)
     assert process.returncode == 0
-    assert b"proven" in told
+    assert "┏━".encode() in told
+    assert "✓ proven".encode() in told
     assert (b"\x1b[32m" in told) != silent
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_a_pipe_gets_ascii_alone(here: Path, encoding: str) -> None:
+    """Its reader may know no more. A folder keeps its name, escaped where the encoding lacks a character."""
+    shutil.copytree(ROOT / "results" / "example", here / "läufe")
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding}
+    said = {}
+    for typed in ("list", "show läufe", "show läufe --filter phase=train"):
+        command = [sys.executable, "-m", "harness", *typed.split()]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, cwd=here, env=env, timeout=PATIENCE_S)
+        assert (done.returncode, done.stderr) == (0, "")
+        said[typed] = done.stdout.replace("läufe", r"l\xe4ufe")
+        assert said[typed].isascii()
+    assert said["show läufe"].startswith(r"l\xe4ufe")
+    assert "| ok proven |" in said["show läufe"]
+    assert " us " in said["show läufe --filter phase=train"]
+
+
+def test_what_does_not_fit_a_column_is_broken_and_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a terminal, which somebody could make wider."""
+    from harness.report import terminal
+
+    terminal.print_table(("a", "b"), [("x" * 200, "○ y")])
+    shown = capsys.readouterr().out
+    assert shown.count("x") == 200
+    assert "| - y |" in shown
 
 
 def read(terminal: int) -> bytes:

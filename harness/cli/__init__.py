@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 a proof or a gate failed, equals were ranked, or quick cou
 failed or is missing; 4 too noisy; 124 out of time before the least number of generations; 130 interrupted; 141 nobody reads.
 """
 
+import io
 import os
 import signal
 import sys
@@ -37,6 +38,13 @@ def usable() -> Iterator[None]:
 
 class Concord(click.Group):
     """All verbs: errors that a user can mend become one sentence and exit code 2, Ctrl-C becomes 130."""
+
+    def main(self, *args: Any, **more: Any) -> Any:
+        """Begin; a character that the encoding of an output lacks is escaped there from now on, and ends nothing."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **more)
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **more: Any) -> click.Context:
         """Take the defaults of the folder's own file, unless a shell completes a line or help is wanted; help is printed here."""

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich import box
+from rich.console import Console, OverflowMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +22,7 @@ STYLES = {
     "!": "bold yellow",
 }
 PLAIN_WIDTH = 160  # columns where there is no terminal to ask
+ASCII = {"✗ failed": "FAILED", "✓": "ok", "✗": "FAILED", "○": "-", "µ": "u", "…": "..."}  # our own signs, where they may not go
 
 
 def print_run(findings: Findings, only: Sequence[Cell] | None = None) -> None:
@@ -88,22 +90,34 @@ def _described(facts: object) -> str:
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", left: int = 99) -> None:
     """A table on stdout, verdicts in colour and void times struck through; columns from ``left`` on stand to the right."""
-    found = Table(title=plain(title), title_justify="left", show_header=any(heads))
+    to = console()
+    lines = box.ASCII if simple(to) else box.HEAVY_HEAD
+    overflow: OverflowMethod = "fold" if simple(to) else "ellipsis"
+    found = Table(title=plain(title, to), title_justify="left", show_header=any(heads), box=lines)
     for number, head in enumerate(heads):
-        found.add_column(plain(head), justify="left" if number < left else "right")
+        found.add_column(plain(head, to), justify="left" if number < left else "right", overflow=overflow)
     for row in rows:
-        found.add_row(*(plain(text, "strike" if text.startswith(answer.VOID) else STYLES.get(text, "")) for text in row))
-    console().print(found)
+        found.add_row(*(plain(text, to, "strike" if text.startswith(answer.VOID) else STYLES.get(text, "")) for text in row))
+    to.print(found)
 
 
 def print_line(text: str, style: str = "") -> None:
     """A line on stdout."""
-    console().print(plain(text, style))
+    to = console()
+    to.print(plain(text, to, style))
 
 
-def plain(text: str, style: str = "") -> Text:
-    """Text from outside for a terminal: no markup, no control character."""
-    return Text(printable(text), style)
+def plain(text: str, to: Console, style: str = "") -> Text:
+    """Text from outside for a console: no markup, no control character, and none of our signs where it may not have them."""
+    shown = printable(text)
+    for sign, word in ASCII.items() if simple(to) else ():
+        shown = shown.replace(sign, word)
+    return Text(shown, style)
+
+
+def simple(to: Console) -> bool:
+    """Whether we print ASCII alone: in a file or a pipe, which anything may read, and on a terminal that knows no more."""
+    return not to.is_terminal or to.options.ascii_only
 
 
 def console() -> Console:
