@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from click.testing import CliRunner
 
 from harness import catalog, data, launch, records
 from harness.cli import main, options, viewing
+from harness.report import drawing, tables
 from tests.test_run import PATIENCE_S, build, command
 
 pytestmark = pytest.mark.processes
@@ -469,29 +471,32 @@ def strictly(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def asked(run: Path, tmp: Path) -> Mapping[str, tuple[list[str | Path], set[str]]]:
-    """What to type after each verb, and keys of its document, or of each of the objects that it lists."""
+def asked(run: Path, tmp: Path) -> Mapping[str, list[str | Path]]:
+    """What to type after each verb."""
     samples: list[str | Path] = ["--data-dir", data.SAMPLES]
-    row = {"task", "backend", "mode", "phase", "metric", "unit", "value", "ci_low", "ci_high", "rank", "proof"}
     return {
-        "verify": (["risk_mlp", "-b", REFERENCE, *samples], {"task", "backend", "mode", "level", "worst", "where", "verdict"}),
-        "run": (["smoke", "-b", REFERENCE, "--dry-run", *samples], {"says", "seconds", "suite", "chosen", "entrants", "python"}),
-        "selfcheck": (
-            ["five", "-b", REFERENCE, "--out", tmp / "run", *samples],
-            {"run", "says", "false_winners", "found", "refusal", "equals", "planted"},
-        ),
-        "doctor": ([], {"findings", "gpu_checks"}),
-        "report": ([run], row),
-        "list": (samples, {"tasks", "suites", "backends", "data"}),
-        "compare": ([run, run], {"base", "new", "gates", "lines"}),
-        "history": (["--results", run.parent], {"run", "created", "task", "backend", "mode", "step_time_s", "proof", "changes"}),
-        "show": ([run], row),
-        "export": ([run, "--junit", tmp / "proofs.xml"], {"files"}),
-        "data fetch": (["mnist", "cifar10", "--data-dir", tmp], {"mnist", "cifar10"}),
-        "data sample": (["german_credit", "--out", tmp / "made", *samples], {"files"}),
-        "init backend": (["mxnet"], {"files"}),
-        "init task": (["imdb_lstm"], {"files"}),
+        "verify": ["risk_mlp", "-b", REFERENCE, *samples],
+        "run": ["smoke", "-b", REFERENCE, "--dry-run", *samples],
+        "selfcheck": ["five", "-b", REFERENCE, "--out", tmp / "run", *samples],
+        "doctor": [],
+        "report": [run],
+        "list": samples,
+        "compare": [run, run],
+        "history": ["--results", run.parent],
+        "show": [run],
+        "export": [run, "--junit", tmp / "proofs.xml"],
+        "data fetch": ["mnist", "cifar10", "--data-dir", tmp],
+        "data sample": ["german_credit", "--out", tmp / "made", *samples],
+        "init backend": ["mxnet"],
+        "init task": ["imdb_lstm"],
     }
+
+
+def promised(typed: str) -> set[str]:
+    """The keys of a document, or of each of the objects that it lists, as the README names them; here those of data sets."""
+    table = (ROOT / "README.md").read_text("utf-8").partition("| `--json` of |")[2]
+    row = next(line for line in table.splitlines() if f"`{typed}`" in line.partition(" | ")[0])
+    return set(re.findall(r"`(\w+)`", row.partition(" | ")[2])) or {"mnist", "cifar10"}
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -505,14 +510,14 @@ def test_every_verb_speaks_json(
     house: Path, versions: tuple[Path, Said], quick: Callable[..., Said], tmp_path: Path, verb: str
 ) -> None:
     """One document on stdout and nothing else there; no bar moves where there is no terminal. A new verb is found."""
-    arguments, keys = asked(versions[0], tmp_path)[verb]
+    arguments = asked(versions[0], tmp_path)[verb]
     root = build(tmp_path / "house", {}) if verb.startswith("init") else house
     elsewhere = verb.startswith("init") or verb in {"selfcheck", "data fetch"}
     said = (partial(typed, root) if elsewhere else quick)(*verb.split(), *arguments, "--json")
     assert said.code in {0, options.EXIT_NOISY} or verb == "doctor", said.err  # which has no framework everywhere
     found = strictly(said.out)
     for each in found if isinstance(found, list) else [found]:
-        assert keys <= each.keys(), each
+        assert each.keys() == promised("run --dry-run" if verb == "run" else verb)
     assert found
     assert "\x1b" not in said.err + said.out
     assert said.err == "" or verb in {"verify", "selfcheck", "doctor", "report", "init backend", "init task"}
@@ -536,6 +541,19 @@ SET = {
     "device": "gpu",
     "backend": REFERENCE,
 }
+
+
+def test_figures_as_json_have_all_digits(quick: Callable[..., Said], tmp_path: Path) -> None:
+    """Those of summary.csv, bit by bit; what has no figure is null, and a run without a page says so."""
+    for name in ("run.json", "proofs.jsonl", "trials.jsonl"):
+        shutil.copy(ROOT / "results" / "example" / name, tmp_path)
+    found = strictly(quick("show", tmp_path, "--json").out)
+    assert (found["run"], found["report"]) == (str(tmp_path), None)
+    summary = tables.find(records.read(tmp_path)).summary
+    assert found["figures"] == summary.astype(object).where(summary.notna(), None).to_dict("records")
+    least = min(row["value"] for row in found["figures"] if row["metric"] == "step_time")
+    assert f"{least:.4g}" != f"{least:.15g}"
+    assert least < 1e-3
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -639,7 +657,10 @@ def test_versions_stand_side_by_side(versions: tuple[Path, Said]) -> None:
     assert said.code == 0, said.err
     one, two = f"{REFERENCE}@1.26", f"{REFERENCE}@2.0-rc"
     run = records.read(out)
-    assert {row["backend"] for row in strictly(said.out)} == {one, two}
+    told = strictly(said.out)
+    assert told.keys() == promised("run")
+    assert {row["backend"] for row in told.pop("figures")} == {one, two}
+    assert told == {"run": str(out), "report": str(out / "report.html")}
     assert {proof.verdict for proof in run.proofs} == {"proven"}
     assert {(p.backend, p.against) for p in run.proofs} >= {(one, REFERENCE), (two, REFERENCE), (one, two)}
     assert {t.cell.backend for t in run.trials if t.phase in {"train", "predict", "latency", "fit"}} == {one, two}
@@ -654,14 +675,12 @@ def test_views_name_versions_by_their_labels(quick: Callable[..., Said], version
     """Tables, page and comparison; one can be picked, and each has its colour."""
     out, _ = versions
     one, two = f"{REFERENCE}@1.26", f"{REFERENCE}@2.0-rc"
-    rows = strictly(quick("show", out, "--filter", f"backend={one}", "--json").out)
+    rows = strictly(quick("show", out, "--filter", f"backend={one}", "--json").out)["figures"]
     assert {row["backend"] for row in rows} == {one}
     assert {line["backend"] for line in strictly(quick("compare", out, out, "--json").out)["lines"]} == {one, two}
     page = (out / "report.html").read_text("utf-8")
     assert f"{one} reference" in page
     assert f"{two} reference" in page
-    from harness.report import drawing, tables
-
     colours = {cell.backend: look["color"] for cell, look in drawing.looks(tables.find(records.read(out)).proofs).items()}
     assert len(set(colours.values())) == len(colours) == 2
 

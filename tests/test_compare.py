@@ -560,7 +560,7 @@ def test_show_filters(base, concord):
     assert "jax eager" in said.partition("MNIST CNN:")[0]
     assert "torch eager" not in said.partition("MNIST CNN:")[0]
     assert "throughput" in concord("show", base, "--filter", "phase=train").stdout
-    rows = json.loads(concord("show", base, "--filter", "mode=eager", "--filter", "backend=torch", "--json").stdout)
+    rows = json.loads(concord("show", base, "--filter", "mode=eager", "--filter", "backend=torch", "--json").stdout)["figures"]
     assert {row["metric"] for row in rows} >= {"step_time", "throughput"}
     assert {row["backend"] for row in rows} == {"torch"}
 

@@ -151,8 +151,6 @@ def tell(document: Any, show: Callable[[], None]) -> None:
     """
     if not asked("as_json"):
         show()
-    elif hasattr(document, "to_json"):  # a data frame: a list of its rows
-        click.echo(document.to_json(orient="records"))
     else:
         known = json.loads(json.dumps(document, default=str), parse_constant=lambda _name: None)
         click.echo(json.dumps(known, indent=1))

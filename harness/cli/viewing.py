@@ -15,6 +15,8 @@ from harness.cli.options import PATH, Wanted, asked, complete, filters, shared, 
 from harness.errors import HarnessError, writing
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from harness.compare import Comparison
     from harness.workplace import Installed
 
@@ -29,8 +31,14 @@ def finish(folder: Path, *, table: bool = True) -> None:
         found = tables.find(records.read(folder))
         page = report.write(found)
     if table:
-        tell(found.summary, lambda: terminal.print_run(found))
+        tell(document(folder, found.summary), lambda: terminal.print_run(found))
     click.echo(str(page), err=asked("as_json") or not table)
+
+
+def document(folder: Path, figures: "pd.DataFrame") -> dict[str, Any]:
+    """Figures of a run for JSON, as rows with the columns of summary.csv and all digits; and its page, if it has one."""
+    page = folder / "report.html"
+    return {"run": folder, "report": page if page.is_file() else None, "figures": figures.to_dict("records")}
 
 
 def open_page(page: Path) -> None:
@@ -184,7 +192,7 @@ def show(run_folder: Path, only: dict[str, str]) -> None:
     found = tables.find(records.read(run_folder))
     cells, figures = tables.only(found, only)
     printed = partial(terminal.print_figures, phase=only["phase"]) if "phase" in only else terminal.print_run
-    tell(figures, lambda: printed(found, cells))
+    tell(document(run_folder, figures), lambda: printed(found, cells))
 
 
 @click.command(name="list")
