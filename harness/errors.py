@@ -10,6 +10,10 @@ class HarnessError(ValueError):
     """One sentence: what is wrong, where, and what to do. The command line prints it and exits with code 2."""
 
 
+class AbsentError(HarnessError):
+    """A framework that was asked for is not installed: nothing wrong was typed, a cell is missing, and the exit code is 3."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> HarnessError:
     """The error for a name that does not exist, with the nearest one that does."""
     names = sorted(known)

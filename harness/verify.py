@@ -127,6 +127,11 @@ def judge_task(ex: Exhibit, traces: Traces, chosen: Mapping[str, tuple[str, ...]
     return [*(proof.judge(ex.spec, reference, subjects, ex.weights) if reference else ()), *rows]
 
 
+def judged(row: Proof) -> bool:
+    """Whether there were numbers to compare; of a backend whose worker raised, hung or died there are none."""
+    return row.level != "trace"
+
+
 def code_digest(root: Path) -> str:
     """sha256 over the source that was proven and timed."""
     total = hashlib.sha256()

@@ -21,8 +21,9 @@ from click.testing import CliRunner
 
 from harness import catalog, data, launch, records
 from harness.cli import main, options, viewing
+from harness.proof import missing
 from harness.report import drawing, tables
-from tests.test_run import PATIENCE_S, build, command
+from tests.test_run import PATIENCE_S, WRONG, build, command
 
 pytestmark = pytest.mark.processes
 ROOT = catalog.ROOT
@@ -79,9 +80,9 @@ def quick(here: Path) -> Iterator[Callable[..., Said]]:
     launch.STOPPING.clear()
 
 
-def refused(said: Said, *words: str) -> None:
-    """Exit code 2, nothing on stdout, no traceback, and in the end one sentence with these words."""
-    assert said.code == 2, said
+def refused(said: Said, *words: str, code: int = 2) -> None:
+    """The exit code, nothing on stdout, no traceback, and in the end one sentence with these words."""
+    assert said.code == code, said
     assert said.out == ""
     assert "Traceback" not in said.err, said.err
     sentence = said.err.splitlines()[-1]
@@ -189,7 +190,7 @@ def test_a_relative_interpreter_is_found_from_here(quick: Callable[..., Said], t
     """A relative path counts from the folder where the command is typed."""
     (tmp_path / "here" / "python").symlink_to(bare_python)
     said = quick("verify", "risk_mlp", "--backends", FRAMEWORK, "--python", f"{FRAMEWORK}=./python")
-    refused(said, f"{FRAMEWORK}:", "not installed")
+    refused(said, f"{FRAMEWORK}:", "not installed", code=options.EXIT_CELL)
 
 
 def test_missing_frameworks_are_told_with_the_extra(quick: Callable[..., Said], bare_python: Path) -> None:
@@ -203,6 +204,7 @@ def test_missing_frameworks_are_told_with_the_extra(quick: Callable[..., Said], 
         "pip install",
         PACKAGE,
         f"[{FRAMEWORK}]",
+        code=options.EXIT_CELL,
     )
 
 
@@ -701,7 +703,8 @@ def test_a_backend_stands_for_its_labels(quick: Callable[..., Said]) -> None:
 
 def test_a_label_without_its_framework_is_refused(quick: Callable[..., Said], bare_python: Path) -> None:
     """A plain one would be skipped; the extra to install is that of the backend."""
-    refused(quick("run", "smoke", f"--python={FRAMEWORK}@9={bare_python}"), f"{FRAMEWORK}@9: ", f"{PACKAGE}[{FRAMEWORK}]")
+    said = quick("run", "smoke", f"--python={FRAMEWORK}@9={bare_python}")
+    refused(said, f"{FRAMEWORK}@9: ", f"{PACKAGE}[{FRAMEWORK}]", code=options.EXIT_CELL)
 
 
 def test_a_run_of_versions_is_gone_on_with(house: Path, versions: tuple[Path, Said], tmp_path: Path) -> None:
@@ -749,6 +752,30 @@ def test_what_failed_outweighs_the_time(
         records.append(tmp_path / "proofs.jsonl", proof)
     records.append(tmp_path / "trials.jsonl", replace(run.trials[0], status=status))
     assert viewing.exit_code(tmp_path) == code
+
+
+def test_a_proof_without_numbers_has_not_failed(versions: tuple[Path, Said], tmp_path: Path) -> None:
+    """A worker that died in it is a cell that failed, in a run too, whatever became of its trials."""
+    run = records.read(versions[0])
+    records.write_manifest(tmp_path, run.manifest)
+    row = run.proofs[0]
+    records.append(tmp_path / "proofs.jsonl", missing(row.task, row.backend, row.mode, verdict="failed", reason="it died"))
+    assert viewing.exit_code(tmp_path) == options.EXIT_CELL
+    records.append(tmp_path / "proofs.jsonl", replace(row, verdict="failed"))
+    assert viewing.exit_code(tmp_path) == options.EXIT_PROOF
+
+
+@pytest.mark.parametrize(("backends", "code"), [("sound", 0), ("sound,dying", 3), ("sound,dying,wrong", 1)])
+def test_a_worker_that_dies_in_the_proof(tmp_path: Path, backends: str, code: int) -> None:
+    """It has not been shown to compute something else: exit code 3, unless another one was. The sound one is proven."""
+    engines = {"sound": "", "wrong": WRONG, "dying": "Session.train_step = lambda self, batch: os._exit(9)"}
+    house = build(tmp_path / "house", {name: engines[name] for name in backends.split(",")})
+    said = typed(house, "verify", "risk_mlp", "-b", backends, "--json", "--data-dir", data.SAMPLES)
+    assert said.code == code, said.err
+    rows = strictly(said.out)
+    lost = [(row["level"], row["verdict"], row["reason"]) for row in rows if row["backend"] == "dying"]
+    assert lost == [("trace", "failed", "the worker died (exit code 9)")] * ("dying" in backends)
+    assert {row["verdict"] for row in rows if (row["backend"], row["against"]) == ("sound", REFERENCE)} == {"proven"}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there it is another error")

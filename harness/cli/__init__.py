@@ -1,7 +1,8 @@
 """The command line: parses, calls, prints. Imports nothing heavy before it knows the verb.
 
 Exit codes: 0 done; 1 a proof or a gate failed, equals were ranked, or quick could not run (doctor); 2 usage or input; 3 some cell
-failed or is missing; 4 too noisy; 124 out of time before the least number of generations; 130 interrupted; 141 nobody reads.
+failed or is missing, a framework that was asked for by name too; 4 too noisy; 124 out of time before the least number of
+generations; 130 interrupted; 141 nobody reads.
 """
 
 import io
@@ -15,9 +16,9 @@ from typing import Any
 import click
 
 from harness.cli import files, measuring, settings, viewing
-from harness.cli.options import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_PIPE
+from harness.cli.options import EXIT_CELL, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_PIPE
 from harness.environment import version
-from harness.errors import HarnessError, printable
+from harness.errors import AbsentError, HarnessError, printable
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def usable() -> Iterator[None]:
 
 
 class Concord(click.Group):
-    """All verbs: errors that a user can mend become one sentence and exit code 2, Ctrl-C becomes 130."""
+    """All verbs: errors that a user can mend become one sentence and exit code 2, or 3 for what is absent; Ctrl-C is 130."""
 
     def main(self, *args: Any, **more: Any) -> Any:
         """Begin; a character that the encoding of an output lacks is escaped there from now on, and ends nothing."""
@@ -61,7 +62,7 @@ class Concord(click.Group):
                 return super().invoke(ctx)
         except (HarnessError, NotImplementedError) as error:  # the latter from files of `concord init` not filled yet
             click.echo(f"concord: {printable(str(error))}", err=True)
-            sys.exit(EXIT_INPUT)
+            sys.exit(EXIT_CELL if isinstance(error, AbsentError) else EXIT_INPUT)
         except KeyboardInterrupt as interrupt:
             hint = "".join(f" {words}" for words in interrupt.args)
             click.echo(f"concord: interrupted; what was measured so far is kept.{hint}", err=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from harness import catalog
 from harness.cli.options import Wanted
-from harness.errors import HarnessError, unknown
+from harness.errors import AbsentError, HarnessError, unknown
 
 if TYPE_CHECKING:
     from harness.workplace import Installed, Workplace
@@ -34,7 +34,7 @@ def choose(wanted: Wanted) -> tuple[dict[str, tuple[str, ...]], dict[str, str], 
             has, installed[name] = catalog.backend(name).MODES, found
             chosen[name] = tuple(mode for mode in has if {mode, "all"} & {*modes}) if modes else has[:1]
         elif wanted.backends or name in own:
-            raise HarnessError(found.advice(name))
+            raise AbsentError(found.advice(name))
         else:
             skipped[name] = found.advice(name)
     if not chosen:

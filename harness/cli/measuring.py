@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 @shared("backends", "modes", "python", "data_dir", "seed", "device")
 @talks
 def verify(tasks: tuple[str, ...], wanted: Wanted) -> None:
-    """Prove that backends compute the same thing. Exit code 1 if one does not.
+    """Prove that backends compute the same thing.
+
+    Exit code 1 if one does not, 3 if one gave nothing to judge, or was asked for and is not installed.
 
     \b
     Examples:
@@ -53,7 +55,8 @@ def verify(tasks: tuple[str, ...], wanted: Wanted) -> None:
         mode = catalog.backend(name).MODES[0]
         rows += [proof.missing(ex.task, name, mode, verdict="skipped", reason=reason) for ex in exhibits]
     tell([records.row(row) for row in rows], lambda: terminal.print_proofs(rows))
-    sys.exit(options.EXIT_PROOF if any(row.verdict == "failed" for row in rows) else 0)
+    failed = [row for row in rows if row.verdict == "failed"]
+    sys.exit(options.EXIT_PROOF if any(map(job.judged, failed)) else options.EXIT_CELL if failed else 0)
 
 
 @click.command()

@@ -51,14 +51,15 @@ def open_page(page: Path) -> None:
 def exit_code(folder: Path, *, strict: bool = False) -> int:
     """1 if a proof failed or, ``strict``, it is not fair; 3 if a cell failed; 124 if time was up; 3 if one is missing; or 0.
 
-    ``strict``: 4 where all this is well, and noise refuses a ranking.
+    A cell failed, too, where its proof had nothing to judge. ``strict``: 4 where all this is well, and noise refuses a ranking.
     """
-    from harness import ledger, records, stats
+    from harness import ledger, records, stats, verify
 
     found = records.read(folder)
-    if any(row.verdict == "failed" for row in found.proofs) or (strict and ledger.differences(found)):
+    failed = [row for row in found.proofs if row.verdict == "failed"]
+    if any(map(verify.judged, failed)) or (strict and ledger.differences(found)):
         return options.EXIT_PROOF
-    states = {trial.status for trial in found.trials}
+    states = {trial.status for trial in found.trials} | {row.verdict for row in failed}
     cut = found.at("suite", "hard") and len(found.progress["complete"]) < found.at("suite", "generations")
     if cut and "failed" not in states:
         return options.EXIT_TIME
