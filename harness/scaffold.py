@@ -20,6 +20,7 @@ REFERENCE = False
 MODES = ("default", "stock")  # the first is the default
 '''
 LAYERS = '"""The layers of the models: exact ones and, where they differ, stock ones. See backends/torch/layers.py."""\n'
+TESTS = Path("tests", "test_symmetry.py")  # what says of new files how far they are; no wheel has it
 STUB = "raise NotImplementedError"
 MODEL = {"Model": "Say here which layers follow each other."}
 
@@ -53,7 +54,10 @@ def task(name: str) -> list[Path]:
 
 
 def checked(kind: str, name: str, known: Collection[str]) -> None:
-    """Refuse a name that is none in Python, or taken."""
+    """Refuse a name that is none in Python, or taken; and any where Concord is installed: pip would not know of new files."""
+    if not (catalog.ROOT / TESTS).is_file():
+        fact = f"{catalog.ROOT} is no source checkout, it has no {TESTS}"
+        raise HarnessError(f"{fact}: run it from a source checkout, in its folder, as python -m harness init {kind} {name}.")
     if not name.isidentifier() or iskeyword(name):
         raise HarnessError(f"{name!r} cannot name a {kind}: take a Python identifier, for example my_{kind}.")
     if name in known:

@@ -95,3 +95,16 @@ def test_nothing_is_written_over_and_no_name_accepted_that_cannot_be_one(house: 
     assert done.stderr.startswith("concord: ")
     assert words in done.stderr
     assert {path: path.read_bytes() for path in house.rglob("*.py")} == before
+
+
+def test_nothing_is_written_where_concord_is_installed(tmp_path: Path) -> None:
+    """As by pip, without tests beside the packages: one sentence, exit code 2, and no new file in what pip looks after."""
+    for name in ("harness", "backends", "suites"):
+        shutil.copytree(catalog.ROOT / name, tmp_path / name, ignore=SKIPPED)
+    before = {*tmp_path.rglob("*")}
+    for kind, name in (("backend", "mxnet"), ("task", "imdb_lstm")):
+        done = typed(tmp_path, "-m", "harness", "init", kind, name)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"concord: {tmp_path} is no source checkout")
+        assert done.stderr.endswith(f"run it from a source checkout, in its folder, as python -m harness init {kind} {name}.\n")
+    assert {*tmp_path.rglob("*")} == before

@@ -106,6 +106,8 @@ def export(run_folder: Path, junit: Path | None, parquet: Path | None, tensorboa
 def init() -> None:
     """Lay down the files of a new backend or task, the contract in place. Its tests fail until they are filled.
 
+    In a checkout of the sources alone: where Concord is installed it is refused.
+
     \b
     Examples:
       concord init backend mxnet
