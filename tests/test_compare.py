@@ -543,11 +543,13 @@ def test_history_tells_what_changed_and_skips_what_it_cannot_read(tmp_path, base
 
 
 def test_a_history_of_nothing_is_an_error(tmp_path, base, concord):
-    """No folder, or no run of that task."""
+    """No folder, or no run of that task; a selfcheck, whose entries are copies of one backend, is none."""
     shutil.copytree(base, tmp_path / "results" / "one")
+    changed(tmp_path / "checks" / "one", base, lambda facts: facts.update(suite={"name": "selfcheck"}))
     for arguments, told in (
         (["--results", tmp_path / "nowhere"], "nowhere"),
         (["mnist_cn", "--results", tmp_path / "results"], "cnn'?"),
+        (["--results", tmp_path / "checks"], "holds no timed run"),
     ):
         said = concord("history", *arguments)
         assert (said.exit_code, said.stdout) == (2, "")

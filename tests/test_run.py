@@ -32,7 +32,7 @@ from harness.cli import options, viewing
 from harness.plan import Entrant, Plan, subject
 from harness.progress import Progress
 from harness.records import Cell, Run, Trial
-from harness.report import tables
+from harness.report import history, tables
 from harness.stats import Ratio
 from harness.suite import Job, Suite
 from harness.timing import Generation
@@ -761,4 +761,5 @@ def test_selfcheck_finds_a_planted_delay(tmp_path: Path) -> None:
     slow, equal = "plain copy 3 +100%", "plain"
     pairs = [times[slow, *key] / times[equal, *key] for mode, *key in times if mode == slow]  # what a round met, both met
     assert statistics.median(pairs) > 1.5
+    assert history.read_all(tmp_path, pytest.fail) == [], "copies of one backend have no history"
     assert process.returncode in {0, options.EXIT_NOISY}, told  # a machine that runs tests may be too noisy to say so

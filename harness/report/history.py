@@ -41,14 +41,17 @@ Trends = Mapping[str, Sequence[Point]]  # by terms, as they are told
 
 
 def read_all(results: Path, skipped: Callable[[str], None]) -> list[Run]:
-    """Every run in a folder by the time it began; what cannot be read is told to ``skipped`` in a line."""
+    """Every run in a folder by the time it began; what cannot be read is told to ``skipped`` in a line.
+
+    None of `concord selfcheck`: its entries are copies of one backend, one of them slowed down.
+    """
     found = []
     for path in sorted(results.glob("*/run.json")):
         try:
             found.append(records.read(path.parent))
         except (HarnessError, OSError) as error:
             skipped(printable(str(error)))
-    return sorted(found, key=lambda run: str(run.at("created")))
+    return sorted((run for run in found if run.at("suite", "name") != "selfcheck"), key=lambda run: str(run.at("created")))
 
 
 def trends(runs: Sequence[Run], wanted: Mapping[str, str] | None = None) -> Trends:
