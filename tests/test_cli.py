@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from harness import catalog, data, launch, records
+from harness import catalog, data, download, launch, records, samples
 from harness.cli import main, options, viewing
 from harness.proof import missing
 from harness.report import drawing, tables
@@ -501,10 +502,42 @@ def promised(typed: str) -> set[str]:
     return set(re.findall(r"`(\w+)`", row.partition(" | ")[2])) or {"mnist", "cifar10"}
 
 
+def examples(text: str) -> list[str]:
+    """The commands that some help, or the README, shows, one a line."""
+    return re.findall(r"(?m)^    concord (.+)$", text)
+
+
+def try_out(line: str) -> str:
+    """Parse a command with all that its options check, and look up what it names; the verb. Nothing is run."""
+    words = shlex.split(line, comments=True)
+    verb = max((verb for verb in VERBS if words[: verb.count(" ") + 1] == verb.split()), key=len)
+    with click.Context(main) as parent:
+        given = VERBS[verb].make_context(verb, words[verb.count(" ") + 1 :], parent=parent).params
+    for task in given.get("tasks", ()):
+        catalog.task(task)
+    for backend in [*given.get("backends", ()), *filter(None, [given.get("backend")])]:
+        catalog.backend(backend)
+    assert {*given.get("modes", ())} <= {*catalog.modes(), "all"}
+    catalog.suite(given.get("suite", "quick"))
+    if verb.startswith("data "):
+        assert {*given["names"]} <= {*(download.SOURCES if verb == "data fetch" else samples.MAKERS)}
+    return verb
+
+
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_an_example(quick: Callable[..., Said], verb: str) -> None:
-    """Of itself, in its help."""
-    assert f"\n    concord {verb}" in quick(*verb.split(), "-h").out.partition("Examples:")[2]
+def test_every_verb_has_examples(quick: Callable[..., Said], verb: str) -> None:
+    """Two or three of itself, in its help, and each of them can be typed."""
+    lines = examples(quick(*verb.split(), "-h").out.partition("Examples:")[2])
+    assert len(lines) in {2, 3}
+    assert {try_out(line) for line in lines} == {verb}
+
+
+def test_the_examples_of_groups_and_of_the_readme(quick: Callable[..., Said]) -> None:
+    """They can be typed, too; between them the README's show every verb but those that lay down files for contributors."""
+    for group in ([], ["data"], ["init"]):
+        assert [try_out(line) for line in examples(quick(*group, "-h").out)]
+    using = (ROOT / "README.md").read_text("utf-8").partition("## Using it")[2].partition("\n\nOn a terminal")[0]
+    assert {try_out(line) for line in examples(using)} == {verb for verb in VERBS if not verb.startswith("init")}
 
 
 @pytest.mark.parametrize("verb", VERBS)

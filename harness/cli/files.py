@@ -21,6 +21,7 @@ def data() -> None:
 
     \b
     Examples:
+      concord data fetch
       concord data fetch mnist cifar10
       concord data sample mnist --out samples
     """
@@ -36,7 +37,8 @@ def fetch(names: tuple[str, ...], data_dir: Path | None) -> None:
     \b
     Examples:
       concord data fetch
-      concord data fetch mnist --data-dir ~/data
+      concord data fetch mnist cifar10
+      concord data fetch credit_default --data-dir ~/data
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -69,6 +71,7 @@ def sample(names: tuple[str, ...], out: Path, wanted: Wanted) -> None:
     Examples:
       concord data sample --out samples --data-dir ~/data
       concord data sample mnist --out samples
+      concord data sample mnist cifar10 --out samples --json
     """
     from harness import samples
 
@@ -87,7 +90,8 @@ def export(run_folder: Path, junit: Path | None, parquet: Path | None, tensorboa
     \b
     Examples:
       concord export results/RUN --junit proofs.xml
-      concord export results/RUN --parquet tables --tensorboard events
+      concord export results/RUN --parquet tables
+      concord export results/RUN --tensorboard events
     """
     if not (junit or parquet or tensorboard):
         raise click.UsageError("name at least one of --junit, --parquet, --tensorboard")
@@ -124,6 +128,7 @@ def backend(name: str) -> None:
     \b
     Examples:
       concord init backend mxnet
+      concord init backend mxnet --json
     """
     from harness import scaffold
 
@@ -139,6 +144,7 @@ def task(name: str) -> None:
     \b
     Examples:
       concord init task imdb_lstm
+      concord init task imdb_lstm --json
     """
     from harness import scaffold
 

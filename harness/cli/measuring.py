@@ -35,6 +35,7 @@ def verify(tasks: tuple[str, ...], wanted: Wanted) -> None:
     \b
     Examples:
       concord verify
+      concord verify mnist_cnn risk_mlp --backends torch,jax
       concord verify cifar_resnet:depth=32 --backends jax --modes all
     """
     from harness import data, proof, records
@@ -141,6 +142,7 @@ def selfcheck(suite: str, wanted: Wanted, backend: str, slowdown: float, out: Pa
     \b
     Examples:
       concord selfcheck
+      concord selfcheck --wait --out results/check
       concord selfcheck rigorous --backend jax --slowdown 0.05
     """
     from harness import records, selfcheck
@@ -170,6 +172,7 @@ def doctor(wanted: Wanted) -> None:
     \b
     Examples:
       concord doctor
+      concord doctor --json
       concord doctor --python torch=.venv-torch/bin/python --data-dir ~/data
     """
     from harness import doctor as job

@@ -77,6 +77,7 @@ def report(run_folder: Path) -> None:
     \b
     Examples:
       concord report results/RUN
+      concord report results/RUN --json
     """
     finish(run_folder)
 
@@ -161,6 +162,7 @@ def history(task: str, results: Path, plot: Path | None, only: dict[str, str]) -
     \b
     Examples:
       concord history
+      concord history --results ~/results --json
       concord history mnist_cnn --filter backend=jax --plot mnist.svg
     """
     from harness.report import history as job
@@ -184,6 +186,7 @@ def show(run_folder: Path, only: dict[str, str]) -> None:
 
     \b
     Examples:
+      concord show results/RUN
       concord show results/RUN --filter task=mnist_cnn
       concord show results/RUN --filter backend=jax --filter phase=latency --json
     """
@@ -205,7 +208,8 @@ def list_(wanted: Wanted) -> None:
     \b
     Examples:
       concord list
-      concord list --python torch=.venv-torch/bin/python --data-dir ~/data --json
+      concord list --json
+      concord list --python torch=.venv-torch/bin/python --data-dir ~/data
     """
     from harness import data, workplace
     from harness.report import terminal
