@@ -6,6 +6,8 @@ run the same code side by side, each with a label: ``torch@2.9``.
 
 import inspect
 import re
+import shlex
+import sys
 from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
@@ -43,6 +45,16 @@ def code(backend: str) -> str:
     if at and not re.fullmatch(r"[A-Za-z0-9._-]+", label):
         raise HarnessError(f"backend {backend!r} has no good label: write letters, digits, '.', '_', '-', such as {name}@2.9.")
     return name
+
+
+def install(extra: str, interpreter: str | Path = sys.executable) -> str:
+    """The command that installs an extra for an interpreter: from the checkout that runs, since no index need have Concord.
+
+    Where it is installed from a wheel, pip knows the extras of what is there, and asks an index for no Concord either.
+    """
+    source = f"{ROOT}[{extra}]" if (ROOT / "pyproject.toml").is_file() else ""
+    what = f"-e {shlex.quote(source)}" if source else f"'concord-bench[{extra}]'"
+    return f"{shlex.quote(str(interpreter))} -m pip install {what}"
 
 
 def labelled(names: Iterable[str], known: Iterable[str]) -> list[str]:

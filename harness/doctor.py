@@ -121,7 +121,7 @@ def backends(place: Workplace) -> Iterator[Finding]:
     yield from found.values()
     usable = [name for name, finding in found.items() if finding.state == "good"]
     if not {*usable} - {catalog.reference()}:
-        yield Finding("frameworks", "bad", "none can run: pip install 'concord-bench[all]', or name interpreters with --python")
+        yield Finding("frameworks", "bad", f"none can run: {catalog.install('all')}, or name interpreters with --python")
     if catalog.reference() in usable:
         try:
             yield probe(place)

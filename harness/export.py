@@ -1,7 +1,6 @@
 """Runs in the forms that other tools read: JUnit XML for CI, Parquet for data frames, event files for TensorBoard."""
 
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -14,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 import pandas as pd
 
-from harness import report, stats
+from harness import catalog, report, stats
 from harness.compare import Comparison
 from harness.errors import HarnessError
 from harness.records import Run, Trial
@@ -26,7 +25,7 @@ NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  
 def need(package: str, extra: str) -> None:
     """Refuse to go on without the package of an extra of Concord."""
     if find_spec(package) is None:
-        raise HarnessError(f"{package} is not installed for {sys.executable}: pip install 'concord-bench[{extra}]'.")
+        raise HarnessError(f"{package} is not installed: {catalog.install(extra)}.")
 
 
 def junit(run: Run, file: Path) -> list[Path]:

@@ -41,7 +41,8 @@ class Installed:
         lent = f" in the environment of {self.interpreter} (what lies in your home does not count)"
         here = "" if self.interpreter == sys.executable else lent
         are = "are" if len(self.missing) > 1 else "is"
-        return f"{name}: {', '.join(self.missing)} {are} not installed{here}: pip install 'concord-bench[{catalog.code(name)}]'."
+        remedy = catalog.install(catalog.code(name), self.interpreter)
+        return f"{name}: {', '.join(self.missing)} {are} not installed{here}: {remedy}."
 
 
 def probe(name: str, interpreter: str) -> Installed:

@@ -88,10 +88,10 @@ def test_a_machine_that_cannot(house: Path, bare_python: Path) -> None:
     assert "--out" in found["results"].says
     assert "sample-t10k-labels" in found["data mnist"].says
     assert "concord data fetch mnist" in found["data mnist"].says
-    assert "concord-bench[all]" in found["frameworks"].says
+    assert "-m pip install 'concord-bench[all]'" in found["frameworks"].says
     for name in ("sound", "torn"):
         assert found[f"backend {name}"].state == "warning"
-        assert f"{bare_python}: pip install 'concord-bench[{name}]'" in found[f"backend {name}"].says
+        assert f"{bare_python} -m pip install 'concord-bench[{name}]'" in found[f"backend {name}"].says
 
 
 @pytest.mark.parametrize("path", ["nothing", "sound"])

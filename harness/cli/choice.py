@@ -38,7 +38,7 @@ def choose(wanted: Wanted) -> tuple[dict[str, tuple[str, ...]], dict[str, str], 
         else:
             skipped[name] = found.advice(name)
     if not chosen:
-        raise HarnessError("no framework is installed: pip install 'concord-bench[all]', or name interpreters with --python.")
+        raise HarnessError(f"no framework is installed: {catalog.install('all')}, or name interpreters with --python.")
     able = {name: own for name, own in chosen.items() if own}
     if lacking := [name for name, own in chosen.items() if not own and (wanted.backends or not able)]:
         raise HarnessError(f"none of {', '.join(lacking)} has the mode {', '.join(modes)}: see `concord list`.")
