@@ -91,26 +91,28 @@ def _described(facts: object) -> str:
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", left: int = 99) -> None:
     """A table on stdout, verdicts in colour and void times struck through; columns from ``left`` on stand to the right."""
     to = console()
-    lines = box.ASCII if simple(to) else box.HEAVY_HEAD
-    overflow: OverflowMethod = "fold" if simple(to) else "ellipsis"
-    found = Table(title=plain(title, to), title_justify="left", show_header=any(heads), box=lines)
+    bare = simple(to)
+    overflow: OverflowMethod = "fold" if bare else "ellipsis"
+    lines = box.ASCII if bare else box.HEAVY_HEAD
+    found = Table(title=plain(title, bare=bare), title_justify="left", show_header=any(heads), box=lines)
     for number, head in enumerate(heads):
-        found.add_column(plain(head, to), justify="left" if number < left else "right", overflow=overflow)
+        found.add_column(plain(head, bare=bare), justify="left" if number < left else "right", overflow=overflow)
     for row in rows:
-        found.add_row(*(plain(text, to, "strike" if text.startswith(answer.VOID) else STYLES.get(text, "")) for text in row))
+        styles = ("strike" if text.startswith(answer.VOID) else STYLES.get(text, "") for text in row)
+        found.add_row(*(plain(text, style, bare=bare) for text, style in zip(row, styles, strict=True)))
     to.print(found)
 
 
 def print_line(text: str, style: str = "") -> None:
     """A line on stdout."""
     to = console()
-    to.print(plain(text, to, style))
+    to.print(plain(text, style, bare=simple(to)))
 
 
-def plain(text: str, to: Console, style: str = "") -> Text:
-    """Text from outside for a console: no markup, no control character, and none of our signs where it may not have them."""
+def plain(text: str, style: str = "", *, bare: bool) -> Text:
+    """Text from outside for a terminal: no markup, no control character, and ``bare`` of the signs that are not ASCII."""
     shown = printable(text)
-    for sign, word in ASCII.items() if simple(to) else ():
+    for sign, word in ASCII.items() if bare else ():
         shown = shown.replace(sign, word)
     return Text(shown, style)
 
