@@ -98,7 +98,7 @@ def judge(run: Run) -> list[Line]:
     """Every rule on the entries that were timed; those in bfloat16 among themselves, since they are compared so."""
     entries: dict[str, dict[str, list[Trial]]] = defaultdict(lambda: defaultdict(list))
     for trial in run.trials:
-        if trial.status == "ok" and trial.phase in {*TIMED, "first_call"}:
+        if trial.status == "ok" and trial.phase in {*TIMED, "first_call"} and not trial.of:
             entries[trial.cell.precision][f"{trial.cell.backend} {trial.cell.mode}"].append(trial)
     lines = []
     for group in entries.values():

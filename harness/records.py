@@ -91,7 +91,7 @@ class Trial:
     phase     ``first_call``; ``warmup``; ``train``, ``predict`` (timed blocks); ``epoch`` (as train, fed by the framework's
               own input pipeline); ``latency`` (batch 1, a time a call); ``fit`` (training to the end);
               ``control``, a second process of the same backend; ``canary``, a fixed product and a fixed copy
-    of        the timed phase that a warm-up, a control or a canary belongs to
+    of        the timed phase that a warm-up, a control or a canary belongs to; ``control`` of a control's first call
     times_ns  wall time of each block of ``steps`` steps, or of each call (latency, warmup), in nanoseconds
     values    single figures, the unit in the name: ``train_first_call_s``, ``peak_bytes``, ``predict_peak_bytes``, ``accuracy``
     facts     first_call: what the worker says of itself: versions, devices, threads, CPUs;  warmup: what its series is;

@@ -96,7 +96,8 @@ class Generation:
         entrants = [e for e in self.entrants if (e.backend, e.copy) == (backend, copy)]
         self.timing.progress.at(self.title, now=f"{backend} starts", then="round 1")
         try:
-            process = self.plan.workplace.worker(backend, cpus, f"{self.folder}-{backend}-{copy}", cache=f"time-{backend}")
+            label = f"{self.folder}-{backend}-{copy}"
+            process = self.plan.workplace.worker(backend, cpus, label, cache=self.cache(entrants[0]))
             worker = stack.enter_context(process)
         except WorkerError as error:
             for s, entrant in product(self.subjects, entrants):
@@ -106,6 +107,11 @@ class Generation:
         for s, entrant in product(self.subjects, entrants):
             self.open_cell(worker, s, entrant)
         worker.pause()
+
+    def cache(self, entrant: Entrant) -> str:
+        """The compile cache of a process: what it compiled in earlier generations on as many CPUs; a control's is empty."""
+        own = f"time-{entrant.backend}-{entrant.copy}-{self.threads}"
+        return f"{own}-{self.number}" if self.is_control(entrant) else own
 
     def open_cell(self, worker: Worker, subject: Subject, entrant: Entrant) -> None:
         """First calls and warm-ups of one cell."""
@@ -119,11 +125,11 @@ class Generation:
         except WorkerError as error:
             self.lost(subject, entrant, "first_call", error)
             return
-        if self.is_control(entrant):
-            return
         values = {"import_s": worker.facts["import_s"], **reply["values"]}
-        cell = self.cell(subject, entrant)
-        self.keep(Trial(cell=cell, phase="first_call", status="ok", values=values, facts=reply["facts"]))
+        of = "control" if self.is_control(entrant) else ""
+        self.keep(Trial(self.cell(subject, entrant), "first_call", "ok", of=of, values=values, facts=reply["facts"]))
+        if of:
+            return
         for phase, found in reply["warmups"].items():
             trial = Trial(self.cell(subject, entrant, phase), "warmup", "ok", of=phase, steps=found["steps"])
             facts = {"kind": found["kind"], "start": found["start"]}

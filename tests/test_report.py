@@ -333,6 +333,29 @@ def test_latency_of_single_calls_stands_with_its_training(findings):
     assert findings.pick(cell("risk_mlp", "torch eager"), "latency").ratio.value > 2
 
 
+def test_first_calls_are_cold_or_warm_or_neither(run):
+    """Cold are the first mode's in the first process after a start, and a control's; another mode's there are neither."""
+    where = cell("mnist_cnn", "torch eager")
+    later = replace(where, mode="compile")
+    calls = [
+        Trial(c, "first_call", "ok", g, of=of, values={"import_s": 1.0 + 9 * bool(of), "train_first_call_s": seconds}, at=AT)
+        for c, g, of, seconds in (
+            *((where, 0, "control", 21.0), (where, 0, "", 20.0), (where, 1, "", 2.0), (where, 2, "control", 22.0)),
+            *((where, 2, "", 2.2), (later, 0, "", 7.0), (later, 1, "", 4.0)),
+        )
+    ]
+    chosen = {"plan": {"chosen": {"torch": ["eager", "compile"]}}, "progress": {"starts": [0]}}
+    found = tables.find(replace(run, manifest={**run.manifest, **chosen}, trials=tuple(calls)))
+    told = {(c.mode, row.metric): (row.figure.value, row.figure.n) for c, rows in found.rows.items() for row in rows}
+    assert told == {
+        ("eager", "import"): (1.0, 3),
+        ("eager", "train_first_call_cold"): (21.0, 3),
+        ("eager", "train_first_call_warm"): (pytest.approx(2.1), 2),
+        ("compile", "import"): (1.0, 2),
+        ("compile", "train_first_call_warm"): (4.0, 1),
+    }
+
+
 def test_too_few_calls_have_no_p99(tmp_path):
     """One generation of two rounds: 80 calls."""
     found = tables.find(records.read(example_run(tmp_path, generations=1, rounds=2, tasks=["risk_mlp"]))).summary

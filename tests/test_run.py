@@ -77,6 +77,18 @@ facts = Session.facts
 Session.facts = lambda self, batch: {**facts(self, batch), "device": "gpu"}
 """
 )
+CACHING = """
+from pathlib import Path
+described, opened = describe, open_session
+COMPILED = Path(os.environ["JAX_COMPILATION_CACHE_DIR"]) / "compiled"
+FOUND = COMPILED.exists()
+def describe():
+    return {**described(), "compiled before": FOUND}
+def open_session(spec, **how):
+    COMPILED.parent.mkdir(parents=True, exist_ok=True)
+    COMPILED.touch()
+    return opened(spec, **how)
+"""
 WRONG = """
 original = Session.predict
 Session.predict = lambda self, batch: original(self, batch) * (1 + 1e-6)
@@ -177,6 +189,7 @@ def of(found: Run, **wanted: Any) -> list[Trial]:
     backend = wanted.pop("backend", None)
     trials = [t for t in found.trials if backend in (None, t.cell.backend) and not t.attempt]
     trials = [t for t in trials if t.phase != "control" or "phase" in wanted]
+    trials = [t for t in trials if (t.phase, t.of) != ("first_call", "control") or "of" in wanted]
     return [t for t in trials if all(getattr(t, name) == value for name, value in wanted.items())]
 
 
@@ -320,6 +333,24 @@ def test_a_twin_controls_every_generation(sound: Run) -> None:
         for phase in PHASES
         for round_ in range(2)
     }
+
+
+@pytest.mark.skipif(len(environment.available_cpus()) < 2, reason="one CPU cannot be swept over")
+def test_a_cold_first_call_found_nothing(tmp_path: Path) -> None:
+    """On each number of CPUs the first process, and every control, though its twin has compiled; all others find what it left."""
+    with at_home(build(tmp_path / "house", {"left": CACHING, "right": CACHING})):
+        plan = planned(tmp_path / "scratch", ("left", "right"), scale=True, generations=3, rounds=1, phases=("train",))
+        found = carried_out(plan, tmp_path / "run")
+    calls = [t for t in found.trials if t.phase == "first_call"]
+    assert len(calls) == 3 * 3 * len(plan.threads)
+    for trial in calls:
+        assert trial.facts["compiled before"] is not (trial.of == "control" or trial.generation == 0), trial
+    assert Counter((t.cell.backend, t.generation) for t in calls if t.of) == dict.fromkeys(
+        (("left", 0), ("right", 1), ("left", 2)), len(plan.threads)
+    )
+    summary = pd.read_csv(tmp_path / "run" / "summary.csv").query("backend == 'left' and threads == 1").set_index("metric")
+    assert summary.n[["train_first_call_cold", "train_first_call_warm", "import"]].to_list() == [3, 2, 3]
+    assert {t.of for t in of(found, phase="warmup")} == {"train"}
 
 
 # --- a run in which much goes wrong

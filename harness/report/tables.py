@@ -10,7 +10,7 @@ from io import StringIO
 from itertools import chain, product
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -213,6 +213,8 @@ def _single(run: Run, wanted: Callable[[Cell], bool]) -> Iterator[tuple[Cell, Ro
     for trial in [trial for trial in stats.counted(run.trials)[0] if wanted(trial.cell)]:
         sample = (trial.seed, 0) if trial.phase == "fit" else (trial.generation, trial.round)
         figures = _costs(run, trial, most) if trial.phase in SHOWN and stats.usable(trial) and trial.cpu_ns else ()
+        if trial.phase == "first_call":
+            sample = (trial.generation, int(trial.of == "control"))  # a process of its own beside its twin's
         for phase, metric, unit, value in chain(figures, _values(run, trial), _warmed_up(trial)):
             found[trial.cell, phase, metric, unit].setdefault(sample, value)
     for (cell, phase, metric, unit), samples in found.items():
@@ -220,12 +222,13 @@ def _single(run: Run, wanted: Callable[[Cell], bool]) -> Iterator[tuple[Cell, Ro
 
 
 def _values(run: Run, trial: Trial) -> Iterator[tuple[str, str, str, float]]:
-    """Phase, metric, unit and value of first calls, memory and final quality."""
+    """Phase, metric, unit and value of first calls, memory and final quality; of a control its first calls alone."""
     for name, value in trial.values.items() if trial.status == "ok" and trial.phase in PHASES else ():
         metric, unit = _unit(name)
-        if name.endswith("_first_call_s"):  # the first process after a start finds its compile cache empty
+        if name.endswith("_first_call_s"):  # the processes of the first generation after a start find their compile caches empty
             metric += "_cold" if trial.generation in run.progress["starts"] else "_warm"
-        yield "memory" if unit == "bytes" else trial.phase, metric, unit, float(value)
+        if name.endswith("_first_call_s") or not trial.of:
+            yield "memory" if unit == "bytes" else trial.phase, metric, unit, float(value)
 
 
 def _warmed_up(trial: Trial) -> Iterator[tuple[str, str, str, float]]:
