@@ -660,6 +660,18 @@ def test_the_roofline_is_what_summary_csv_says_of_it(run):
     assert "ceiling" not in charts.plots(tables.find(mute), "mnist_cnn", "x")["Roofline of the training step"][1]
 
 
+@pytest.mark.parametrize(("terms", "told"), [({}, True), ({"precision": "bfloat16"}, False), ({"device": "gpu"}, False)])
+def test_shares_are_of_what_the_canary_sings(run, terms, told):
+    """Which is float32 on a CPU: a GPU, or bfloat16, has another ceiling that nobody has measured."""
+    found = measured(run)
+    moved = [t if t.phase == "canary" else replace(t, cell=replace(t.cell, **terms)) for t in found.run.trials]
+    where = replace(cell("mnist_cnn", "torch eager"), **terms)
+    found = tables.find(replace(found.run, trials=tuple(moved)))
+    metrics = {row.metric for row in found.rows[where] if row.phase == "train"}
+    assert {"share_of_peak", "share_of_bandwidth"} <= metrics if told else not {"share_of_peak", "share_of_bandwidth"} & metrics
+    assert "cpu_time" in metrics
+
+
 def scored(run, **facts):
     """The run's credit MLP with these facts in every training: by default 40 examples, the probabilities a little apart."""
     where = ["torch eager", "tensorflow graph", "jax jit"]

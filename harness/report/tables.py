@@ -241,14 +241,18 @@ def _warmed_up(trial: Trial) -> Iterator[tuple[str, str, str, float]]:
 
 
 def _costs(run: Run, trial: Trial, most: Mapping[str, float]) -> Iterator[tuple[str, str, str, float]]:
-    """CPU time and energy of a step, and its shares of what one CPU can compute and move at ``most``, as _values has them."""
+    """CPU time and energy of a step, and its shares of what one CPU can compute and move at ``most``, as _values has them.
+
+    The canary that says how much is most sings in float32 on a CPU: of another device or precision it says nothing.
+    """
     count = trial.steps * len(trial.times_ns)
     wall = sum(trial.times_ns) / count / 1e9
     yield trial.phase, "cpu_time", "s", trial.cpu_ns / count / 1e9
     if (joules := trial.noise.get("energy_j", 0.0)) > 0:  # a meter that stood still is none
         yield trial.phase, "energy", "J", joules / count
+    alike = (trial.cell.device, trial.cell.precision) == ("cpu", "float32")
     for name, amount in work(run.part("tasks", trial.cell.task), trial.cell.batch, trial.phase).items():
-        if most[name] > 0:  # not where no canary sang
+        if alike and most[name] > 0:  # not where no canary sang
             yield trial.phase, f"share_of_{name}", "1", amount / wall / (most[name] * trial.cell.threads)
 
 
