@@ -11,6 +11,7 @@ from typing import Any
 INHERITED = (
     "PATH", "HOME", "USERPROFILE", "SYSTEMROOT", "LANG", "LC_ALL",
     "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "CC", "CXX",
+    "CUDA_VISIBLE_DEVICES",  # which GPU is used; a worker on the CPU sees none all the same
 )  # fmt: skip
 
 # One heap for all threads, of which nothing is given back to the system before the process ends. By default glibc decides that
@@ -75,6 +76,8 @@ def worker_environment(
     }
     if device == "cpu":
         chosen |= {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
+    else:
+        chosen |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # as nvidia-smi and the meter of energy count, not the fastest first
     return inherited(interpreter) | chosen
 
 

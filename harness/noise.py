@@ -65,27 +65,30 @@ def read() -> dict[str, float]:
 
 
 def energy() -> dict[str, float]:
-    """The meter of each processor package and GPU of this machine in joules, where it may be read."""
+    """The meter of each processor package of this machine, and of the GPU in use, in joules, where it may be read."""
     found: dict[str, float] = {}
-    for package in sorted(RAPL.glob("intel-rapl:?")):
+    for zone in sorted(RAPL.glob("intel-rapl:*")):
         with suppress(OSError, ValueError):  # since 2020 most systems show it to root alone
-            found[f"{package.name}_j"] = int((package / "energy_uj").read_text("ascii")) / 1e6
+            if (zone / "name").read_text("ascii").startswith("package-"):  # others are parts of one, or, as psys, hold them all
+                found[f"{zone.name}_j"] = int((zone / "energy_uj").read_text("ascii")) / 1e6
     return found | gpu_energy()
 
 
 def gpu_energy() -> dict[str, float]:
-    """Joules of each GPU since its driver was loaded, if NVIDIA's library is there and the worker was not told to use none."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") == "-1" or not find_spec("pynvml"):
+    """Joules of the GPU in use since its driver was loaded, if NVIDIA's library is there and the worker was not told to use none.
+
+    That is the first one which the worker may see, by its UUID or its number: NVML counts by the bus, and CUDA is told to do so.
+    """
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0].strip()
+    if first in {"", "-1"} or not find_spec("pynvml"):
         return {}
     import pynvml
 
-    found: dict[str, float] = {}
-    with suppress(pynvml.NVMLError):  # no driver, or a GPU older than Volta
+    with suppress(pynvml.NVMLError):  # no driver, no such GPU, or one older than Volta
         pynvml.nvmlInit()
-        for number in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(number)
-            found[f"gpu{number}_j"] = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3  # of mJ
-    return found
+        handle = pynvml.nvmlDeviceGetHandleByIndex(int(first)) if first.isdecimal() else pynvml.nvmlDeviceGetHandleByUUID(first)
+        return {"gpu_j": pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3}  # of mJ
+    return {}
 
 
 def between(before: Mapping[str, float], after: Mapping[str, float], *, wall_s: float, cpu_s: float) -> dict[str, float]:

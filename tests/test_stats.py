@@ -596,36 +596,50 @@ def test_a_tick_at_either_end_of_a_short_sample_is_nobody_elses():
 
 
 def test_energy_is_metered_but_for_a_counter_that_starts_again(tmp_path, monkeypatch):
-    """Joules of all packages together; what wraps within a sample is not known, and never negative."""
+    """Joules of all packages, each once: psys holds them, cores are in them. What wraps within a sample is not known."""
     monkeypatch.setattr(noise, "RAPL", tmp_path)
     assert noise.energy() == {}
-    for name, start in (("intel-rapl:0", 900), ("intel-rapl:1", 100)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "energy_uj").write_text(f"{start}000000")
+    zones = (("intel-rapl:0", "package-0", 900), ("intel-rapl:1", "package-1", 100), ("intel-rapl:2", "psys", 0))
+    for folder, name, start in (*zones, ("intel-rapl:0:0", "core", 0)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "name").write_text(f"{name}\n")
+        (tmp_path / folder / "energy_uj").write_text(f"{start}000000")
     before = noise.energy()
     (tmp_path / "intel-rapl:0" / "energy_uj").write_text("1020000000")
     (tmp_path / "intel-rapl:1" / "energy_uj").write_text("130000000")
+    for counted_already in ("intel-rapl:2", "intel-rapl:0:0"):
+        (tmp_path / counted_already / "energy_uj").write_text("999000000")
     assert noise.between(before, noise.energy(), wall_s=1.0, cpu_s=1.0) == {"energy_j": pytest.approx(120 + 30)}
     (tmp_path / "intel-rapl:0" / "energy_uj").write_text("20000000")
     assert noise.between(before, noise.energy(), wall_s=1.0, cpu_s=1.0) == {}
 
 
-def test_energy_of_gpus_is_metered_too(tmp_path, monkeypatch):
-    """Joules of all that a worker may use, from NVIDIA's own library; a worker without GPUs does not ask."""
-    fake, counter = ModuleType("pynvml"), iter((5000, 7000, 6500, 9000))
+@pytest.mark.parametrize(
+    ("visible", "joules"),
+    [(None, 1.5), ("0", 1.5), ("1,0", 2.0), ("GPU-1", 2.0), (" 1 ", 2.0), ("-1", None), ("", None), ("7", None), ("GPU-7", None)],
+)
+def test_energy_of_the_gpu_in_use_is_metered_too(tmp_path, monkeypatch, visible, joules):
+    """Joules of the first that a worker may see, from NVIDIA's own library; none of a worker without GPUs, or of another's."""
+    fake, counters = ModuleType("pynvml"), {0: iter((5000, 6500)), 1: iter((7000, 9000))}
+
+    def handle(number):
+        if number not in counters:
+            raise RuntimeError("Invalid Argument")
+        return number
+
     fake.__spec__ = ModuleSpec("pynvml", None)
     fake.NVMLError = RuntimeError
     fake.nvmlInit = lambda: None
-    fake.nvmlDeviceGetCount = lambda: 2
-    fake.nvmlDeviceGetHandleByIndex = lambda number: number
-    fake.nvmlDeviceGetTotalEnergyConsumption = lambda _handle: next(counter)
+    fake.nvmlDeviceGetHandleByIndex = handle
+    fake.nvmlDeviceGetHandleByUUID = lambda uuid: handle(int(uuid.removeprefix("GPU-")))
+    fake.nvmlDeviceGetTotalEnergyConsumption = lambda number: next(counters[number])
     monkeypatch.setitem(sys.modules, "pynvml", fake)
     monkeypatch.setattr(noise, "RAPL", tmp_path)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    before, after = noise.energy(), noise.energy()
-    assert noise.between(before, after, wall_s=1.0, cpu_s=1.0) == {"energy_j": pytest.approx(1.5 + 2.0)}
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert noise.energy() == {}
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = noise.between(noise.energy(), noise.energy(), wall_s=1.0, cpu_s=1.0)
+    assert found == ({} if joules is None else {"energy_j": pytest.approx(joules)})
 
 
 def test_what_a_system_does_not_count_disturbs_nothing():

@@ -595,8 +595,9 @@ def test_secrets_stay_at_home(start: Start, monkeypatch: pytest.MonkeyPatch) -> 
     assert set(found) <= {undertaker.MARK, *mine}
 
 
-def test_the_environment_is_the_same_for_every_framework(tmp_path: Path) -> None:
+def test_the_environment_is_the_same_for_every_framework(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads by the number of CPUs, caches and temporary files in the scratch folder, no GPU unless it was asked for."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     made = environment.worker_environment(root=ROOT, cpus=[2, 5], device="cpu", scratch=tmp_path, cache=tmp_path)
     assert made["CONCORD_CPUS"] == "2,5"
     assert {made[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC")} == {"2"}
@@ -605,6 +606,10 @@ def test_the_environment_is_the_same_for_every_framework(tmp_path: Path) -> None
     assert all(str(tmp_path) in made[name] for name in own)
     gpu = environment.worker_environment(root=ROOT, cpus=[0], device="gpu", scratch=tmp_path, cache=tmp_path)
     assert not {"CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS"} & set(gpu)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
+    for device, visible, order in (("gpu", "2", "PCI_BUS_ID"), ("any", "2", "PCI_BUS_ID"), ("cpu", "-1", None)):
+        made = environment.worker_environment(root=ROOT, cpus=[0], device=device, scratch=tmp_path, cache=tmp_path)
+        assert (made["CUDA_VISIBLE_DEVICES"], made.get("CUDA_DEVICE_ORDER")) == (visible, order)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity")
