@@ -31,7 +31,7 @@ def available_cpus() -> list[int]:
 def process() -> dict[str, Any]:
     """What a worker sees of itself once its framework is loaded: interpreter, CPUs, and its threads where the system says."""
     threads = proc("self/status", "Threads")
-    seen = {"threads": int(threads)} if threads else {}
+    seen = {"os_threads": int(threads)} if threads else {}  # of all kinds; "threads" is what an engine says of its pool
     return {"python": platform.python_version(), "numpy": version("numpy"), "cpus": available_cpus(), **seen}
 
 

@@ -31,6 +31,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 SLEEP = "import time; time.sleep(60)"
 Root = Callable[..., Path]
 Start = Callable[..., Worker]
+Exhibits = Callable[[str], Exhibit]
 
 
 @pytest.fixture
@@ -610,6 +611,22 @@ def test_the_environment_is_the_same_for_every_framework(tmp_path: Path, monkeyp
     for device, visible, order in (("gpu", "2", "PCI_BUS_ID"), ("any", "2", "PCI_BUS_ID"), ("cpu", "-1", None)):
         made = environment.worker_environment(root=ROOT, cpus=[0], device=device, scratch=tmp_path, cache=tmp_path)
         assert (made["CUDA_VISIBLE_DEVICES"], made.get("CUDA_DEVICE_ORDER")) == (visible, order)
+
+
+def opened(worker: Worker, ex: Exhibit, file: Path, **how: Any) -> dict[str, Any]:
+    """What a worker says of itself once it has opened a cell."""
+    message = {"op": "open", "cell": "c", "task": "risk_mlp", "mode": "reference", "seed": 0, "precision": "float32", "batch": 8}
+    message |= {"data": str(file), "phases": ["predict"], "slowdown": 0.0, **how}
+    return worker.ask(message, launch.weights_message(ex.weights))[0]["facts"]
+
+
+@LINUX
+def test_a_pool_is_not_all_threads(root: Root, start: Start, exhibit: Exhibits, small_data: Callable[[str], Path]) -> None:
+    """The number that a framework says of its pool stands in the record beside the system's of all threads."""
+    worker = start(root=root("described = describe\ndef describe():\n    return {**described(), 'threads': 99}"))
+    facts = opened(worker, exhibit("risk_mlp"), small_data("risk_mlp"))
+    assert facts["threads"] == worker.facts["describe"]["threads"] == 99
+    assert 1 <= facts["os_threads"] < 99
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity")
