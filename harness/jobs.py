@@ -1,7 +1,8 @@
 """What a worker can be asked: start, trace, open, sample, canary, fit. One method a request, each answers with one message."""
 
+import hashlib
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
@@ -129,7 +130,7 @@ class Worker:
             values[f"{phase}_first_call_s"] = measure.first_call(session, call, over[0])
             found = measure.warm_up(session, call, over)
             warmups[phase] = {"times_ns": found.times_ns, "steps": found.steps, **asdict(found.steady)}
-        facts = self.engine.describe() | environment.process() | {"steps_a_call": cell.stacked}
+        facts = self.engine.describe() | environment.process() | {"steps_a_call": cell.stacked, "batches": told(host)}
         if {"train", "predict"} <= {*message["phases"]}:  # elsewhere it would be one more compilation
             facts |= session.facts(placed[0])
             if facts["device"] != self.device:
@@ -185,6 +186,15 @@ class Worker:
         found = {f"{what}peak_bytes": float(measure.memory()["peak"] - before["resident"])} if before else {}
         on_device = self.engine.device_peak()
         return found if on_device is None else found | {f"{what}device_peak_bytes": float(on_device)}
+
+
+def told(host: Sequence[batches.HostBatch]) -> str:
+    """Batches by number, size and a digest of what they hold, in their order: "8 of 64: 5f3a09c1"."""
+    digest = hashlib.blake2b(digest_size=4)
+    for batch in host:
+        for array in (batch.x, batch.y, *batch.masks):
+            digest.update(array.tobytes())
+    return f"{len(host)} of {len(host[0].x)}: {digest.hexdigest()}"
 
 
 def pick(arrays: Arrays, prefix: str) -> Arrays:

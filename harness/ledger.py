@@ -82,6 +82,7 @@ RULES = (
     Rule("CPUs by generation", "equal affinity is the only common budget: pools read it, XLA ignores OMP_NUM_THREADS", affinity),
     Rule("CPU time a thread", "what the budget came to", budget),
     Rule("data", "the same examples", lambda ts: "; ".join(sorted({t.cell.data for t in ts}))),
+    Rule("batches placed", "the same examples, in the same order", fact("batches")),
     Rule("gradients recorded at inference", "a tape costs time that inference does not need", fact("autograd")),
     Rule("parameters written in place", "a step that copies them moves more memory: donated buffers", fact("in_place")),
     Rule("Python", "its interpreter is part of every step", fact("python")),
@@ -89,9 +90,9 @@ RULES = (
 )
 
 
-def place(trial: Trial) -> tuple[str, int, int]:
-    """The task, number of CPUs and generation in which a trial was taken."""
-    return trial.cell.task, trial.cell.threads, trial.generation
+def place(trial: Trial) -> tuple[str, int, int, int, str]:
+    """The task, batch, number of CPUs, generation and phase in which a trial was taken."""
+    return trial.cell.task, trial.cell.batch, trial.cell.threads, trial.generation, trial.phase
 
 
 def judge(run: Run) -> list[Line]:
@@ -102,7 +103,8 @@ def judge(run: Run) -> list[Line]:
             entries[trial.cell.precision][f"{trial.cell.backend} {trial.cell.mode}"].append(trial)
     lines = []
     for group in entries.values():
-        # Who failed in a generation was on no CPU in it, and who failed in a task had no data of it: holes, and not unfair.
+        # Who failed in a generation was on no CPU in it, who failed in a task had no data of it, and who ran out of memory at a
+        # batch was given none of that size: holes, and not unfair.
         common = set.intersection(*({place(t) for t in trials} for trials in group.values()))
         shared = {entry: [t for t in trials if place(t) in common] for entry, trials in group.items()}
         if common:  # or there is nothing that is compared

@@ -757,7 +757,7 @@ def entry(backend, **facts):
     """The trials of an entry: what its worker said of itself, and one timed block."""
     cell = replace(CELL, backend=backend)
     said = {"dtype": "float32", "numerics": {"tf32": False}, "device": "cpu", "cpus": [0], "autograd": False}
-    said |= {"python": "3.11.9", "numpy": "2.4", **facts}
+    said |= {"batches": "8 of 64: 5f3a09c1", "python": "3.11.9", "numpy": "2.4", **facts}
     return [trial(cell=cell, phase="first_call", facts=said), trial(cell=cell, cpu_ns=facts.pop("cpu_ns", 10**6))]
 
 
@@ -779,6 +779,7 @@ def test_equal_terms_are_fair():
         ({"device": "gpu"}, "device in use differs: torch eager cpu, jax eager gpu"),
         ({"cpus": [0, 1]}, "CPUs by generation differs: torch eager 0, jax eager 0,1"),
         ({"autograd": True}, "gradients recorded at inference differs: torch eager False, jax eager True"),
+        ({"batches": "8 of 64: 5f3a09c2"}, "batches placed differs: torch eager 8 of 64: 5f3a09c1, jax eager 8 of 64: 5f3a09c2"),
         ({"python": "3.12.0"}, "Python differs: torch eager 3.11.9, jax eager 3.12.0"),
         ({"cpu_ns": 1_570_000}, "CPU time a thread differs: torch eager at most 1.1, jax eager 1.57"),
     ],
@@ -805,6 +806,24 @@ def test_a_task_that_failed_is_not_unfair():
     more = [trial(cell=replace(other, backend="torch"), cpu_ns=1_000_000)]
     assert not ledger.differences(Run(Path(), {}, (*torch, *more, *jax), ()))
     assert not ledger.differences(Run(Path(), {}, (*more, *jax), ()))  # nothing in common: nothing is compared
+
+
+@pytest.mark.parametrize("lacking", [1, 512])
+def test_a_batch_that_failed_is_not_unfair(lacking):
+    """Who ran out of memory at one batch was given none of it; of the others both must have had the same."""
+
+    def swept(who, sizes, seed):
+        cells = {size: replace(CELL, backend=who, batch=size) for size in sizes}
+        first = [trial(cell=c, phase="first_call", facts={"batches": f"8 of {n}: {seed}"}) for n, c in cells.items()]
+        single = [trial(cell=replace(c, batch=1), phase="latency") for c in cells.values()]  # stands with the batch of its own
+        return [*first, *single, *(trial(cell=c) for c in cells.values())]
+
+    sizes = [1, 64, 512]
+    whole, some = swept("torch", sizes, "aa"), [size for size in sizes if size != lacking]
+    assert judged(whole, swept("jax", some, "aa")) == []
+    (told,) = judged(whole, swept("jax", some, "bb"))
+    assert told.startswith("batches placed differs: ")
+    assert f"of {lacking}:" not in told
 
 
 def test_bfloat16_is_held_to_its_own_kind():

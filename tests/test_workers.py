@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import signal
 import struct
@@ -13,6 +14,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import numpy as np
 import psutil
 import pytest
 
-from harness import catalog, channel, environment, launch, measure, undertaker
+from harness import catalog, channel, environment, launch, ledger, measure, records, undertaker
 from harness.launch import Worker, WorkerError
 from harness.verify import Exhibit
 from harness.workplace import Workplace
@@ -627,6 +629,23 @@ def test_a_pool_is_not_all_threads(root: Root, start: Start, exhibit: Exhibits, 
     facts = opened(worker, exhibit("risk_mlp"), small_data("risk_mlp"))
     assert facts["threads"] == worker.facts["describe"]["threads"] == 99
     assert 1 <= facts["os_threads"] < 99
+
+
+def test_a_worker_says_what_batches_it_placed(start: Start, exhibit: Exhibits, small_data: Callable[[str], Path]) -> None:
+    """By their content: equal in two processes, of another seed another digest; and the ledger tells who had others."""
+    ex, file = exhibit("risk_mlp"), small_data("risk_mlp")
+    first, second = start(), start()
+    mine = opened(first, ex, file)
+    assert re.fullmatch("8 of 8: [0-9a-f]{8}", mine["batches"])
+    assert opened(second, ex, file)["batches"] == mine["batches"]
+    cell = records.Cell("risk_mlp", "torch", "eager", "cpu", "float32", "data", 8)
+    for how in ({"seed": 1}, {"batch": 4}):
+        other = opened(second, ex, file, **how)
+        assert other["batches"] != mine["batches"]
+        calls = zip((cell, replace(cell, backend="jax")), (mine, other), strict=True)
+        trials = tuple(records.Trial(c, "first_call", "ok", facts={"batches": facts["batches"]}) for c, facts in calls)
+        (told,) = ledger.differences(records.Run(Path(), {}, trials, ()))
+        assert told == f"batches placed differs: torch eager {mine['batches']}, jax eager {other['batches']}"
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity")
