@@ -14,6 +14,8 @@ INHERITED = (
     "CUDA_VISIBLE_DEVICES",  # which GPU is used; a worker on the CPU sees none all the same
 )  # fmt: skip
 
+POOLS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC")  # XLA sizes its own by NPROC
+
 # One heap for all threads, of which nothing is given back to the system before the process ends. By default glibc decides that
 # by the thread that allocates and by what was freed before: a JAX step of the MNIST CNN then fetches 11,542 pages from the
 # system, or none, by luck, and takes 28 or 11 ms (mallopt(3): arenas, and thresholds that grow with use). Other C libraries
@@ -52,33 +54,37 @@ def worker_environment(
     *, root: Path, cpus: list[int], device: str, scratch: Path, cache: Path, interpreter: str = sys.executable
 ) -> dict[str, str]:
     """The whole environment of a worker: the same thread budget for every framework, quiet logs, its own compile cache."""
-    chosen = {
+    places = {
         "CONCORD_CPUS": ",".join(map(str, cpus)),
         "PYTHONPATH": str(root),
-        "PYTHONHASHSEED": "0",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
         **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch)),  # a worker ends by being killed, and tidies nothing up
-        **HEAP,
-        # XLA sizes its pool by NPROC
-        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC"), str(len(cpus))),
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-        "KERAS_BACKEND": "tensorflow",
         "KERAS_HOME": str(scratch / "keras"),  # a user's keras.json must not change the layout
-        "NVIDIA_TF32_OVERRIDE": "0",
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
         "TRITON_CACHE_DIR": str(cache / "triton"),
         "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
+    }
+    return inherited(interpreter) | places | variables(str(len(cpus)), device)
+
+
+def variables(threads: str, device: str) -> dict[str, str]:
+    """What is set for every worker, on whatever machine and in whatever folder: threads, heap, and how frameworks behave."""
+    chosen = {
+        "PYTHONHASHSEED": "0",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **HEAP,
+        **dict.fromkeys(POOLS, threads),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "KERAS_BACKEND": "tensorflow",
+        "NVIDIA_TF32_OVERRIDE": "0",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
     if device == "cpu":
-        chosen |= {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
-    else:
-        chosen |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # as nvidia-smi and the meter of energy count, not the fastest first
-    return inherited(interpreter) | chosen
+        return chosen | {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
+    return chosen | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # as nvidia-smi and the meter of energy count, not the fastest first
 
 
 def machine() -> dict[str, Any]:

@@ -91,6 +91,7 @@ def wanted(plan: Plan, done: int, contests: tuple[Contest, ...]) -> bool:
 
 def describe(plan: Plan) -> dict[str, Any]:
     """The manifest: what is run, with what, where."""
+    variables = environment.variables("number of CPUs", plan.workplace.device)
     return {
         "created": records.now(),
         "concord": environment.version("concord-bench"),
@@ -102,7 +103,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "environment": {
             "machine": environment.machine(),
             "device": plan.workplace.device,
-            "workers": {name: asdict(found) for name, found in plan.installed.items()},
+            "workers": {name: {**asdict(found), "variables": variables} for name, found in plan.installed.items()},
         },
         "tasks": {task: task_facts(s, sorted(plan.chosen)) for task, s in plan.tasks().items()},
         "data": {

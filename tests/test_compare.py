@@ -17,7 +17,7 @@ import pytest
 import scipy.stats
 from click.testing import CliRunner, Result
 
-from harness import compare, records, stats
+from harness import compare, environment, records, stats
 from harness.cli import main, viewing
 from harness.errors import HarnessError
 from harness.records import Cell, Proof, Trial
@@ -31,7 +31,8 @@ EVIL = "<script>alert('x')</script>\"&{{ 7*7 }}[b]|`\x1b[31m\n# @you"
 
 def manifest(**machine: Any) -> dict[str, Any]:
     """A manifest as `concord run` writes it, of this machine."""
-    workers = {name: {"python": "3.11.7", "versions": {name: "1.0"}} for name in STEPS}
+    variables = environment.variables("number of CPUs", "cpu")
+    workers = {name: {"python": "3.11.7", "versions": {name: "1.0"}, "variables": dict(variables)} for name in STEPS}
     return {
         "created": "2026-01-02T03:04:05+00:00",
         "environment": {"machine": MACHINE | machine, "device": "cpu", "workers": workers},
@@ -332,11 +333,14 @@ def test_what_differs_beside_the_machine_is_named(tmp_path, base):
 
     def change(facts):
         facts["environment"]["workers"]["torch"]["versions"]["torch"] = "2.0"
+        facts["environment"]["workers"]["jax"]["variables"]["NVIDIA_TF32_OVERRIDE"] = "1"
         facts["data"]["mnist"]["digest"] = "cd34"
         facts["finished"] = None
 
     found = held(base, changed(tmp_path / "new", new, change))
     assert "environment.workers.torch.versions.torch: 1.0 in BASE, 2.0 in NEW" in found.changes
+    assert "environment.workers.jax.variables.NVIDIA_TF32_OVERRIDE: 0 in BASE, 1 in NEW" in found.changes
+    assert len(found.changes) == 3
     assert "data.mnist.digest: ab12 in BASE, cd34 in NEW" in found.changes
     assert any("NEW did not finish" in text for text in found.warnings)
     assert set(verdicts(found)) == {"torch", "tensorflow"}

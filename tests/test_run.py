@@ -291,6 +291,8 @@ def test_the_manifest_tells_what_was_run(sound: Run) -> None:
     assert manifest["suite"]["name"] == "tiny"
     assert set(manifest["environment"]["workers"]) == {"left", "right"}
     assert manifest["environment"]["machine"]["cpus_available"]
+    variables = manifest["environment"]["workers"]["left"]["variables"]
+    assert variables.items() >= {**environment.HEAP, "NVIDIA_TF32_OVERRIDE": "0", "OMP_NUM_THREADS": "number of CPUs"}.items()
     key = catalog.key(catalog.task("risk_mlp"))
     assert set(manifest["tasks"]) == set(manifest["weights"]) == {key}
     assert len(manifest["data"]["german_credit"]["digest"]) == len(manifest["code"]) == 64

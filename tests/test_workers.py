@@ -596,6 +596,27 @@ def test_secrets_stay_at_home(start: Start, monkeypatch: pytest.MonkeyPatch) -> 
     assert found["OMP_NUM_THREADS"] == "1"
     mine = environment.worker_environment(root=ROOT, cpus=[0], device="cpu", scratch=Path(), cache=Path())
     assert set(found) <= {undertaker.MARK, *mine}
+    assert found.items() >= environment.variables("1", "cpu").items()
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_what_is_recorded_of_the_environment(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is the same for every worker, wherever it runs: no path, nothing of the caller's; and that is what workers get."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
+    recorded = environment.variables("number of CPUs", device)
+    made = [
+        environment.worker_environment(
+            root=tmp_path / name, cpus=cpus, device=device, scratch=tmp_path / name, cache=tmp_path / name
+        )
+        for name, cpus in (("a", [0]), ("b", [1, 2]))
+    ]
+    equal = {name for name in made[0] if made[0][name] == made[1].get(name)} - {*environment.INHERITED} - {"PYTHONNOUSERSITE"}
+    assert {name: made[0][name] for name in equal} == {
+        name: value for name, value in recorded.items() if name not in {*environment.POOLS, *environment.INHERITED}
+    }
+    assert [{each[name] for name in environment.POOLS} for each in made] == [{"1"}, {"2"}]
+    assert {recorded[name] for name in environment.POOLS} == {"number of CPUs"}
+    assert recorded.get("CUDA_VISIBLE_DEVICES") == ("-1" if device == "cpu" else None)
 
 
 def test_the_environment_is_the_same_for_every_framework(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
