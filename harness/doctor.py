@@ -63,8 +63,8 @@ def machine() -> Iterator[Finding]:
     busy = psutil.cpu_percent(interval=1.0) / 100 * len(cpus)
     says = f"{busy:.2f} CPUs are busy with something else"
     yield judged("load", busy < noise.EXTERNAL, says, "end it, or wait until it ends")
-    governor, turbo = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "/sys/devices/system/cpu/intel_pstate/no_turbo"
-    yield setting("governor", governor, good="performance", do="sudo cpupower frequency-set --governor performance")
+    governor, turbo = environment.GOVERNOR, "/sys/devices/system/cpu/intel_pstate/no_turbo"
+    yield setting("governor", str(governor), good="performance", do="sudo cpupower frequency-set --governor performance")
     yield setting("turbo", turbo, good="1", do=f"echo 1 | sudo tee {turbo}")
     yield setting("CPU quota", "/sys/fs/cgroup/cpu.max", good="max", do="give the container whole CPUs (--cpuset-cpus) instead")
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None

@@ -14,6 +14,7 @@ INHERITED = (
     "CUDA_VISIBLE_DEVICES",  # which GPU is used; a worker on the CPU sees none all the same
 )  # fmt: skip
 
+GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")  # how Linux chooses a CPU's frequency
 POOLS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC")  # XLA sizes its own by NPROC
 
 # One heap for all threads, of which nothing is given back to the system before the process ends. By default glibc decides that
@@ -88,9 +89,10 @@ def variables(threads: str, device: str) -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """What machine and interpreter this is, for the manifest. What cannot be read is said to be missing."""
+    """What machine and interpreter this is, for the manifest. What cannot be read is said to be missing, or left out."""
     import psutil  # which no worker has
 
+    governor = {"governor": GOVERNOR.read_text("ascii").strip()} if GOVERNOR.is_file() else {}
     return {
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -98,6 +100,7 @@ def machine() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "cpus_available": available_cpus(),
         "affinity": "set before import" if hasattr(os, "sched_setaffinity") else "not available on this system",
+        **governor,
         "memory_bytes": psutil.virtual_memory().total,
         "packages": {name: version(name) for name in ("numpy", "scipy", "pandas", "matplotlib")},
     }

@@ -26,6 +26,7 @@ from harness.report import comparison
 STEPS = {"torch": 4.8e-3, "tensorflow": 4e-3, "jax": 8e-3}  # seconds a training step
 CELLS = {name: Cell("mnist_cnn", name, "eager", "cpu", "float32", "mnist (60,000)", 64) for name in STEPS}
 MACHINE = {"cpu": "Example CPU", "cpus": 2, "cpus_available": [0, 1], "affinity": "set", "memory_bytes": 8_000_000_000}
+MACHINE |= {"governor": "performance"}  # another one makes no other machine
 EVIL = "<script>alert('x')</script>\"&{{ 7*7 }}[b]|`\x1b[31m\n# @you"
 
 
@@ -332,6 +333,7 @@ def test_what_differs_beside_the_machine_is_named(tmp_path, base):
     (new / "trials.jsonl").write_text(text, encoding="utf-8")
 
     def change(facts):
+        facts["environment"]["machine"]["governor"] = "powersave"
         facts["environment"]["workers"]["torch"]["versions"]["torch"] = "2.0"
         facts["environment"]["workers"]["jax"]["variables"]["NVIDIA_TF32_OVERRIDE"] = "1"
         facts["data"]["mnist"]["digest"] = "cd34"
@@ -340,8 +342,9 @@ def test_what_differs_beside_the_machine_is_named(tmp_path, base):
     found = held(base, changed(tmp_path / "new", new, change))
     assert "environment.workers.torch.versions.torch: 1.0 in BASE, 2.0 in NEW" in found.changes
     assert "environment.workers.jax.variables.NVIDIA_TF32_OVERRIDE: 0 in BASE, 1 in NEW" in found.changes
-    assert len(found.changes) == 3
+    assert "environment.machine.governor: performance in BASE, powersave in NEW" in found.changes
     assert "data.mnist.digest: ab12 in BASE, cd34 in NEW" in found.changes
+    assert len(found.changes) == 4
     assert any("NEW did not finish" in text for text in found.warnings)
     assert set(verdicts(found)) == {"torch", "tensorflow"}
     assert [text.rpartition(": ")[2] for text in found.missing] == ["only in BASE", "only in NEW"]

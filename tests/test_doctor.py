@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 from click.testing import CliRunner, Result
 
-from harness import catalog, data, doctor
+from harness import catalog, data, doctor, environment
 from harness.cli import main, options
 from harness.doctor import Finding
 from harness.launch import WorkerError
@@ -100,6 +100,16 @@ def test_an_interpreter_that_run_would_refuse(house: Path, bare_python: Path, pa
     name = "sound" if path == "nothing" else "sound@2"
     found, code = examined(f"--python={name}={path if path == 'nothing' else bare_python}")
     assert (code, found[f"backend {name}"].state) == (1, "bad")
+
+
+def test_the_governor_is_told_and_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the examination and in the record of a run, from one file; where the system has none, the record has none."""
+    monkeypatch.setattr(environment, "GOVERNOR", tmp_path / "scaling_governor")
+    assert "governor" not in environment.machine()
+    environment.GOVERNOR.write_text("powersave\n")
+    assert environment.machine()["governor"] == "powersave"
+    (told,) = (finding for finding in doctor.machine() if finding.what == "governor")
+    assert (told.state, told.says.partition(";")[0]) == ("warning", "powersave")
 
 
 def test_a_data_folder_that_does_not_exist(house: Path) -> None:
