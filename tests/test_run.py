@@ -5,6 +5,7 @@ of them. Only the warm-up is cut short.
 """
 
 import json
+import math
 import os
 import re
 import shutil
@@ -22,16 +23,17 @@ from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
 
 import backends
-from harness import catalog, data, environment, launch, metrics, records, report, run, selfcheck, workplace
+from harness import catalog, data, environment, launch, metrics, records, report, run, selfcheck, stats, workplace
 from harness.cli import options, viewing
 from harness.plan import Entrant, Plan, subject
 from harness.progress import Progress
-from harness.records import Cell, Run, Trial
+from harness.records import Cell, Proof, Run, Trial
 from harness.report import history, tables
 from harness.stats import Ratio
 from harness.suite import Job, Suite
@@ -777,6 +779,33 @@ def test_what_a_selfcheck_must_find(slowdown: float, planted: str, refusal: str,
     assert (told.found, len(told.winners)) == (found, winners)
     assert ("NOT" in told.told()) is not found
     assert ("FALSE WINNER" in told.told()) is bool(winners)
+
+
+def selfchecked(slowdown: float, truth: float, seed: int) -> selfcheck.Finding:
+    """What a selfcheck says of times with 1 % noise a process and 1 % a round, where the last process takes 1 + ``truth``."""
+    rng, trials, proofs = np.random.default_rng(seed), [], []
+    plan: Any = SimpleNamespace(entrants=selfcheck.entrants("left", "plain", slowdown))
+    suite = selfcheck.suite("quick")
+    for entrant in plan.entrants:
+        where = Cell("risk_mlp", "left", entrant.name, "cpu", "float32", "data", 32)
+        proofs += [Proof("risk_mlp", "left", where.mode, "float64", n, "numpy", 0.0, 1.0, "", "proven") for n in stats.LEVELS]
+        for generation in range(suite.generations):
+            step_s = 1e-3 * (1 + truth * bool(entrant.slowdown)) * np.exp(rng.normal(0, 0.01))
+            for turn, noise in enumerate(rng.normal(0, 0.01, suite.rounds)):
+                times = (int(step_s * np.exp(noise) * 100 * 1e9),)
+                trials.append(Trial(where, "train", "ok", generation, turn, steps=100, times_ns=times))
+    return selfcheck.judge(plan, Run(Path(), {}, tuple(trials), tuple(proofs)))
+
+
+@pytest.mark.parametrize(("slowdown", "truth", "share"), [(0.1, 0.1, 1.0), (0.01, 0.01, 0.9), (0.1, 0.0, 0.0), (0.01, 0.1, 0.0)])
+def test_what_a_selfcheck_makes_of_known_times(slowdown: float, truth: float, share: float) -> None:
+    """+10 % is found each time, +1 % left unranked; what is not as it was planted is said to be not found. No equal ever wins."""
+    told = [selfchecked(slowdown, truth, seed) for seed in range(20)]
+    found = sum(finding.found for finding in told) / len(told)
+    assert found >= share if share else found == 0
+    assert {finding.refusal for finding in told} == {""}
+    assert {verdict for finding in told for _, verdict in finding.names.values()} <= {"tie", "undecided"}
+    assert all(math.isclose(r.value, 1 + truth, rel_tol=0.04) for finding in told for r, _ in finding.planted.values())
 
 
 def test_selfcheck_finds_a_planted_delay(tmp_path: Path) -> None:
