@@ -35,10 +35,11 @@ def run(plan: Plan, folder: Path, progress: Progress, earlier: Run | None = None
     for backend, reason in plan.skipped.items():
         skip(plan, journal, backend, reason)
     prepare(plan, journal, state, progress)
-    timing, begun, complete = Timing(plan, journal, progress), state.used(), state.progress["complete"]
+    begun, complete, aside = state.used(), state.progress["complete"], state.progress["aside"]
     first = len(complete)
+    timing = Timing(plan, journal, progress, first + len(aside))
     while wanted(plan, len(complete), judge(journal.run(state.manifest), progress)):
-        number = len(complete) + len(state.progress["aside"])  # one that was cut short has used its number up
+        number = len(complete) + len(aside)  # one that was cut short has used its number up
         for threads in plan.threads:
             Generation(timing, number, threads).measure()
         complete.append(number)

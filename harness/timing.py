@@ -26,9 +26,12 @@ def session(subject: Subject, entrant: Entrant) -> str:
 class Timing:
     """What all generations share: the records, the order of turns, the calibrated lengths of samples."""
 
-    def __init__(self, plan: Plan, journal: Journal, progress: Progress) -> None:
-        """``steps`` holds the length of each cell's sample: as in the records, or else the first generation fills it."""
-        self.plan, self.journal, self.progress = plan, journal, progress
+    def __init__(self, plan: Plan, journal: Journal, progress: Progress, first: int) -> None:
+        """``steps`` holds the length of each cell's sample: as in the records, or else the first generation fills it.
+
+        ``first`` is that one's number: it finds empty compile caches.
+        """
+        self.plan, self.journal, self.progress, self.first = plan, journal, progress, first
         self.order = random.Random(plan.workplace.seed)  # noqa: S311 - the order of turns is no secret
         modes = {entrant.name: entrant.mode for entrant in plan.entrants}
         self.steps: dict[tuple[Cell, str], int] = {
@@ -109,9 +112,13 @@ class Generation:
         worker.pause()
 
     def cache(self, entrant: Entrant) -> str:
-        """The compile cache of a process: what it compiled in earlier generations on as many CPUs; a control's is empty."""
-        own = f"time-{entrant.backend}-{entrant.copy}-{self.threads}"
-        return f"{own}-{self.number}" if self.is_control(entrant) else own
+        """The compile cache of a process: what it compiled in earlier generations on as many CPUs.
+
+        A control finds in it what its twin does, for JAX is not as fast where it has compiled as where it has loaded: nothing in
+        the first generation after a start, the twin's own programs in later ones.
+        """
+        copy = 0 if self.is_control(entrant) and self.number != self.timing.first else entrant.copy
+        return f"time-{entrant.backend}-{copy}-{self.threads}"
 
     def open_cell(self, worker: Worker, subject: Subject, entrant: Entrant) -> None:
         """First calls and warm-ups of one cell."""

@@ -329,8 +329,9 @@ def whole(out: Path) -> None:
             assert turns == [(generation, round_) for generation in complete for round_ in range(2)]
     summary = pd.read_csv(out / "summary.csv")
     cold = summary[(summary["backend"] == "left") & (summary["metric"] == "train_first_call_cold")]["n"].sum()
-    controls = of(found, backend="left", phase="first_call", of="control")
-    assert cold == len({*complete} & {*found.progress["starts"]}) + len(controls)
+    begun = {*complete} & {*found.progress["starts"]}
+    controls = [t.generation for t in of(found, backend="left", phase="first_call", of="control")]
+    assert cold == len(begun) + len(begun.intersection(controls))
     assert (out / "report.html").is_file()
 
 

@@ -10,7 +10,7 @@ from io import StringIO
 from itertools import chain, product
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
