@@ -50,7 +50,7 @@ def code(backend: str) -> str:
 def install(extra: str, interpreter: str | Path = sys.executable) -> str:
     """The command that installs an extra for an interpreter: from the checkout that runs, since no index need have Concord.
 
-    Where it is installed from a wheel, pip knows the extras of what is there, and asks an index for no Concord either.
+    Where it is installed from a wheel, pip knows the extras of what is there; another interpreter needs that wheel first.
     """
     source = f"{ROOT}[{extra}]" if (ROOT / "pyproject.toml").is_file() else ""
     what = f"-e {shlex.quote(source)}" if source else f"'concord-bench[{extra}]'"

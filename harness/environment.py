@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -85,14 +86,19 @@ def variables(threads: str, device: str) -> dict[str, str]:
     }
     if device == "cpu":
         return chosen | {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
-    return chosen | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # as nvidia-smi and the meter of energy count, not the fastest first
+    visible = {name: os.environ[name] for name in ("CUDA_VISIBLE_DEVICES",) if name in os.environ}
+    return (
+        chosen | visible | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    )  # as nvidia-smi and the meter of energy count, not the fastest first
 
 
 def machine() -> dict[str, Any]:
     """What machine and interpreter this is, for the manifest. What cannot be read is said to be missing, or left out."""
     import psutil  # which no worker has
 
-    governor = {"governor": GOVERNOR.read_text("ascii").strip()} if GOVERNOR.is_file() else {}
+    governor = {}
+    with suppress(OSError, ValueError):  # where there is none, or its driver does not answer
+        governor = {"governor": GOVERNOR.read_text("ascii").strip()}
     return {
         "system": platform.platform(),
         "python": platform.python_version(),

@@ -40,11 +40,20 @@ def junit(run: Run, file: Path) -> list[Path]:
         cases.append(Case(proof.task, f"{proof.backend} {proof.mode}", level, proof.verdict, says))
     for trial in run.trials:
         if trial.status != "ok":
-            ended, when = "skipped" if trial.status == "skipped" else "failed", f"{trial.phase} in generation {trial.generation}"
+            ended, when = (
+                "skipped" if trial.status == "skipped" else "failed",
+                f"{trial.phase} in generation {trial.generation} ({_terms(trial)})",
+            )
             cases.append(
                 Case(trial.cell.task, f"{trial.cell.backend} {trial.cell.mode}", when, ended, trial.reason or trial.status)
             )
     return write_cases(cases, file)
+
+
+def _terms(trial: Trial) -> str:
+    """What tells a trial that gave nothing from others of its entry and phase."""
+    cell = trial.cell
+    return f"batch {cell.batch}, threads {cell.threads}, seed {trial.seed}, round {trial.round}, attempt {trial.attempt}"
 
 
 def junit_of_gates(found: Comparison, file: Path) -> list[Path]:

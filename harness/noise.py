@@ -23,9 +23,7 @@ with suppress(ImportError):  # not on Windows
 TIMED = ("train", "predict", "latency", "epoch")
 EXTERNAL, STOLEN, PRESSURE = 0.15, 0.01, 0.10  # cores, shares of the time; pressure above the cell's own median
 STARVED, SWITCHED, SLOWED = 0.8, 5.0, 1.10  # cpu/wall, involuntary switches a step, canary: times the median
-SEVERE = (
-    10 * 1.4826
-)  # median absolute deviations of an entry's samples: hyperfine's limit of a statistical outlier is nearer, 3.5
+SEVERE = 10 * 1.4826  # median absolute deviations of an entry's samples, as in hyperfine
 MARKED = 3.5 * 1.4826  # median absolute deviations of a canary: nearer to the median it is what this machine always does
 TICK_S = 0.01  # what Linux counts CPU time in (USER_HZ)
 PRESSED, THROTTLED = Path("/proc/pressure/cpu"), Path("/sys/fs/cgroup/cpu.stat")

@@ -466,9 +466,12 @@ def among(contest: Contest, wanted: Collection[Entry]) -> Contest:
     """The same contest between some entries alone: their intervals and verdicts stay, the best and the ranks are their own."""
     held = {cell: times for cell, times in contest.blocks.items() if entry(cell) in wanted}
     able = [cell for cell in contest.proven if cell in held]
-    best = fastest(able, contest.ratios)
-    places = ranks(able, contest.verdicts) if contest.ranks else {}
-    return replace(contest, blocks=held, proven=able, best=best, ranks=places)
+    refusal, places = contest.refusal, {}
+    if not refusal and len(able) < 2:  # noqa: PLR2004 - nobody to be ranked with
+        refusal = "only one is proven" if able else "nothing is proven"
+    elif not refusal:
+        places = ranks(able, contest.verdicts)
+    return replace(contest, blocks=held, proven=able, best=fastest(able, contest.ratios), ranks=places, refusal=refusal)
 
 
 def fastest(able: Sequence[Cell], ratios: Mapping[tuple[Cell, Cell], Ratio]) -> Cell | None:

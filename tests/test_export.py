@@ -70,7 +70,11 @@ def test_junit_has_a_case_a_level(folder: Path) -> None:
     assert failed[0].tag == "failure"
     assert failed[0].get("message") == "conv1/kernel at step 0, 0.1 > 1e-12"
     assert (skipped[0].tag, skipped[0].get("message")) == ("skipped", "jax is not installed")
-    assert (lost.get("name"), lost[0].tag, lost[0].get("message")) == ("train in generation 0", "failure", "NA")
+    assert (lost.get("name"), lost[0].tag, lost[0].get("message")) == (
+        "train in generation 0 (batch 8, threads 1, seed 0, round 0, attempt 0)",
+        "failure",
+        "NA",
+    )
     assert evil.get("name") == "../../\ufffd\ufffd[31m<script>]]>?\ufffd"
     assert [case[0].tag for case in evil] == ["failure"]
 

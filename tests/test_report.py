@@ -835,12 +835,51 @@ def test_first_modes_are_ranked_among_themselves(in_modes):
     assert "PyTorch compile" in words.sentence(found, "mnist_cnn")
 
 
+def test_a_first_mode_that_is_not_proven_ranks_nobody_alone(in_modes, tmp_path, capsys):
+    """Where one of the first modes alone is proven nobody is its rival; all modes are ranked, and every view can be made."""
+    run = records.read(in_modes)
+    records.write_manifest(tmp_path, run.manifest)
+    wrong = {"tensorflow graph", "jax jit"}
+    write(
+        tmp_path / "proofs.jsonl", [replace(p, verdict="failed") if f"{p.backend} {p.mode}" in wrong else p for p in run.proofs]
+    )
+    write(tmp_path / "trials.jsonl", list(run.trials))
+    found = tables.find(records.read(tmp_path))
+    report.write(found)
+    terminal.print_run(found)
+    assert "No ranking (only one is proven)" in capsys.readouterr().out
+    first, every, _low = (answer.table(group, "mnist_cnn") for group in answer.groups(found))
+    assert {row[2] for row in first.values()} == {""}
+    assert {row[2] for row in every.values()} == {"", "1", "2"}
+
+
+def test_a_verdict_is_of_what_is_ranked(in_modes):
+    """What is not proven has a ratio, and no word beside it."""
+    every = {
+        words.name(c): row for c, row in answer.table(answer.groups(tables.find(records.read(in_modes)))[1], "mnist_cnn").items()
+    }
+    assert every["torch stock"][4].endswith(")")
+    assert every["torch eager"][4].endswith(") slower")
+
+
+def test_what_lies_far_off_is_ringed(run):
+    """A ring around the sample, whatever the mode's sign; the text counts it."""
+    trials = list(run.trials)
+    at = next(i for i, t in enumerate(trials) if (t.phase, t.cell.task, t.generation, t.round) == ("train", "mnist_cnn", 2, 2))
+    trials[at] = replace(trials[at], times_ns=tuple(5 * ns for ns in trials[at].times_ns))
+    found = tables.find(replace(run, trials=tuple(trials)))
+    _svg, says = charts.plots(found, "mnist_cnn", "t1")["Time of a training step: every sample"]
+    assert ", 1 far from their median: " in says
+    assert found.summary.metric.eq("calls_to_steady_state").sum() == 0  # nobody warmed up here
+    assert tables.trust(found).severe_outliers.max() == 1
+
+
 def test_every_table_of_modes_says_what_it_ranks(in_modes):
-    """On the page, in Markdown and on the terminal."""
+    """On the page and in Markdown; the terminal leaves out a table without rows."""
     page_, text = ((in_modes / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
     for title in ("each backend in its first mode", "all modes in float32", "all modes in bfloat16"):
-        assert f"Ranked here: {title}." in page_
-        assert f"Ranked: {title}." in text
+        assert f"This table ranks {title}." in page_
+        assert f"This table ranks {title}." in text
 
 
 # The page
@@ -1023,7 +1062,7 @@ def test_every_figure_of_summary_csv_is_in_a_table_and_the_other_way_round(built
             assert numbers(line.pop(f"{metric} to best")) == near(row.ratio_to_best, row.ratio_low, row.ratio_high)
         assert pd.isna(row.rank) or line["rank"].replace("-", " to ") == row.rank
     left = {value for line in shown.values() for head, value in line.items() if head not in ("rank", "n")}
-    assert {value.replace("\n", " ") for value in left} <= {"-", "n too small fewer than 500"}
+    assert {value.replace("\n", " ") for value in left} <= {"-", "n too small fewer than 500 calls"}
 
 
 def test_every_number_of_the_first_tables_is_in_summary_csv(built, findings, text):

@@ -80,7 +80,7 @@ def sample(names: tuple[str, ...], out: Path, wanted: Wanted) -> None:
 
 @click.command()
 @click.argument("run_folder", type=PATH)
-@click.option("--junit", type=PATH, metavar="FILE", help="The proofs as JUnit XML, for CI.")
+@click.option("--junit", type=PATH, metavar="FILE", help="The proofs, and what failed, as JUnit XML, for CI.")
 @click.option("--parquet", type=PATH, metavar="DIR", help="The tables of the CSV files, typed.")
 @click.option("--tensorboard", type=PATH, metavar="DIR", help="Losses and epoch metrics as event files.")
 @talks

@@ -88,24 +88,24 @@ def _samples(findings: Findings, contest: Contest, styles: Looks) -> tuple[Any, 
     trials = [t for t in findings.run.trials if t.phase == contest.phase and t.cell in contest.blocks and t.times_ns]
     factor, unit = time_unit(min(t.times_ns) / max(t.steps, 1) / 1e9 for t in trials)
     rounds, cells = 1 + max(t.round for t in trials), list(contest.blocks)
-    found: dict[tuple[Cell, bool, bool], list[tuple[float, float]]] = defaultdict(list)
+    found: dict[tuple[Cell, bool], list[tuple[float, float]]] = defaultdict(list)
     outliers = {cell: stats.outliers(stats.samples(times)) for cell, times in contest.blocks.items()}
     values: dict[Cell, list[float]] = {cell: [] for cell in cells}
+    far: list[tuple[float, float]] = []
     for t in trials:
         x = t.generation + 0.6 + 0.8 * (t.round + (cells.index(t.cell) + 0.5) / len(cells)) / rounds  # no two cells on one spot
         own = [time / max(t.steps, 1) / 1e9 * factor for time in t.times_ns]
         flagged = not stats.usable(t) or (noise.group(t), t.attempt) in findings.contended
-        found[t.cell, flagged, not flagged and (t.generation, t.round) in outliers[t.cell]] += [(x, y) for y in own]
+        found[t.cell, flagged] += [(x, y) for y in own]
+        far += [(x, y) for y in own] if stats.usable(t) and (t.generation, t.round) in outliers[t.cell] else []
         values[t.cell] += own
     axes = Figure().subplots()
-    for kind in ({"alpha": FADED, "label": "faded: contended or void"}, {"mfc": "none", "label": "hollow: far from the median"}):
-        look: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 5, "linestyle": "none", **kind}
-        axes.plot([], [], **look)
-    for cell, flagged, far in product(cells, (True, False), (False, True)):
-        look = {**styles[cell], "alpha": FADED if flagged else 1, "linestyle": "none", "markersize": 5}
-        look |= {"label": "_"} if flagged or far else {}
-        look |= {"mfc": "none"} if far else {}
-        axes.plot(*np.array(found[cell, flagged, far]).reshape(-1, 2).T, **look)
+    axes.plot([], [], color=INK, marker="o", markersize=5, linestyle="none", alpha=FADED, label="faded: contended or void")
+    for cell, flagged in product(cells, (True, False)):
+        look = {**styles[cell], **({"label": "_", "alpha": FADED} if flagged else {"alpha": 1})}
+        axes.plot(*np.array(found[cell, flagged]).reshape(-1, 2).T, **look, linestyle="none", markersize=5)
+    ring = {"marker": "o", "markersize": 11, "linestyle": "none", "mfc": "none", "label": "ringed: far from the median"}
+    axes.plot(*np.array(far).reshape(-1, 2).T, color=INK, **(ring if far else {"label": "_"}))
     every = [*chain.from_iterable(values.values())]
     if max(every) > 4 * min(every):
         axes.set_yscale("log")
@@ -116,8 +116,8 @@ def _samples(findings: Findings, contest: Contest, styles: Looks) -> tuple[Any, 
     axes.set(xlabel="generation (fresh processes), its rounds from left to right", ylabel=f"{unit} a {PHASES[contest.phase][1]}")
     axes.grid(visible=False, axis="x")
     told = "; ".join(f"{name(cell)} {digits(min(own))} to {digits(max(own))} {unit}" for cell, own in values.items())
-    faded, hollow = (sum(len(points) for key, points in found.items() if key[place]) for place in (1, 2))
-    says = f"{plural(len(every), 'sample')}, {faded:,} of them contended or void, {hollow:,} far from their median: {told}."
+    faded = sum(len(points) for (_, flagged), points in found.items() if flagged)
+    says = f"{plural(len(every), 'sample')}, {faded:,} of them contended or void, {len(far):,} far from their median: {told}."
     return axes.figure, says
 
 

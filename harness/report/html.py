@@ -56,7 +56,7 @@ def render(findings: Findings, files: Mapping[str, pd.DataFrame]) -> str:
         trust=_shown(files["trust"]),
         unsettled=_unsettled(files["trust"]),
         weather=charts.weather(rounds) if rounds[["product_s", "external_cpus"]].notna().any(axis=None) else None,
-        workers={name(t.cell): t.facts for t in reversed(findings.run.trials) if t.phase == "first_call"},
+        workers={name(t.cell): t.facts for t in reversed(findings.run.trials) if t.phase == "first_call" and not t.of},
         unfair=ledger.differences(findings.run),
         fairness=_fairness(lines),
         metered=any(row.metric == "energy" for rows in findings.rows.values() for row in rows),
@@ -194,8 +194,8 @@ def _figures(findings: Findings, task: str, phase: str) -> pd.DataFrame:
             line[metric] = f"{words.amount(row)}\n{words.span(row.figure, words.scale(row)[0])}".strip() + few
             if row.ratio:
                 line[f"{metric} to best"] = f"{digits(row.ratio.value)}x\n{words.span(row.ratio)}".strip()
-        if phase == "latency" and rows and "latency p99" not in line:
-            line["latency p99"] = f"n too small\nfewer than {tables.CALLS_FOR_P99}"
+        if "latency p50" in line and "latency p99" not in line:
+            line["latency p99"] = f"n too small\nfewer than {tables.CALLS_FOR_P99} calls"
         if rows:
             lines.append(line | {"rank": max(row.rank for row in rows), "n": f"{max(row.figure.n for row in rows):,}"})
     return pd.DataFrame(lines).replace("", np.nan).dropna(axis="columns", how="all").fillna("-")

@@ -34,7 +34,7 @@ LATENCIES = {"latency_p50": 0.5, "latency_p90": 0.9, "latency_p99": 0.99}
 CALLS_FOR_P99 = 500
 RANK = re.compile(r"\A(\d+)-(\d+)\Z")
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # so begins what a spreadsheet runs
-MOST = 10**9  # steps: more are none, in a record from elsewhere
+MOST = 10**9  # calls: more are none, in a record from elsewhere
 BLOCKS = 20  # of a trial: more are calls
 QUANTILES = {"min": 0.0, "p10": 0.1, "p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
@@ -186,7 +186,7 @@ def _timed(contest: Contest) -> Iterator[tuple[Cell, Row]]:
         ratio: Estimate | None = contest.ratios.get((contest.best, cell)) if contest.best else None
         if cell == contest.best:
             ratio = Estimate(1.0, None, None, len(times))
-        verdict = contest.verdicts.get((contest.best, cell), "") if contest.best and contest.ranks else ""
+        verdict = contest.verdicts.get((contest.best, cell), "") if contest.best and cell in contest.ranks else ""
         place = (ratio, contest.ranks.get(cell, ""), verdict)
         if contest.phase == "latency":
             for metric, share in LATENCIES.items():
@@ -232,12 +232,12 @@ def _values(run: Run, trial: Trial) -> Iterator[tuple[str, str, str, float]]:
 
 
 def _warmed_up(trial: Trial) -> Iterator[tuple[str, str, str, float]]:
-    """The steps that a warm-up took until it was steady, as _values has them; none where it never was."""
+    """The calls, the first left out, that a warm-up took until it was steady, as _values has them; none where it never was."""
     kind = trial.facts.get("kind")
     start = 0 if kind == "flat" else trial.facts.get("start")
     ended = (trial.phase, trial.status) == ("warmup", "ok") and trial.of in SHOWN and kind != "no steady state"
-    if ended and isinstance(start, int) and abs(start) < MOST:
-        yield trial.of, "steps_to_steady_state", "1", float(start)
+    if ended and isinstance(start, int) and 0 <= start < MOST:
+        yield trial.of, "calls_to_steady_state", "1", float(start)
 
 
 def _costs(run: Run, trial: Trial, most: Mapping[str, float]) -> Iterator[tuple[str, str, str, float]]:

@@ -34,7 +34,9 @@ def print_run(findings: Findings, only: Sequence[Cell] | None = None) -> None:
     groups = answer.groups(findings)
     for group in groups:
         rows = [(task, *row) for task in tasks for cell, row in answer.table(group, task).items() if cell in cells]
-        print_table(("task", *answer.HEADS), rows, title=": ".join(filter(None, (findings.run.path.name, group.title))), left=3)
+        if rows or not group.title:
+            title = ": ".join(filter(None, (findings.run.path.name, group.title)))
+            print_table(("task", *answer.HEADS), rows, title=title, left=3)
     leading = groups[0].findings
     for task in tasks:
         for text in answer.missing(findings, task):

@@ -16,7 +16,6 @@ from harness.stats import TIE_BAND, Contest, Estimate, Proven
 MARKS = {"proven": "✓", "failed": "✗", "not proven": "○", "skipped": "○"}
 PLAIN = range(-4, 7)  # powers of ten that are written without an exponent
 TIMES = ((1.0, 1.0, "s"), (1e-4, 1e3, "ms"), (0.0, 1e6, "µs"))  # from this many seconds, factor, unit
-SIGNS = {"slower": ">", "faster": "<", "tie": "=", "undecided": "?", "indicative": "?"}
 ALL = {2: "both", 3: "all three", 4: "all four"}
 MANY = 4  # entries that a sentence can name
 NOTHING = 1e4  # from limit to limit: an interval of two generations and 78 pairs, which says no more than none
@@ -139,8 +138,8 @@ def made(findings: Findings) -> list[str]:
     versions = [f"{p} {v}" for worker in workers for p, v in run.part("environment", "workers", worker, "versions").items()]
     machine = run.part("environment", "machine")
     memory, cpus = machine.get("memory_bytes"), machine.get("cpus")
-    size = [plural(cpus, "CPU")] if isinstance(cpus, int) else []
-    size += [f"{memory / 2**30:.0f} GiB"] if isinstance(memory, int) and memory < 2**60 else []
+    size = [plural(cpus, "CPU")] if type(cpus) is int and 0 < cpus < 2**60 else []
+    size += [f"{memory / 2**30:.0f} GiB"] if type(memory) is int and 0 < memory < 2**60 else []
     where = ", ".join(str(text) for text in (machine.get("cpu"), *size, machine.get("system")) if text)
     return [str(text) for text in (str(run.at("created") or "")[:19].replace("T", " "), where, ", ".join(versions)) if text]
 
