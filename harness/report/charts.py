@@ -76,11 +76,12 @@ def _ratios(contest: Contest, styles: Looks) -> tuple[Any, str]:
         axes.plot(ratio.value, height, **{**styles[cell], "label": "_"}, linestyle="none", markersize=8)
     axes.set(xscale="log", xlim=(min(ends) / 1.02, max(ends) * 1.04), ylim=(len(found) - 0.5, -0.5))
     axes.set_yticks(range(len(found)), labels)
-    axes.set_xlabel(f"time relative to {best} (shaded: {TIE_BAND:.0%}; an interval within that holds 1 is a tie)")
+    axes.set_xlabel(f"time relative to {best} (shaded: within {TIE_BAND:.0%})")
     axes.grid(visible=False, axis="y")
     plain(axes.xaxis, "{x:g}x")
     told = "; ".join(f"{label} {sized(ratio)}" for label, ratio in zip(labels, found.values(), strict=True))
-    return axes.figure, f"Time relative to {best}: {told}. Below {MARGIN} nothing is called slower."
+    rule = f"Below {MARGIN} nothing is called slower; what lies in the shade and holds 1 is a tie."
+    return axes.figure, f"Time relative to {best}: {told}. {rule}"
 
 
 def _samples(findings: Findings, contest: Contest, styles: Looks) -> tuple[Any, str]:
