@@ -601,7 +601,7 @@ def test_secrets_stay_at_home(start: Start, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
 def test_what_is_recorded_of_the_environment(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is the same for every worker, wherever it runs: no path, nothing of the caller's; and that is what workers get."""
+    """What is the same for every worker, wherever it runs, and the GPU chosen: no path; and that is what workers get."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
     recorded = environment.variables("number of CPUs", device)
     made = [
@@ -616,7 +616,7 @@ def test_what_is_recorded_of_the_environment(device: str, tmp_path: Path, monkey
     }
     assert [{each[name] for name in environment.POOLS} for each in made] == [{"1"}, {"2"}]
     assert {recorded[name] for name in environment.POOLS} == {"number of CPUs"}
-    assert recorded.get("CUDA_VISIBLE_DEVICES") == ("-1" if device == "cpu" else None)
+    assert recorded["CUDA_VISIBLE_DEVICES"] == ("-1" if device == "cpu" else "2")  # which GPU it was is part of the record
 
 
 def test_the_environment_is_the_same_for_every_framework(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
