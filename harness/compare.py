@@ -128,11 +128,8 @@ class Comparison:
         """Each line: it fires, or its interval reaches beyond the threshold, or it is not slower."""
         most = 1 + threshold
         for line in [*self.lines, *self.means]:
-            gate, low, high = (
-                f"{line.phase} not slower than {most:g}x".strip(),
-                line.ratio.low or 0.0,
-                line.ratio.high or math.inf,
-            )
+            gate = f"{line.phase} not slower than {most:g}x".strip()  # a mean is of no phase
+            low, high = line.ratio.low or 0.0, line.ratio.high or math.inf
             verdict: Literal["held", "fired", "blind"] = "blind"
             if line.slower(threshold):
                 verdict, within = "fired", f"{line.ratio.value:.3f}x ({low:.3f} to {high:.3f})"

@@ -86,10 +86,10 @@ def variables(threads: str, device: str) -> dict[str, str]:
     }
     if device == "cpu":
         return chosen | {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
-    visible = {name: os.environ[name] for name in ("CUDA_VISIBLE_DEVICES",) if name in os.environ}
-    return (
-        chosen | visible | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    )  # as nvidia-smi and the meter of energy count, not the fastest first
+    chosen["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as nvidia-smi and the meter of energy count, not the fastest first
+    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        chosen["CUDA_VISIBLE_DEVICES"] = visible  # which GPU it was is part of the record
+    return chosen
 
 
 def machine() -> dict[str, Any]:

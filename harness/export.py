@@ -38,22 +38,16 @@ def junit(run: Run, file: Path) -> list[Path]:
         level = f"{proof.level} {proof.precision} against {proof.against}"
         says = stats.located(proof) if proof.verdict == "failed" else proof.reason or "no reason was recorded"
         cases.append(Case(proof.task, f"{proof.backend} {proof.mode}", level, proof.verdict, says))
-    for trial in run.trials:
-        if trial.status != "ok":
-            ended, when = (
-                "skipped" if trial.status == "skipped" else "failed",
-                f"{trial.phase} in generation {trial.generation} ({_terms(trial)})",
-            )
-            cases.append(
-                Case(trial.cell.task, f"{trial.cell.backend} {trial.cell.mode}", when, ended, trial.reason or trial.status)
-            )
+    cases += [_lost(trial) for trial in run.trials if trial.status != "ok"]
     return write_cases(cases, file)
 
 
-def _terms(trial: Trial) -> str:
-    """What tells a trial that gave nothing from others of its entry and phase."""
-    cell = trial.cell
-    return f"batch {cell.batch}, threads {cell.threads}, seed {trial.seed}, round {trial.round}, attempt {trial.attempt}"
+def _lost(trial: Trial) -> "Case":
+    """A trial that gave nothing; its name tells it from others of its entry and phase."""
+    cell, ended = trial.cell, "skipped" if trial.status == "skipped" else "failed"
+    terms = f"batch {cell.batch}, threads {cell.threads}, seed {trial.seed}, round {trial.round}, attempt {trial.attempt}"
+    name = f"{trial.phase} in generation {trial.generation} ({terms})"
+    return Case(cell.task, f"{cell.backend} {cell.mode}", name, ended, trial.reason or trial.status)
 
 
 def junit_of_gates(found: Comparison, file: Path) -> list[Path]:

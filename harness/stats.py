@@ -466,12 +466,14 @@ def among(contest: Contest, wanted: Collection[Entry]) -> Contest:
     """The same contest between some entries alone: their intervals and verdicts stay, the best and the ranks are their own."""
     held = {cell: times for cell, times in contest.blocks.items() if entry(cell) in wanted}
     able = [cell for cell in contest.proven if cell in held]
-    refusal, places = contest.refusal, {}
-    if not refusal and len(able) < 2:  # noqa: PLR2004 - nobody to be ranked with
-        refusal = "only one is proven" if able else "nothing is proven"
-    elif not refusal:
-        places = ranks(able, contest.verdicts)
+    refusal = contest.refusal or unrivalled(able)
+    places = {} if refusal else ranks(able, contest.verdicts)
     return replace(contest, blocks=held, proven=able, best=fastest(able, contest.ratios), ranks=places, refusal=refusal)
+
+
+def unrivalled(able: Sequence[Cell]) -> str:
+    """Why these cannot be ranked, however they were timed: there is no second one; "" where there is."""
+    return "" if len(able) > 1 else "only one is proven" if able else "nothing is proven"
 
 
 def fastest(able: Sequence[Cell], ratios: Mapping[tuple[Cell, Cell], Ratio]) -> Cell | None:
@@ -540,8 +542,8 @@ def controlled(members: Mapping[Cell, Blocks], twins: Sequence[Trial]) -> Ratio 
 def _refusals(found: Contest, own: Mapping[Cell, Sequence[Trial]], trials: Sequence[Trial]) -> Iterator[tuple[str, bool]]:
     """Why nothing is ranked, and whether a quieter machine would rank it; each supposes that none before it holds."""
     pairs = list(permutations(found.proven, 2))
-    if not pairs:
-        yield "only one is proven" if found.proven else "nothing is proven", False
+    if alone := unrivalled(found.proven):
+        yield alone, False
     if any(pair not in found.ratios for pair in pairs):
         yield "some have no round in common", False
     if (least := min(found.ratios[pair].generations for pair in pairs)) < GENERATIONS:

@@ -232,3 +232,22 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     yield sized
     if place.is_mount():
         subprocess.run(["umount", place], check=True)  # noqa: S607 - the system's own
+
+
+@pytest.fixture
+def on_disk(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is synced, and "-> NAME" for what gets a name, in the order in which it happens."""
+    order: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def synced(descriptor: int) -> None:
+        order.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        sync(descriptor)
+
+    def replaced(path: Path, target: Path) -> Path:
+        order.append(f"-> {Path(target).name}")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    return order

@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import io
-import os
 import select
 import shutil
 import ssl
@@ -390,26 +389,11 @@ def test_a_disk_that_is_full(small_disk: Callable[[int], Path], mirrors: tuple[M
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the name of a descriptor")
-def test_data_are_on_disk_before_their_names(
-    tmp_path: Path, mirrors: tuple[Mirror, Mirror], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_data_are_on_disk_before_their_names(tmp_path: Path, mirrors: tuple[Mirror, Mirror], on_disk: list[str]) -> None:
     """Whenever the power fails, a file that has its name is whole."""
-    order: list[str] = []
-    sync, replace = os.fsync, Path.replace
-
-    def synced(descriptor: int) -> None:
-        order.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
-        sync(descriptor)
-
-    def replaced(path: Path, target: Path) -> Path:
-        order.append(f"-> {Path(target).name}")
-        return replace(path, target)
-
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(Path, "replace", replaced)
     fetch(tmp_path, mirrors[1])
     name = Path(FILE).stem
-    assert order == [name, f"-> {name}", "german_credit"]
+    assert on_disk == [name, f"-> {name}", "german_credit"]
 
 
 def test_damaged_file_is_replaced(tmp_path: Path, mirrors: tuple[Mirror, Mirror]) -> None:
@@ -519,12 +503,19 @@ def test_fetch_of_an_archive(tmp_path: Path, mirrors: tuple[Mirror, Mirror], mon
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == CONTENTS
 
 
-def test_only_what_is_missing_is_fetched(tmp_path: Path, mirrors: tuple[Mirror, Mirror], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of several files, those that are there and good are not downloaded again; one in the way is put aside."""
+@pytest.fixture
+def half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of an edition of two files, of which one is there and good."""
     monkeypatch.setattr(download, "official", lambda _: EDITION)
-    (tmp_path / "german_credit").mkdir()
-    (tmp_path / "german_credit" / "one.bin").write_bytes(CONTENTS["one.bin"])
-    (tmp_path / "german_credit" / "two.bin").write_bytes(b"not two")
+    folder = tmp_path / "german_credit"
+    folder.mkdir()
+    (folder / "one.bin").write_bytes(CONTENTS["one.bin"])
+    return folder
+
+
+def test_only_what_is_missing_is_fetched(tmp_path: Path, mirrors: tuple[Mirror, Mirror], half: Path) -> None:
+    """Of several files, those that are there and good are not downloaded again; one in the way is put aside."""
+    (half / "two.bin").write_bytes(b"not two")
     mirrors[0].answers = [partial(whole, body=CONTENTS["two.bin"])]
     folder = fetch(tmp_path, mirrors[0], files=("one.bin", "two.bin"))
     found = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -546,33 +537,21 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-def test_the_next_mirror_is_tried(
-    tmp_path: Path, mirrors: tuple[Mirror, Mirror], monkeypatch: pytest.MonkeyPatch, fault: Answer
-) -> None:
+def test_the_next_mirror_is_tried(tmp_path: Path, mirrors: tuple[Mirror, Mirror], half: Path, fault: Answer) -> None:
     """Whatever the first one does: the second one's file is kept, and what was in the cache stays as it was."""
-    monkeypatch.setattr(download, "official", lambda _: EDITION)
-    folder = tmp_path / "german_credit"
-    folder.mkdir()
-    (folder / "one.bin").write_bytes(CONTENTS["one.bin"])
-    before = (folder / "one.bin").stat()
+    before = (half / "one.bin").stat()
     mirrors[0].answers, mirrors[1].answers = [fault], [partial(whole, body=CONTENTS["two.bin"])]
     fetch(tmp_path, *mirrors, files=("one.bin", "two.bin"))
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == CONTENTS
-    assert (folder / "one.bin").stat().st_mtime_ns == before.st_mtime_ns
+    assert {path.name: path.read_bytes() for path in half.iterdir()} == CONTENTS
+    assert (half / "one.bin").stat().st_mtime_ns == before.st_mtime_ns
     assert {path for path, _ in mirrors[0].asked} == {"/two.bin"} == {path for path, _ in mirrors[1].asked}
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-def test_all_mirrors_are_bad(
-    tmp_path: Path, mirrors: tuple[Mirror, Mirror], monkeypatch: pytest.MonkeyPatch, fault: Answer
-) -> None:
+def test_all_mirrors_are_bad(tmp_path: Path, mirrors: tuple[Mirror, Mirror], half: Path, fault: Answer) -> None:
     """One sentence with the fault of each; what was in the cache stays as it was, and nothing is beside it."""
-    monkeypatch.setattr(download, "official", lambda _: EDITION)
-    folder = tmp_path / "german_credit"
-    folder.mkdir()
-    (folder / "one.bin").write_bytes(CONTENTS["one.bin"])
     for mirror in mirrors:
         mirror.answers = [fault]
     told = refused(lambda: fetch(tmp_path, *mirrors, files=("one.bin", "two.bin"), attempts=1))
     assert all(f"127.0.0.1:{mirror.server_port}: " in told for mirror in mirrors)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"one.bin": CONTENTS["one.bin"]}
+    assert {path.name: path.read_bytes() for path in half.iterdir()} == {"one.bin": CONTENTS["one.bin"]}

@@ -150,29 +150,16 @@ def test_a_torn_line_is_moved_away_once(run: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="asks /proc which file a descriptor is")
-def test_names_are_on_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_are_on_disk_too(tmp_path: Path, on_disk: list[str]) -> None:
     """A new file's folder is synced after the file, that of a replaced one after the replacement, and no folder without need."""
-    synced: list[str] = []
-    sync, replace = os.fsync, Path.replace
-
-    def record(descriptor: int) -> None:
-        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
-        sync(descriptor)
-
-    def recorded(path: Path, target: Path) -> Path:
-        synced.append(f"-> {target.name}")
-        return replace(path, target)
-
-    monkeypatch.setattr(os, "fsync", record)
-    monkeypatch.setattr(Path, "replace", recorded)
     folder = tmp_path / "run"
     folder.mkdir()
     records.write_manifest(folder, {})
-    assert synced == [f"run.json.{os.getpid()}.part", "-> run.json", "run", tmp_path.name]
-    synced.clear()
+    assert on_disk == [f"run.json.{os.getpid()}.part", "-> run.json", "run", tmp_path.name]
+    on_disk.clear()
     records.append(folder / "trials.jsonl", TRIAL)
     records.append(folder / "trials.jsonl", TRIAL)
-    assert synced == ["trials.jsonl", "run", "trials.jsonl"]
+    assert on_disk == ["trials.jsonl", "run", "trials.jsonl"]
 
 
 def test_a_system_that_syncs_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ engine.py scales by the spec's table instead.
 
 Mode ``scan`` takes the steps of several batches in one jax.lax.scan, unrolled: outside of loops XLA brings a convolution's
 gradient by its kernel into the form that its library computes, in HLO b01f_01io->b01f for f01b_i01o->01bf, inside of them it
-does not (jax-ml/jax#12868). ResNet-20 at batch 128 is scanned singly.
+does not (jax-ml/jax#12868). ResNet-20 at batch 128 is taken singly, as in ``jit``.
 
 Mode ``bf16`` gives the layers the compute dtype bfloat16: parameters, their gradients, optimizer, running statistics and loss
 stay float32. In float64 the compute dtype is float64. XLA may leave out a rounding between two operations that it fuses.

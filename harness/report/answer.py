@@ -6,7 +6,7 @@ from typing import NamedTuple
 from harness import stats
 from harness.records import Cell, Proof
 from harness.report import words
-from harness.report.tables import Findings, in_first_modes
+from harness.report.tables import Findings
 from harness.report.words import digits, name
 
 HEADS = ["backend", "proof", "rank", "train step", "train to best", "predict batch", "predict to best", "quality"]
@@ -27,7 +27,7 @@ class Group(NamedTuple):
 
 def groups(findings: Findings) -> list[Group]:
     """Each backend's first mode, of which the answer speaks; then, of a run with more, all modes of a precision together."""
-    first, precisions = in_first_modes(findings), list(dict.fromkeys(cell.precision for cell in findings.rows))
+    first, precisions = findings.in_first_modes, list(dict.fromkeys(cell.precision for cell in findings.rows))
     if first is findings and len(precisions) <= 1:
         return [Group("", findings)]
     leading = [] if first is findings else [Group("each backend in its first mode", first)]

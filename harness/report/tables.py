@@ -6,6 +6,7 @@ import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from functools import cached_property
 from io import StringIO
 from itertools import chain, product
 from operator import attrgetter
@@ -74,6 +75,15 @@ class Findings:
     rows: Mapping[Cell, Sequence[Row]]  # by task, then by name
     troubles: Mapping[Cell, Sequence[str]]  # what did not end well, each once: phase, status, reason
     contended: Mapping[tuple[noise.Group, int], Sequence[str]]  # why a round was disturbed, by round and attempt
+
+    @cached_property
+    def in_first_modes(self) -> "Findings":
+        """The same of each backend's first mode alone, ranked among themselves; all of it where there is no more to a run."""
+        first = stats.first_modes(self.run)
+        if len(first) <= 1 or first >= {*map(stats.entry, self.rows)}:
+            return self
+        held = [stats.among(contest, first) for contest in self.contests]
+        return _found(self.run, [contest for contest in held if contest.blocks], lambda cell: stats.entry(cell) in first)
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -144,15 +154,6 @@ class Findings:
 def find(run: Run) -> Findings:
     """Everything the views show, computed from a run."""
     return _found(run, stats.contests(run), lambda _cell: True)
-
-
-def in_first_modes(findings: Findings) -> Findings:
-    """The same of each backend's first mode alone, ranked among themselves; all of it where there is no more to a run."""
-    first = stats.first_modes(findings.run)
-    if len(first) <= 1 or first >= {*map(stats.entry, findings.rows)}:
-        return findings
-    held = [stats.among(contest, first) for contest in findings.contests]
-    return _found(findings.run, [contest for contest in held if contest.blocks], lambda cell: stats.entry(cell) in first)
 
 
 def _found(run: Run, contests: Sequence[Contest], wanted: Callable[[Cell], bool]) -> Findings:
