@@ -538,6 +538,16 @@ def try_out(line: str) -> str:
 
 
 @pytest.mark.parametrize("verb", VERBS)
+def test_help_shows_every_option(quick: Callable[..., Said], verb: str) -> None:
+    """Once: one that no group has would be missing."""
+    said = quick(*verb.split(), "-h").out
+    flags = [max(option.opts, key=len) for option in VERBS[verb].params if isinstance(option, click.Option)]
+    assert [len(re.findall(rf"^  (?:-\w, )?{flag}\b(?!-)", said, re.MULTILINE)) for flag in (*flags, "--help")] == [1] * (
+        len(flags) + 1
+    )
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_examples(quick: Callable[..., Said], verb: str) -> None:
     """Two or three of itself, in its help, and each of them can be typed."""
     lines = examples(quick(*verb.split(), "-h").out.partition("Examples:")[2])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import PATH, Wanted, asked, complete, shared, talks, tell
+from harness.cli.options import PATH, Command, Wanted, asked, complete, shared, talks, tell
 from harness.errors import writing
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def data() -> None:
     """
 
 
-@data.command()
+@data.command(cls=Command)
 @click.argument("names", nargs=-1, shell_complete=complete(lambda: import_module("harness.download").SOURCES))
 @click.option("--data-dir", type=PATH, help="Where they go. Default: Concord's cache.")
 @talks
@@ -59,7 +59,7 @@ def bar(bars: "Progress", task: "TaskID", file: str, done: int, total: int | Non
     bars.update(task, description=file, completed=done, total=total)
 
 
-@data.command()
+@data.command(cls=Command)
 @click.argument("names", nargs=-1, shell_complete=complete(lambda: import_module("harness.samples").MAKERS))
 @click.option("--out", type=PATH, required=True, help="The folder for them; each gets a new one of its name in it.")
 @shared("data_dir")
@@ -78,7 +78,7 @@ def sample(names: tuple[str, ...], out: Path, wanted: Wanted) -> None:
     written(file for name in names or samples.MAKERS for file in samples.make(name, wanted.data_dir, out))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run_folder", type=PATH)
 @click.option("--junit", type=PATH, metavar="FILE", help="The proofs, and what failed, as JUnit XML, for CI.")
 @click.option("--parquet", type=PATH, metavar="DIR", help="The tables of the CSV files, typed.")
@@ -119,7 +119,7 @@ def init() -> None:
     """
 
 
-@init.command()
+@init.command(cls=Command)
 @click.argument("name")
 @talks
 def backend(name: str) -> None:
@@ -135,7 +135,7 @@ def backend(name: str) -> None:
     lay(scaffold.backend(name))
 
 
-@init.command()
+@init.command(cls=Command)
 @click.argument("name")
 @talks
 def task(name: str) -> None:

@@ -13,7 +13,20 @@ from click.core import ParameterSource
 from harness import catalog
 from harness.cli import options
 from harness.cli.choice import check_device, choose
-from harness.cli.options import PATH, Wanted, asked, complete, duration, filters, out_option, shared, talks, tell, wait_option
+from harness.cli.options import (
+    PATH,
+    Command,
+    Wanted,
+    asked,
+    complete,
+    duration,
+    filters,
+    out_option,
+    shared,
+    talks,
+    tell,
+    wait_option,
+)
 from harness.cli.viewing import exit_code, finish, open_page
 from harness.errors import HarnessError, new_folder, unknown
 
@@ -23,7 +36,7 @@ if TYPE_CHECKING:
     from harness.suite import Suite
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("tasks", nargs=-1, shell_complete=complete(catalog.tasks))
 @shared("backends", "modes", "python", "data_dir", "seed", "device")
 @talks
@@ -60,7 +73,7 @@ def verify(tasks: tuple[str, ...], wanted: Wanted) -> None:
     sys.exit(options.EXIT_PROOF if any(map(job.judged, failed)) else options.EXIT_CELL if failed else 0)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("suite", default="quick", shell_complete=complete(catalog.suites))
 @shared("backends", "modes", "python", "data_dir", "seed", "device")
 @filters("task")
@@ -118,7 +131,7 @@ def run(
     done(folder, strict=strict, browse=browse)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("suite", default="quick", shell_complete=complete(catalog.suites))
 @click.option(
     "--backend",
@@ -161,7 +174,7 @@ def selfcheck(suite: str, wanted: Wanted, backend: str, slowdown: float, out: Pa
     sys.exit(code or (0 if finding.found else options.EXIT_NOISY))
 
 
-@click.command()
+@click.command(cls=Command)
 @shared("python", "data_dir")
 @talks
 def doctor(wanted: Wanted) -> None:

@@ -26,6 +26,27 @@ RESULTS = Path("results")
 EXIT_PROOF, EXIT_INPUT, EXIT_CELL, EXIT_NOISY, EXIT_TIME, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 3, 4, 124, 130, 141
 
 
+GROUPS = {  # of options, as help shows them
+    "Selection": "--results --backends --backend --modes --filter --across-machines --python --device --data-dir",
+    "Run": "--seed --slowdown --max-time --out --wait --resume --dry-run",
+    "Gates": "--strict --fail-if-slower --fail-if-unproven",
+    "Output": "--plot --html --markdown --junit --parquet --tensorboard --open --json --quiet --verbose --help",
+}
+
+
+class Command(click.Command):
+    """A verb whose help shows its options in groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section a group, in the order of GROUPS."""
+        options = [option for option in self.get_params(ctx) if isinstance(option, click.Option)]
+        told = {max(option.opts, key=len): record for option in options if (record := option.get_help_record(ctx))}
+        for title, flags in GROUPS.items():
+            if rows := [told.pop(flag) for flag in flags.split() if flag in told]:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
 def complete(names: Callable[[], Iterable[str]]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
     """What the shell offers for a value: these names; of several with commas, for the last."""
 
@@ -65,10 +86,10 @@ def duration(_context: click.Context, _option: click.Parameter, value: str | Non
     """A time such as 90s, 10m or 2h in seconds."""
     if value is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|min|h|)", value)
     if not found or not float(found[1]):
         raise click.BadParameter(f"{value!r} is not a time, for example 90s, 10m or 2h")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}[found[2]]
 
 
 def manner(context: click.Context, option: click.Parameter, value: bool) -> None:

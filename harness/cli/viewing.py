@@ -11,7 +11,7 @@ import click
 
 from harness import catalog
 from harness.cli import options
-from harness.cli.options import PATH, Wanted, asked, complete, filters, shared, talks, tell
+from harness.cli.options import PATH, Command, Wanted, asked, complete, filters, shared, talks, tell
 from harness.errors import HarnessError, writing
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def exit_code(folder: Path, *, strict: bool = False) -> int:
     return options.EXIT_NOISY if strict and any(contest.noisy for contest in stats.contests(found)) else 0
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run_folder", type=PATH)
 @talks
 def report(run_folder: Path) -> None:
@@ -91,7 +91,7 @@ def share(_context: click.Context, _option: click.Parameter, value: str | None) 
     return float(value.removesuffix("%")) / 100
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("base", type=PATH)
 @click.argument("new", type=PATH)
 @click.option(
@@ -150,7 +150,7 @@ def gate_code(found: "Comparison") -> int:
     return options.EXIT_NOISY if found.blind else 0
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("task", default="", shell_complete=complete(catalog.tasks))
 @click.option("--results", type=PATH, default=options.RESULTS, show_default=True, help="The folder of runs.")
 @click.option("--plot", type=PATH, metavar="FILE.svg", help="Draw it, too.")
@@ -177,7 +177,7 @@ def history(task: str, results: Path, plot: Path | None, only: dict[str, str]) -
     tell(job.document(trends), lambda: job.show(trends))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run_folder", type=PATH)
 @filters("task", "backend", "mode", "phase")
 @talks
@@ -199,7 +199,7 @@ def show(run_folder: Path, only: dict[str, str]) -> None:
     tell(document(run_folder, figures), lambda: printed(found, cells))
 
 
-@click.command(name="list")
+@click.command(name="list", cls=Command)
 @shared("python", "data_dir")
 @talks
 def list_(wanted: Wanted) -> None:
