@@ -20,7 +20,7 @@ from harness.report.tables import Findings
 from harness.report.words import digits, name
 from harness.stats import Proven
 
-TERMS = ("device", "data", "batch", "threads")  # said once where they are the same for a whole table
+TERMS = ("device", "precision", "data", "batch", "threads")  # said once where they are the same for a whole table
 WHOLE = 1e4  # from here on a float that is a whole number counts something
 FIGURES = {  # a table a phase
     "fit": "Quality after training",
@@ -106,7 +106,7 @@ def _unsettled(trust: pd.DataFrame) -> list[str]:
     found = []
     for row in trust.to_dict("records"):
         if abs(np.log(row["last_over_first"])) > np.log(1 + stats.TIE_BAND):
-            terms = f"batch {row['batch']}, {words.plural(row['threads'], 'CPU')}"
+            terms = f"{row['precision']}, batch {row['batch']}, {words.plural(row['threads'], 'CPU')}"
             found.append(f"{row['task']} {row['phase']} ({terms}) {row['last_over_first']:.3f}x")
     return found
 

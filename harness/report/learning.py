@@ -31,20 +31,21 @@ def reached(findings: Findings) -> pd.DataFrame:
     return frame("quality", rows)
 
 
-def _to_target(trials: list[Trial], metric: str, target: float | None) -> tuple[str | None, float | None, float | None]:
-    """How many seeds arrived, and the median epochs and seconds until then, None where half of the seeds did not.
+def _to_target(trials: list[Trial], metric: str, target: float | None) -> tuple[str | float | None, ...]:
+    """How many seeds arrived; the median epochs until then, fewest and most; the same of seconds. None for what has no end.
 
     To take the end of a training as a lower bound (Kaplan and Meier) would suppose that it might have arrived later: one that
-    early stopping ended would not have, and must not make the others look quick.
+    early stopping ended would not have, and must not make the others look quick. The extremes are the distribution-free interval
+    of the median (Thompson 1936): all K seeds lie on one side of it with a chance of 2^(1-K).
     """
     monitored = any(f"val_{metric}" in epoch for t in trials for epoch in t.epochs)
     key = f"{'val' if monitored else 'test'}_{metric}"
     timed = [t for t in trials if t.epochs and all({key, "train_s"} <= epoch.keys() for epoch in t.epochs)]
     if target is None or not timed:
-        return None, None, None
+        return (None,) * 7
     found = np.array([quality.to_target(t.epochs, target, key) for t in timed])  # (seeds, 2)
-    epochs, seconds = (None if np.isinf(middle) else float(middle) for middle in np.median(found, axis=0))
-    return f"{np.isfinite(found[:, 0]).sum()} of {len(timed)}", epochs, seconds
+    ends = np.array([np.median(found, axis=0), found.min(axis=0), found.max(axis=0)])  # (3, 2)
+    return f"{np.isfinite(found[:, 0]).sum()} of {len(timed)}", *(float(end) if np.isfinite(end) else None for end in ends.T.flat)
 
 
 def equality(findings: Findings) -> pd.DataFrame:

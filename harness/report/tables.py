@@ -349,14 +349,15 @@ def trust(findings: Findings) -> pd.DataFrame:
         unsteady = sum(t.phase == "warmup" and t.facts.get("kind") == "no steady state" for t in trials)
         interval = (*_ends(control), contest.floor or None)
         seen = [r.detectable(contest.floor) for (a, _), r in contest.ratios.items() if a == contest.best]
-        names = (terms.task, contest.phase, terms.device, terms.data, *TERMS(terms), len({t.generation for t in trials}))
+        names = (terms.task, contest.phase, terms.device, terms.precision, terms.data, *TERMS(terms))
+        generations = len({t.generation for t in trials})
         rounds = (contest.contended, len(repeated), (high - low) / middle if middle > 0 else None, unsteady)
         times = [stats.samples(blocks) for blocks in contest.blocks.values()]
         settled = max(map(stats.last_over_first, times), key=lambda ratio: abs(np.log(ratio)))
         advised = _rounds_advised(contest, trials)
         far = [sum(len(stats.outliers(own, limit=limit)) for own in times) for limit in (noise.MARKED, noise.SEVERE)]
         most = max(filter(None, seen), default=None)
-        rows.append((*names, *interval, most, *rounds, *far, settled, advised, contest.refusal))
+        rows.append((*names, generations, *interval, most, *rounds, *far, settled, advised, contest.refusal))
     return frame("trust", rows).astype({"rounds_advised": "Int64"})
 
 
