@@ -931,7 +931,7 @@ def test_the_page_is_accessible_by_its_bones(text):
     assert len(found.every("h1")) == len(found.every("main")) == len(found.every("nav")) == 1
     assert all("scope" in attrs for attrs in found.every("th"))
     assert all("aria-label" in attrs for _, attrs in found.tags if attrs.get("role") == "group")
-    assert "prefers-color-scheme: dark" in text
+    assert "color-scheme: light dark" in text
 
 
 def test_what_failed_is_struck_through_and_named(text):
@@ -1147,6 +1147,36 @@ def test_a_head_sorts_its_table_and_a_field_filters_it(text, run, tmp_path):
     assert reasons[2] == [*said, *["-"] * (len(shown) - len(said))]
     assert set(kept) == {"torch eager"}
     assert count == f"{len(rows(shown, backend='torch', mode='eager'))} of {len(shown)}"
+
+
+@pytest.mark.processes
+def test_a_table_is_saved_as_it_is_shown(text, tmp_path):
+    """The rows that the filter leaves, and no formula; a number below zero is none."""
+    does = f"""{FIGURES} window.Blob = class {{ constructor(parts) {{ told.push(...parts); }} }}; URL.createObjectURL = () => "#";
+    HTMLAnchorElement.prototype.click = function () {{ told.push(this.download); }};
+    const field = table.querySelector("input"); field.value = "TORCH eager"; field.dispatchEvent(new Event("input"));
+    const cells = table.querySelector("tbody tr:not([hidden])").cells;
+    cells[1].textContent = '=1+"1"'; cells[2].textContent = "-0.5"; cells[3].textContent = "-"; cells[4].textContent = "-1+cmd";
+    [...table.querySelectorAll("button")].find((b) => b.textContent === "Save as CSV").click();
+    told.push(read("backend").length)"""
+    saved, file, shown = seen(text, tmp_path, does)
+    head, first, *rest = csv.reader(saved.splitlines())
+    assert head[:2] == ["backend", "precision"]
+    assert first[:5] == ["torch eager", '\'=1+"1"', "-0.5", "-", "'-1+cmd"]
+    assert {line[0] for line in rest} <= {"torch eager"}
+    assert len(rest) + 1 == shown
+    assert file.startswith("All-levels-of-the-proof")
+    assert file.endswith(".csv")
+
+
+@pytest.mark.processes
+def test_a_button_switches_between_light_and_dark(text, tmp_path):
+    """There and back, whatever the reader's setting is; plots and tables take the page's ink."""
+    does = """const button = document.querySelector("nav button"), paper = () => getComputedStyle(document.body).backgroundColor;
+    for (const _ of [1, 2, 3]) { told.push(paper()); button.click(); }"""
+    first, second, third = seen(text, tmp_path, does)
+    assert first == third
+    assert {first, second} == {"rgb(255, 255, 255)", "rgb(20, 23, 28)"}
 
 
 @pytest.mark.processes

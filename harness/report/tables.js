@@ -1,4 +1,5 @@
-// Makes tables sortable by their heads and long ones searchable. The page is complete without it; it only moves and hides rows.
+// Makes tables sortable by their heads, long ones searchable, folded ones savable, and switches between light and dark.
+// The page is complete without it: it only moves and hides rows.
 "use strict";
 (() => {
   const UNITS = { "µs": 1e-6, ms: 1e-3 };
@@ -26,6 +27,38 @@
     table.tBodies[0].append(...rows.map(({ row }) => row));
   }
 
+  function action(label, act) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "act";
+    button.textContent = label;
+    button.addEventListener("click", act);
+    return button;
+  }
+
+  function quoted(cell) { // as the CSV files beside the page have it: what a spreadsheet would run is text
+    const text = cell.textContent.trim().replace(/\s+/g, " ");
+    const runs = /^[-=+@]./.test(text) && Number.isNaN(Number(text));
+    return `"${runs ? "'" : ""}${text.replaceAll('"', '""')}"`;
+  }
+
+  function save(table) {
+    const lines = [...table.rows].filter((row) => !row.hidden).map((row) => [...row.cells].map(quoted).join(","));
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "text/csv" }));
+    link.download = `${table.caption.textContent.replace(/[^\w.]+/g, "-")}.csv`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
+
+  function otherScheme() {
+    const { style } = document.documentElement;
+    const dark = style.colorScheme ? style.colorScheme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    style.colorScheme = dark ? "light" : "dark";
+  }
+
+  document.querySelector("nav").append(action("Light or dark", otherScheme));
+
   for (const table of document.querySelectorAll(".wide > table")) {
     if (table.tBodies[0].rows.length < 2) continue;
     for (const head of table.tHead.rows[0].cells) {
@@ -39,7 +72,9 @@
 
   for (const summary of document.querySelectorAll("details > summary")) {
     const table = summary.parentNode.querySelector(":scope > .wide > table");
-    if (!table || table.tBodies[0].rows.length < 9) continue;
+    if (!table) continue;
+    summary.after(action("Save as CSV", () => save(table)));
+    if (table.tBodies[0].rows.length < 9) continue;
     const field = document.createElement("input");
     const told = document.createElement("output");
     field.type = "search";
