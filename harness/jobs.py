@@ -130,7 +130,8 @@ class Worker:
             values[f"{phase}_first_call_s"] = measure.first_call(session, call, over[0])
             found = measure.warm_up(session, call, over)
             warmups[phase] = {"times_ns": found.times_ns, "steps": found.steps, **asdict(found.steady)}
-        facts = self.engine.describe() | environment.process() | {"steps_a_call": cell.stacked, "batches": told(host)}
+        facts = self.engine.describe() | environment.process()
+        facts |= {"steps_a_call": cell.stacked, "batches": told(host), "compiled": session.compilations() > 0}
         if {"train", "predict"} <= {*message["phases"]}:  # elsewhere it would be one more compilation
             facts |= session.facts(placed[0])
             if facts["device"] != self.device:

@@ -16,11 +16,12 @@ Trials = Sequence[Trial]
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that must not differ: ``value`` reads it from one entry's trials, None where they do not say."""
+    """One thing that must not differ, or only as its modes say: ``value`` reads it from an entry's trials, None if none does."""
 
     name: str
     why: str
     value: Callable[[Trials], object]
+    by_mode: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,11 @@ class Line:
     values: Mapping[str, object]
 
     @property
-    def verdict(self) -> Literal["equal", "differs", "not known"]:
-        """``not known`` where an entry does not say."""
+    def verdict(self) -> Literal["equal", "differs", "by mode", "not known"]:
+        """``not known`` where an entry does not say; ``by mode`` where what differs is what the entries are named after."""
         if None in self.values.values():
             return "not known"
-        return "equal" if len(set(self.values.values())) == 1 else "differs"
+        return "equal" if len(set(self.values.values())) == 1 else "by mode" if self.rule.by_mode else "differs"
 
     def told(self) -> str:
         """What differs, in a sentence."""
@@ -85,6 +86,7 @@ RULES = (
     Rule("batches placed", "the same examples, in the same order", fact("batches")),
     Rule("gradients recorded at inference", "a tape costs time that inference does not need", fact("autograd")),
     Rule("parameters written in place", "a step that copies them moves more memory: donated buffers", fact("in_place")),
+    Rule("compiled", "a ratio of two modes is one of how they run, too: every table names them", fact("compiled"), by_mode=True),
     Rule("Python", "its interpreter is part of every step", fact("python")),
     Rule("NumPy", "it draws and hands over the batches", fact("numpy")),
 )

@@ -140,6 +140,7 @@ def test_samples_compile_nothing(worker: Worker, task: str, opened: Any) -> None
     phases, mode = ["train", "predict", "latency"], catalog.backend(worker.backend).MODES[0]
     reply = opened(task, mode, phases)
     assert {f"{phase}_first_call_s" for phase in phases} <= set(reply["values"])
+    assert reply["facts"]["compiled"] == (mode not in EAGER)
     for phase in [*phases, *phases]:
         told, _ = worker.ask({"op": "sample", "cell": mode, "phase": phase, "steps": 3})
         assert told["compilations"] == 0, phase

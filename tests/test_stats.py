@@ -789,6 +789,14 @@ def test_what_differs_is_told(facts, told):
     assert judged(entry("torch"), entry("jax", **facts)) == [told]
 
 
+def test_what_modes_are_named_after_may_differ():
+    """It is told by entry, and on top of no report."""
+    run = Run(Path(), {}, (*entry("torch", compiled=False), *entry("jax", compiled=True)), ())
+    (line,) = [line for line in ledger.judge(run) if line.rule.name == "compiled"]
+    assert (line.verdict, dict(line.values)) == ("by mode", {"torch eager": "False", "jax eager": "True"})
+    assert ledger.differences(run) == []
+
+
 def test_a_crash_is_not_unfair():
     """Who failed in a generation was on no CPU in it; where both were there, their CPUs must be the same."""
     both = [
