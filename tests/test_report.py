@@ -934,6 +934,29 @@ def test_the_page_is_accessible_by_its_bones(text):
     assert "color-scheme: light dark" in text
 
 
+def luminance(colour):
+    """The relative luminance of #rrggbb, as WCAG 2.2 defines it."""
+    shares = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    return np.dot([0.2126, 0.7152, 0.0722], [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shares])
+
+
+def test_colours_stand_out_on_light_and_on_dark(text):
+    """WCAG 2.2: words 4.5 to 1 on page and card, what plots draw 3 to 1."""
+    pairs = dict(re.findall(r"--(\w+): (light-dark\([^)]*\))", text))
+    paired = {name: re.findall("#\\w{6}", pair) for name, pair in pairs.items()}
+
+    def contrast(colour, paper):
+        low, high = sorted((luminance(colour), luminance(paper)))
+        return (high + 0.05) / (low + 0.05)
+
+    for scheme in (0, 1):
+        inks = [paired[name][scheme] for name in ("ink", "soft", "good", "bad", "warn", "link")]
+        assert min(contrast(ink, paired[paper][scheme]) for ink in inks for paper in ("page", "card")) >= 4.5
+        drawn = [colour for colour, _ in (*drawing.LOOKS.values(), *drawing.SPARE) if colour != drawing.INK]
+        assert min(contrast(colour, paired["page"][scheme]) for colour in drawn) >= 3
+    assert len({*drawn}) == len(drawn)
+
+
 def test_what_failed_is_struck_through_and_named(text):
     """Never a bare number, and it is said without colour too."""
     struck = re.findall(r"<s>([^<]+)</s><span class=\"unseen\"> \(void: the proof failed\)", text)

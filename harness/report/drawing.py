@@ -1,7 +1,8 @@
 """How every plot looks, and its SVG text for a page: equal input gives equal bytes, text stays text, no link leaves.
 
-A backend has one colour (Okabe-Ito) and one marker everywhere; a mode is told by how the marker is filled. Ink is
-``currentColor``: the page's light or dark setting colours axes and words. Curves that may coincide get thinner upwards.
+A backend has one colour (of Okabe-Ito's those that stand out on light and dark alike) and one marker everywhere; a mode is told
+by how the marker is filled. Ink is ``currentColor``: the page's light or dark setting colours axes and words. Curves that may
+coincide get thinner upwards.
 """
 
 import io
@@ -23,7 +24,7 @@ from harness.stats import Proven
 
 INK = "#010203"  # stands for currentColor until the SVG is text
 LOOKS = {"torch": ("#d55e00", "o"), "tensorflow": ("#0072b2", "s"), "jax": ("#009e73", "^"), "numpy": (INK, "D")}
-SPARE = (("#cc79a7", "v"), ("#e69f00", "P"), ("#56b4e9", "X"), ("#a08600", "p"))  # for backends that came later
+SPARE = (("#cc79a7", "v"), ("#a08600", "P"), ("#8a6fd8", "X"), ("#808080", "p"))  # for backends that came later
 FILLS = ("full", "none", "left", "top", "bottom", "right")
 LABEL = 200  # most characters of one
 WIDTH, ROW, LETTER, SAMPLE = 6.0, 0.23, 0.086, 0.62  # inches: a plot, a line of a legend, a letter and the sample beside it
