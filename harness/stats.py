@@ -32,6 +32,7 @@ DRAWS, SEED = 10_000, 20_260
 PATIENCE = 200  # generations; where more are needed, it is not said how many
 EXACT = 200  # rounds up to which a signed-rank interval is exact; the normal distribution differs by less than 1 % of W there
 FEWEST_DRAWS, LOOKS = 1_000, 4_000_000  # of large samples fewer draws are made: as many looks at a value in all
+FEWEST = 4  # samples of a bootstrap: that of two is from the one to the other, which holds their median half of the time
 
 Key = tuple[int, int]  # generation, round
 Blocks = Mapping[Key, np.ndarray]  # seconds a step (or a call) of each block
@@ -43,7 +44,7 @@ Entry = tuple[str, str]  # backend and mode
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval; no interval where there is one sample, or one generation of a ratio, only."""
+    """A figure with its 95 % interval; no interval of fewer than four samples, or of a ratio in one generation only."""
 
     value: float
     low: float | None
@@ -179,11 +180,8 @@ def outliers(figures: Samples, *, limit: float = noise.MARKED) -> set[Key]:
 
 def last_over_first(figures: Samples) -> float:
     """The time of a generation's last round over its first one's, median over generations: 1 where the warm-up was enough."""
-    first: dict[int, float] = {}
-    last: dict[int, float] = {}
-    for key in sorted(figures):
-        last[key[0]] = figures[key]
-        first.setdefault(key[0], figures[key])
+    last = {generation: figures[generation, round_] for generation, round_ in sorted(figures)}
+    first = {generation: figures[generation, round_] for generation, round_ in sorted(figures, reverse=True)}
     return math.exp(float(np.median([math.log(last[g] / first[g]) for g in first])))
 
 
@@ -211,7 +209,7 @@ def quantile(times: Blocks, share: float) -> Estimate:
     values = np.concatenate([times[key] for key in keys])
     order = np.argsort(values)
     pool, value = values[order], float(np.quantile(values, share))
-    if len(keys) == 1:
+    if len(keys) < FEWEST:
         return Estimate(value, None, None, len(pool))
     owner = np.repeat(np.arange(len(keys)), [len(times[key]) for key in keys])[order]
     count = min(DRAWS, max(FEWEST_DRAWS, LOOKS // len(pool)))
@@ -283,9 +281,9 @@ def t_quantile(generations: int, pairs: int) -> float:
 
 
 def paired(a: Samples, b: Samples, *, pairs: int = 1) -> Ratio | None:
-    """B's time over A's from the rounds both have: Hodges-Lehmann over rounds, t interval over generation medians."""
+    """B's time over A's from the rounds both have, by the median of each generation."""
     owner, logs = paired_logs(a, b)
-    return over_generations(math.exp(np.median(walsh(logs))), medians(owner, logs), len(logs), pairs) if len(logs) else None
+    return over_generations(medians(owner, logs), len(logs), pairs) if len(logs) else None
 
 
 def paired_logs(a: Samples, b: Samples) -> tuple[np.ndarray, np.ndarray]:
@@ -300,9 +298,13 @@ def medians(owner: np.ndarray, logs: np.ndarray) -> dict[int, float]:
     return {int(generation): float(np.median(logs[owner == generation])) for generation in np.unique(owner)}
 
 
-def over_generations(point: float, by_generation: Mapping[int, float], rounds: int, pairs: int) -> Ratio:
-    """A ratio with Student's t interval over the log-ratios of generations; no interval of a single one."""
+def over_generations(by_generation: Mapping[int, float], rounds: int, pairs: int) -> Ratio:
+    """A ratio from the log-ratios of generations: their Hodges-Lehmann median, and Student's t interval; none of a single one.
+
+    The median over all rounds may lie outside of that interval, where steps are fast or slow by turns.
+    """
     logs, count = np.array([*by_generation.values()]), len(by_generation)
+    point = math.exp(float(np.median(walsh(logs))))
     if count <= 1:
         return Ratio(point, None, None, rounds, count, pairs)
     centre = float(np.mean(logs))
@@ -527,8 +529,7 @@ def mean_ratio(found: Sequence[tuple[np.ndarray, np.ndarray]], *, pairs: int) ->
     """The geometric mean of a pair's ratios over tasks, from the log-ratios of each task's rounds."""
     each = [medians(*task) for task in found]
     means = {g: float(np.mean([task[g] for task in each])) for g in sorted(set(each[0]).intersection(*each[1:]))}
-    point = math.exp(np.mean([np.median(walsh(logs)) for _, logs in found]))
-    return over_generations(point, means, sum(len(logs) for _, logs in found), pairs)
+    return over_generations(means, sum(len(logs) for _, logs in found), pairs)
 
 
 def controlled(members: Mapping[Cell, Blocks], twins: Sequence[Trial]) -> Ratio | None:
