@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from harness.noise import TIMED
+from harness import noise
 from harness.records import Run, Trial
 from harness.stats import OVERDRAWN, usable
 
@@ -26,8 +26,9 @@ class Rule:
 
 @dataclass(frozen=True)
 class Line:
-    """A rule on one run: the value of each entry ("torch eager"), and whether they are the same."""
+    """A rule on the entries of one precision: the value of each ("torch eager"), and whether they are the same."""
 
+    precision: str
     rule: Rule
     values: Mapping[str, object]
 
@@ -66,11 +67,14 @@ def affinity(trials: Trials) -> object:
 
 
 def budget(trials: Trials) -> object:
-    """Whether the CPU time of the timed blocks fits the threads that were granted, and by how much not."""
-    used = [t.cpu_ns / sum(t.times_ns) / t.cell.threads for t in trials if t.phase in TIMED and usable(t) and t.cpu_ns]
+    """Whether the CPU time of the timed blocks fits the threads that were granted, and by how much not in the worst contest."""
+    used: dict[tuple[str, int, int, str], list[float]] = defaultdict(list)
+    for t in trials:
+        if t.phase in noise.TIMED and usable(t) and t.cpu_ns:
+            used[t.cell.task, t.cell.batch, t.cell.threads, t.phase].append(t.cpu_ns / sum(t.times_ns) / t.cell.threads)
     if not used:
         return None
-    share = float(np.median(used))
+    share = max(float(np.median(shares)) for shares in used.values())
     return f"at most {OVERDRAWN}" if share <= OVERDRAWN else f"{share:.2f}"
 
 
@@ -92,25 +96,20 @@ RULES = (
 )
 
 
-def place(trial: Trial) -> tuple[str, int, int, int, str]:
-    """The task, batch, number of CPUs, generation and phase in which a trial was taken."""
-    return trial.cell.task, trial.cell.batch, trial.cell.threads, trial.generation, trial.phase
-
-
 def judge(run: Run) -> list[Line]:
     """Every rule on the entries that were timed; those in bfloat16 among themselves, since they are compared so."""
     entries: dict[str, dict[str, list[Trial]]] = defaultdict(lambda: defaultdict(list))
     for trial in run.trials:
-        if trial.status == "ok" and trial.phase in {*TIMED, "first_call"} and not trial.of:
+        if trial.status == "ok" and trial.phase in {*noise.TIMED, "first_call"} and not trial.of:
             entries[trial.cell.precision][f"{trial.cell.backend} {trial.cell.mode}"].append(trial)
     lines = []
-    for group in entries.values():
+    for precision, group in entries.items():
         # Who failed in a generation was on no CPU in it, who failed in a task had no data of it, and who ran out of memory at a
         # batch was given none of that size: holes, and not unfair.
-        common = set.intersection(*({place(t) for t in trials} for trials in group.values()))
-        shared = {entry: [t for t in trials if place(t) in common] for entry, trials in group.items()}
+        common = set.intersection(*({noise.group(t)[:5] for t in trials} for trials in group.values()))
+        shared = {entry: [t for t in trials if noise.group(t)[:5] in common] for entry, trials in group.items()}
         if common:  # or there is nothing that is compared
-            lines += [Line(rule, {entry: rule.value(trials) for entry, trials in shared.items()}) for rule in RULES]
+            lines += [Line(precision, rule, {entry: rule.value(trials) for entry, trials in shared.items()}) for rule in RULES]
     return lines
 
 
