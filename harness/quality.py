@@ -17,7 +17,7 @@ from harness.stats import ALPHA, Estimate
 SEEDS = 3  # fewer say nothing
 SAME = 1e-12  # differences this close are rounding: no accuracy or AUC moves in steps so small
 Equality = Literal["equivalent", "different", "not shown", "too few seeds"]
-Reproduction = Literal["reproduced", "not reproduced", "exceeded", "not run"]
+Reproduction = Literal["reproduced", "not reproduced", "exceeded", "not shown", "not run"]
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,17 @@ def to_target(epochs: Sequence[Mapping[str, float]], target: float, metric: str)
     return math.inf, math.inf
 
 
-def reproduced(values: Sequence[float], published: float) -> tuple[Estimate, Reproduction]:
+def reproduced(values: Sequence[float], published: float, margin: float) -> tuple[Estimate, Reproduction]:
     """The mean over seeds with its 95 % t interval, and the published figure's place: within, above or below it.
 
-    Within is ``reproduced``, and means no more than that no difference is shown: few seeds make a wide interval. Above it is
-    ``not reproduced``, below it ``exceeded``. Equal values make the interval a point: the mean decides.
+    Within is ``reproduced`` if the interval is no wider than ``margin`` to either side, else ``not shown``: the noisier, the more
+    it would hold. Above it is ``not reproduced``, below it ``exceeded``. Equal values make a point of it: the mean decides.
     """
     seeds, mean = len(values), sum(values) / max(len(values), 1)
     if seeds < SEEDS:
         return Estimate(mean, None, None, seeds), "not run"
     half = float(stdtrit(seeds - 1, 1 - ALPHA / 2) * np.std(values, ddof=1)) / seeds**0.5
     outside: Reproduction = "exceeded" if mean > published else "not reproduced"
-    verdict = outside if abs(mean - published) > half + SAME else "reproduced"
+    inside: Reproduction = "reproduced" if half <= margin else "not shown"
+    verdict = outside if abs(mean - published) > half + SAME else inside
     return Estimate(mean, mean - half, mean + half, seeds), verdict

@@ -4,7 +4,8 @@ In the tests' own process, so of one framework at a time: pytest tests/test_benc
 for watching one backend from commit to commit; comparing frameworks is what `concord run` is for.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness import batches, catalog, data, stats, verify, weights
+from harness import batches, catalog, data, environment, stats, verify, weights
 from harness.progress import Progress
 from harness.protocol import Batch, Handle, Session
 from harness.spec import Arrays, TaskSpec
@@ -35,7 +36,19 @@ class Opened(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def engine(request: pytest.FixtureRequest, backend: str) -> Any:
+def cpus(request: pytest.FixtureRequest) -> Iterator[int]:
+    """How many CPUs this process has: one when it measures, as in a run, where the system can. XLA asks for no other number."""
+    own = environment.available_cpus()
+    if not measuring(request) or not hasattr(os, "sched_setaffinity"):
+        yield len(own)
+        return
+    os.sched_setaffinity(0, own[:1])
+    yield 1
+    os.sched_setaffinity(0, own)
+
+
+@pytest.fixture(scope="module")
+def engine(request: pytest.FixtureRequest, backend: str, cpus: int) -> Any:
     """The backend's engine in this process: one framework, named by --backend; the reference always."""
     if not catalog.backend(backend).REFERENCE and request.config.getoption("--backend") != [backend]:
         pytest.skip("two frameworks in one process disturb each other: name one with --backend")
@@ -76,6 +89,7 @@ def measured(benchmark: BenchmarkFixture, at: Opened, call: Callable[[Batch], Ha
     benchmark.extra_info.update(
         task=catalog.key(at.spec), phase=phase, backend=backend, mode=at.mode, batch=len(at.batch.y), proof=at.proof
     )
+    benchmark.extra_info["cpus"] = len(environment.available_cpus())
 
     def run() -> Handle:
         handle = call(at.batch)

@@ -78,6 +78,7 @@ def test_pairs_are_equivalent_within_the_margin():
     assert abs(row["difference"]) < 0.001
     (row,) = learning.equality(findings(*FITS, margin=1e-5)).to_dict("records")
     assert row["verdict"] == "different"
+    assert learning.equality(findings(*FITS, max_steps=60)).verdict.tolist() == ["not run"]
     few = [fit for fit in FITS if fit.seed < 2]
     assert learning.equality(findings(*few)).verdict.tolist() == ["too few seeds"]
 

@@ -84,21 +84,25 @@ def found(planted: str, checks: Iterator[tuple[int, str]]) -> str:
 
 
 def coverage() -> str:
-    """How often the interval holds the truth, when the noise of a real pair is drawn again.
+    """How often the interval holds the truth, which is 1, when the noise of a real pair is drawn again: alone, and one of three.
 
-    A generation is drawn whole (its offset and its rounds belong together) from one pair, its sign at random: the truth is 1.
+    A generation is drawn whole, from one pair: its offset and its rounds belong together.
     """
     folder = max((ROOT / "results").glob("*/run.json"), key=lambda path: path.stat().st_mtime).parent
-    pairs = [logs for contest in stats.contests(records.read(folder)) for logs in noises(contest)]
-    rng, held = np.random.default_rng(0), 0
-    for number in range(SIMULATED):
-        noise = pairs[number % len(pairs)]
-        drawn = [noise[i] * rng.choice((-1, 1)) for i in rng.integers(len(noise), size=stats.GENERATIONS)]
-        times = {(g, r): float(np.exp(log)) for g, logs in enumerate(drawn) for r, log in enumerate(logs)}
-        ratio = stats.paired(dict.fromkeys(times, 1.0), times)
-        held += bool(ratio and ratio.low is not None and ratio.high is not None and ratio.low <= 1 <= ratio.high)
-    share = f"{held / SIMULATED:.1%} of {SIMULATED} intervals"
-    return f"nominal 95 %: {share} hold the truth, on the noise of {len(pairs)} pairs of {folder.name}"
+    noise = [logs for contest in stats.contests(records.read(folder)) for logs in noises(contest)]
+    rng, told = np.random.default_rng(0), []
+    for pairs in (1, 3):
+        held = [holds(noise[number % len(noise)], rng, pairs) for number in range(SIMULATED)]
+        told.append(f"nominal {1 - stats.ALPHA / pairs:.1%}: {np.mean(held):.1%} of {SIMULATED} intervals")
+    return f"{'; '.join(told)} hold the truth, on the noise of {len(noise)} pairs of {folder.name}"
+
+
+def holds(noise: list[np.ndarray], rng: np.random.Generator, pairs: int) -> bool:
+    """Whether the interval of one drawn run holds 1."""
+    drawn = [noise[i] for i in rng.integers(len(noise), size=stats.GENERATIONS)]
+    times = {(g, r): float(np.exp(log)) for g, logs in enumerate(drawn) for r, log in enumerate(logs)}
+    ratio = stats.paired(dict.fromkeys(times, 1.0), times, pairs=pairs)
+    return bool(ratio and ratio.low is not None and ratio.high is not None and ratio.low <= 1 <= ratio.high)
 
 
 def noises(contest: stats.Contest) -> Iterator[list[np.ndarray]]:

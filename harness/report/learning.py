@@ -24,7 +24,7 @@ def reached(findings: Findings) -> pd.DataFrame:
         for cell, trials in fits(findings, task).items():
             if values := [t.values[metric] for t in trials if metric in t.values]:
                 whole = "sample" not in cell.data and not goal.get("epochs") and not goal.get("max_steps")
-                mean, verdict = quality.reproduced(values, published or 0.0)
+                mean, verdict = quality.reproduced(values, published or 0.0, float(goal.get("margin") or 0))
                 told = (published, (verdict if whole else "not run") if published else None, target)
                 names = (task, cell.backend, cell.mode, cell.data, metric, len(values))
                 rows.append((*names, mean.value, mean.low, mean.high, *told, *_to_target(trials, metric, target)))
@@ -49,7 +49,7 @@ def _to_target(trials: list[Trial], metric: str, target: float | None) -> tuple[
 
 
 def equality(findings: Findings) -> pd.DataFrame:
-    """equality.csv: each pair of a task once, as ``quality.equivalent`` judges it."""
+    """equality.csv: each pair of a task once, as ``quality.equivalent`` judges it; not where training was cut to some steps."""
     rows = []
     for task in findings.tasks:
         goal = findings.goal(task)
@@ -62,5 +62,6 @@ def equality(findings: Findings) -> pd.DataFrame:
             if a.data == b.data:
                 e = quality.equivalent(found[a], found[b], margin)
                 names = (task, b.backend, b.mode, a.backend, a.mode, a.data, metric, margin)
-                rows.append((*names, e.difference, e.low, e.high, e.p, e.verdict, e.seeds))
+                verdict = "not run" if goal.get("max_steps") else e.verdict
+                rows.append((*names, e.difference, e.low, e.high, e.p, verdict, e.seeds))
     return frame("equality", rows)
