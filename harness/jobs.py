@@ -5,8 +5,10 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib import import_module
 from itertools import chain, count, islice
+from typing import cast
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from harness import batches, catalog, environment, measure, roofline
 from harness.channel import Message
 from harness.errors import HarnessError
 from harness.fit import fit
-from harness.protocol import Batch, Engine, Handle, Session, Stacking, conforms
+from harness.protocol import Batch, Engine, Handle, Session, Stacking
 from harness.spec import Arrays, TaskSpec
 from harness.trace import trace
 
@@ -34,7 +36,9 @@ class Cell:
     single: list[Batch]  # the same examples, batch 1
     trained: list[Batch]  # what a call of a training step goes round: the placed batches, or stacks of them
     stacked: int  # steps of such a call
-    stream: Iterator[Batch] = field(default_factory=lambda: iter(()))  # the framework's own input pipeline, without end
+    epoch: Callable[[], Iterator[Batch]] = lambda: iter(())  # the framework's own input pipeline, epoch after epoch
+    per_epoch: int = 1  # steps
+    stream: Iterator[Batch] = field(default_factory=lambda: iter(()))  # of that, where it stands
     slowdown: float = 0.0  # planted in each block by `selfcheck`
 
     def call(self, phase: str) -> tuple[Callable[[Batch], Handle], list[Batch], int]:
@@ -72,7 +76,7 @@ class Worker:
     def start(self, message: Message, _arrays: Arrays) -> tuple[Message, Arrays]:
         """Import and configure the backend."""
         watch = measure.Stopwatch()
-        self.engine = conforms(import_module(f"backends.{catalog.code(message['backend'])}.engine"))
+        self.engine = cast("Engine", import_module(f"backends.{catalog.code(message['backend'])}.engine"))
         self.engine.configure(threads=message["threads"], seed=message["seed"])
         self.device = message["device"]
         import_s = watch.seconds()
@@ -117,19 +121,20 @@ class Worker:
         cell = self.cells[message["cell"]] = Cell(
             session, weights, placed, single, trained=placed, stacked=1, slowdown=message["slowdown"]
         )
-        if "epoch" in message["phases"]:
-            epoch = self.engine.pipeline(spec.data, wanted, seed=message["seed"], placed=placed)
-            cell.stream = chain.from_iterable(epoch() for _ in count())
         if isinstance(session, Stacking):
             size = min(len(placed), max(1, int(STACK_FLOPS / roofline.training_flops(spec.model) / message["batch"])))
             cell.trained, cell.stacked = [session.stack(group) for group in zip(*[iter(placed)] * size, strict=False)], size
-            cell.stream = map(session.stack, zip(*[cell.stream] * size, strict=False))
+        if "epoch" in message["phases"]:
+            epoch = self.engine.pipeline(spec.data, wanted, seed=message["seed"], placed=placed)
+            cell.per_epoch = len(wanted["y_train"]) // message["batch"]
+            cell.epoch = partial(endless, epoch, session, cell.stacked)
+            cell.stream = cell.epoch()
         warmups = {}
         for phase in message["phases"]:
             call, over, _ = cell.call(phase)
-            values[f"{phase}_first_call_s"] = measure.first_call(session, call, over[0])
+            values[f"{phase}_first_call_s"] = measure.calls(session, call, over, 1)[0] / 1e9  # tracing and compilation included
             found = measure.warm_up(session, call, over)
-            warmups[phase] = {"times_ns": found.times_ns, "steps": found.steps, **asdict(found.steady)}
+            warmups[phase] = {"times_ns": found.times_ns, "steps": found.steps, "stride": found.stride, **asdict(found.steady)}
         facts = self.engine.describe() | environment.process()
         facts |= {"steps_a_call": cell.stacked, "batches": told(host), "compiled": session.compilations() > 0}
         if {"train", "predict"} <= {*message["phases"]}:  # elsewhere it would be one more compilation
@@ -143,8 +148,12 @@ class Worker:
         cell, phase = self.cells[message["cell"]], message["phase"]
         cell.session.load(cell.weights)
         call, over, stacked = cell.call(phase)
-        how = {"stacked": stacked, "single": phase == "latency", "slowdown": cell.slowdown}
-        return measure.sample(cell.session, call, over, message["steps"], **how)._asdict(), {}
+        timed: measure.Timed = measure.calls if phase == "latency" else partial(measure.block, slowdown=cell.slowdown)
+        take: Callable[..., measure.Sample] = measure.sample
+        if phase == "epoch":
+            cell.stream = cell.epoch()
+            take = partial(measure.fed_sample, per_epoch=cell.per_epoch)
+        return take(cell.session, call, over, message["steps"], timed=timed, stacked=stacked)._asdict(), {}
 
     def canary(self, _message: Message, _arrays: Arrays) -> tuple[Message, Arrays]:
         """Time the fixed product and the fixed copy."""
@@ -152,7 +161,7 @@ class Worker:
         return {"values": self.bird.sing()}, {}
 
     def fit(self, message: Message, arrays: Arrays) -> tuple[Message, Arrays]:
-        """Train to the end; an event after each epoch."""
+        """Train to the end, what compiles being compiled; an event after each epoch."""
         spec = catalog.task(message["task"])
         with np.load(message["data"], allow_pickle=False) as data:
             held = dict(data)
@@ -164,6 +173,7 @@ class Worker:
         session.load(weights)
         session.sync(session.predict(session.put(*one)))
         peaks = self.peaks("predict_", before)
+        session.sync(session.train_step(session.put(*one)))  # or epochs would hold its compilation; ``fit`` loads anew
         result = fit(
             session,
             spec,
@@ -187,6 +197,12 @@ class Worker:
         found = {f"{what}peak_bytes": float(measure.memory()["peak"] - before["resident"])} if before else {}
         on_device = self.engine.device_peak()
         return found if on_device is None else found | {f"{what}device_peak_bytes": float(on_device)}
+
+
+def endless(epoch: Callable[[], Iterator[Batch]], session: Session, stacked: int) -> Iterator[Batch]:
+    """The batches of one epoch after another, without end; as stacks where a call takes several steps."""
+    stream = chain.from_iterable(epoch() for _ in count())
+    return map(session.stack, zip(*[stream] * stacked, strict=False)) if isinstance(session, Stacking) else stream
 
 
 def told(host: Sequence[batches.HostBatch]) -> str:

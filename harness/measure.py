@@ -2,11 +2,10 @@
 
 import ctypes
 import gc
+import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ WARMUP_STEPS, WARMUP_S, WARMUP_CAP_S = 5, 0.5, 30.0
 KEPT_STEPS = 2000  # of a warm-up
 LOOK_AGAIN = 1.3  # the series grows by this factor before it is judged again
 Call = Callable[[Batch], Handle]
+Timed = Callable[[Session, Call, list[Batch], int], list[int]]  # ``block`` or ``calls``
 
 
 class Sample(NamedTuple):
@@ -33,10 +33,11 @@ class Sample(NamedTuple):
 
 
 class WarmUp(NamedTuple):
-    """The last calls of a warm-up, how many there were in all, and what the series is."""
+    """Every ``stride``-th call of a warm-up from its first one on, how many there were in all, and what the series is."""
 
     times_ns: list[int]
     steps: int
+    stride: int
     steady: Steady
 
 
@@ -70,14 +71,15 @@ def quiet_collector() -> Iterator[None]:
 
 
 def sample(
-    session: Session, call: Call, batches: list[Batch], steps: int, *, stacked: int, single: bool, slowdown: float = 0.0
+    session: Session, call: Call, batches: list[Batch], steps: int, *, timed: Timed, stacked: int, ahead: int = 1
 ) -> Sample:
-    """Time as many calls, of ``stacked`` steps each, as ``steps`` steps take, one by one or as one block, after one untimed call.
+    """Time as many calls, of ``stacked`` steps each, as ``steps`` steps take, after ``ahead`` untimed ones.
 
-    No garbage is collected meanwhile. ``slowdown`` is for a block, see there.
+    No garbage is collected meanwhile.
     """
-    timed, count = calls if single else partial(block, slowdown=slowdown), -(-steps // stacked)
-    session.sync(call(batches[0]))
+    count = -(-steps // stacked)
+    for batch in batches[:ahead]:
+        session.sync(call(batch))
     compiled = session.compilations()
     with quiet_collector():
         before, cpu, wall = noise.read(), time.process_time_ns(), time.perf_counter_ns()
@@ -85,6 +87,28 @@ def sample(
         cpu, wall, after = time.process_time_ns() - cpu, time.perf_counter_ns() - wall, noise.read()
     met = noise.between(before, after, wall_s=wall / 1e9, cpu_s=cpu / 1e9)
     return Sample(times, count * stacked // len(times), cpu, session.compilations() - compiled, met)
+
+
+def fed_sample(
+    session: Session, call: Call, batches: list[Batch], steps: int, *, timed: Timed, stacked: int, per_epoch: int
+) -> Sample:
+    """A block of steps that an input pipeline feeds, which stands at the beginning of an epoch of ``per_epoch`` steps.
+
+    What an epoch costs ahead of its first batch (an iterator to make, a buffer to shuffle) is in no step of a block that is
+    shorter. It is what the first call takes beyond one of the block, which is given the share of it that its steps are of an
+    epoch. A longer block is of whole epochs, which hold it.
+    """
+    if steps + 2 * stacked > per_epoch:
+        whole = math.lcm(per_epoch, stacked)
+        return sample(session, call, batches, max(1, round(steps / whole)) * whole, timed=timed, stacked=stacked)
+    first = sample(session, call, batches, stacked, timed=timed, stacked=stacked, ahead=0)
+    found = sample(session, call, batches, steps, timed=timed, stacked=stacked)
+
+    def with_start(began: int, rest: int) -> int:
+        return rest + round((began - rest * stacked / found.steps) * found.steps / per_epoch)
+
+    times, cpu = [with_start(first.times_ns[0], found.times_ns[0])], with_start(first.cpu_ns, found.cpu_ns)
+    return found._replace(times_ns=times, cpu_ns=cpu, compilations=first.compilations + found.compilations)
 
 
 def block(session: Session, call: Call, batches: list[Batch], steps: int, *, slowdown: float = 0.0) -> list[int]:
@@ -114,25 +138,26 @@ def calls(session: Session, call: Call, batches: list[Batch], steps: int) -> lis
     return times
 
 
-def first_call(session: Session, call: Call, batch: Batch) -> float:
-    """Seconds of one synchronised call: tracing and compilation included where this is the first."""
-    return calls(session, call, [batch], 1)[0] / 1e9
-
-
 def warm_up(session: Session, call: Call, batches: list[Batch]) -> WarmUp:
-    """Call, synchronised one by one, until the series of times is steady: at least 5 steps and 0.5 s, 30 s at most."""
-    times: deque[int] = deque(maxlen=KEPT_STEPS)
-    watch, steps, look = Stopwatch(), 0, WARMUP_STEPS
+    """Call, synchronised one by one, until the series of times is steady: at least 5 steps and 0.5 s, 30 s at most.
+
+    Of a long series every second, fourth, ... call is kept, so that all of it is judged.
+    """
+    times: list[int] = []
+    watch, steps, stride, look = Stopwatch(), 0, 1, WARMUP_STEPS
     found = Steady("no steady state", 0)
     while watch.seconds() < WARMUP_CAP_S or steps < 1:
-        times += calls(session, call, [batches[steps % len(batches)]], 1)
+        time_ns = calls(session, call, [batches[steps % len(batches)]], 1)
+        times += time_ns if steps % stride == 0 else []
+        if len(times) > KEPT_STEPS:
+            times, stride = times[::2], 2 * stride
         steps += 1
         if steps >= look and watch.seconds() >= WARMUP_S:
             found = steady(np.array(times) / 1e9)
             if found.kind != "no steady state":
                 break
             look = max(steps + 1, int(steps * LOOK_AGAIN))
-    return WarmUp(list(times), steps, Steady(found.kind, found.start + steps - len(times)))
+    return WarmUp(times, steps, stride, Steady(found.kind, found.start * stride))
 
 
 class Canary:

@@ -92,7 +92,7 @@ def gpu_energy() -> dict[str, float]:
 def between(before: Mapping[str, float], after: Mapping[str, float], *, wall_s: float, cpu_s: float) -> dict[str, float]:
     """What a sample of ``wall_s`` seconds met: CPUs that others used, shares of time stolen from its own and waited, switches."""
     passed = {name: after[name] - before[name] for name in before.keys() & after.keys()}
-    found: dict[str, float] = {}
+    found = {"wall_s": wall_s}
     if "busy_s" in passed:
         found["external_cpus"] = max(0.0, passed["busy_s"] - cpu_s) / wall_s
         found["steal"] = passed["steal_s"] / wall_s
@@ -129,12 +129,14 @@ def _samples(trials: list[Trial]) -> list[set[str]]:
     """What each sample of a cell and phase met that it does not usually meet."""
     names = ("external_cpus", "steal", "pressure", "switches")
     external, steal, pressure, switches = (np.array([t.noise.get(name, np.nan) for t in trials]) for name in names)
-    wall = np.array([max(sum(t.times_ns), 1) for t in trials])
-    used = np.array([t.cpu_ns or np.nan for t in trials]) / wall / [t.cell.threads for t in trials]
+    busy = np.array([max(sum(t.times_ns), 1) for t in trials]) / 1e9
+    wall = np.array([t.noise.get("wall_s", 0.0) for t in trials])  # of single calls not all are kept
+    wall = np.where(wall > 0, wall, busy)
+    used = np.array([t.cpu_ns or np.nan for t in trials]) / 1e9 / busy / [t.cell.threads for t in trials]
     a_step = switches / [max(t.steps * len(t.times_ns), 1) for t in trials]
     marks = {
-        "others used the CPUs": external > EXTERNAL + 2 * TICK_S / (wall / 1e9),  # a tick at either end may be our own
-        "time was stolen": steal > STOLEN + TICK_S / (wall / 1e9),
+        "others used the CPUs": external > EXTERNAL + 2 * TICK_S / wall,  # a tick at either end may be our own
+        "time was stolen": steal > STOLEN + TICK_S / wall,
         "tasks waited for a CPU": pressure > _usual(pressure) + PRESSURE,
         "the process was throttled": np.array([t.noise.get("throttled_s", 0.0) > 0 for t in trials]),
         "the process did not get its CPU": used < STARVED * _usual(used),

@@ -87,6 +87,10 @@ class Plan:
         """What is timed on so many CPUs."""
         return [s for s in self.subjects if s.job.scale or threads == 1]
 
+    def takes_part(self, entrant: Entrant, subject: Subject, threads: int) -> bool:
+        """Whether it is timed on these terms: in a sweep, over batches or CPUs, a backend is in its first mode alone."""
+        return (threads == 1 and not subject.job.sweep) or entrant.mode == self.chosen[entrant.backend][0]
+
     def cell(self, subject: Subject, backend: str, mode: str, threads: int = 1) -> Cell:
         """The key of one measurement."""
         precision = "bfloat16" if mode == proof.LOW else "float32"  # never ranked together
@@ -106,6 +110,15 @@ class Plan:
             found.setdefault(s.task, s)
         return found
 
+    def control(self, generation: int) -> list[Entrant]:
+        """A second process of one backend for each precision, of another one in turn: what differs between the two is noise."""
+        first: dict[bool, dict[str, str]] = {}
+        for backend, mode in self.pairs():
+            first.setdefault(mode == proof.LOW, {}).setdefault(backend, mode)
+        copy = 1 + max((entrant.copy for entrant in self.entrants), default=0)
+        chosen = (list(modes.items())[generation % len(modes)] for modes in first.values())
+        return [Entrant(backend, mode, copy) for backend, mode in chosen]
+
     def pairs(self) -> list[tuple[str, str]]:
         """Every backend with each of its modes."""
         return [(backend, mode) for backend, modes in self.chosen.items() for mode in modes]
@@ -117,13 +130,16 @@ class Plan:
         return {**told, "entrants": [asdict(entrant) for entrant in self.entrants], "data_dir": data_dir}
 
     def seconds(self) -> float:
-        """A first estimate: proof, training and the least number of generations; one entrant more is the control."""
-        suite, tasks, control = self.suite, len(self.tasks()), not any(e.copy for e in self.entrants)
-        phases = sum(len(s.job.phases) for threads in self.threads for s in self.timed(threads))
-        samples = (len(self.entrants) + control) * phases * suite.rounds * suite.sample_s
-        generation = (len({(e.backend, e.copy) for e in self.entrants}) + control) * tasks * OPEN_S + OVERHEAD * samples
+        """A first estimate: proof, training and the least number of generations, with their controls."""
+        suite, entrants = self.suite, [*self.entrants, *self.control(0)]
+        terms = [(s, threads) for threads in self.threads for s in self.timed(threads)]
+        cells = [s for s, threads in terms for entrant in entrants if self.takes_part(entrant, s, threads)]
+        samples = sum(len(s.job.phases) for s in cells) * suite.rounds * suite.sample_s
+        generation = len(cells) * OPEN_S + OVERHEAD * samples
         training = sum(s.steps * (STEP_S + s.spec.train.batch * training_flops(s.spec.model) / FLOPS) for s, *_ in self.trainings)
-        return (PROVE_S * tasks * len(self.pairs()) + training) / len(self.workplace.cpus) + suite.generations * generation
+        return (PROVE_S * len(self.tasks()) * len(self.pairs()) + training) / len(
+            self.workplace.cpus
+        ) + suite.generations * generation
 
     def told(self) -> str:
         """The plan in a sentence."""
@@ -133,7 +149,7 @@ class Plan:
             batches.setdefault(f"{s.task} on {s.dataset.label}", []).append(str(s.batch))
         tasks = ", ".join(f"{task}, batches of {' '.join(of)}" if of[1:] else task for task, of in batches.items())
         turns = f"{suite.generations} or more generations of {suite.rounds} rounds" if suite.generations else "no timing"
-        most = f", at most {clock(suite.budget_s)}" if suite.hard else ""
+        most = f", {'at most' if suite.hard else 'more until'} {clock(suite.budget_s)}" if suite.budget_s else ""
         return f"{len(self.entrants)} entrants; {tasks}: proof, training, {turns}; about {clock(self.seconds())}{most}"
 
 

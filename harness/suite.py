@@ -20,6 +20,7 @@ class Job:
     epochs: int = 0  # of the training
     max_steps: int = 0  # of the training; 0 for no limit
     train: bool = True  # to the end, for its quality; a sweep over batches does so once
+    sweep: bool = False  # timed in each backend's first mode alone, as on more CPUs
     scale: bool = False  # timed on 2, 4, ... CPUs too, as many as there are
     phases: tuple[Phase, ...] = ("train", "predict", "latency")
 

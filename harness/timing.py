@@ -13,7 +13,8 @@ from harness.progress import Progress
 from harness.records import Cell, Journal, Trial
 from harness.suite import Phase
 
-MIN_STEPS, MAX_STEPS, MAX_CALLS = 1, 20_000, 500  # of one sample
+MIN_STEPS, MAX_STEPS = 1, 20_000  # of one sample
+KEPT_CALLS, CALLS_S = 500, 0.1  # of a sample of single calls: the most that are kept, and how long more of them go on
 
 Place = tuple[str, int, Entrant]  # a task, a batch, and who computes it
 
@@ -37,12 +38,12 @@ class Timing:
         self.steps: dict[tuple[Cell, str], int] = {
             (replace(t.cell, mode=modes[t.cell.mode]), t.phase): t.steps * len(t.times_ns)
             for t in journal.trials
-            if t.phase in noise.TIMED and t.status == "ok"
+            if t.phase in noise.TIMED and t.phase != "latency" and t.status == "ok"  # of single calls not all are kept
         }
 
 
 class Generation:
-    """One fresh process a backend (and copy), then rounds in which each entrant has one turn, the others stopped."""
+    """One fresh process an entrant, then rounds in which each has one turn, the others stopped."""
 
     def __init__(self, timing: Timing, number: int, threads: int) -> None:
         """Nothing is started yet; each worker is going to have ``threads`` CPUs."""
@@ -52,30 +53,22 @@ class Generation:
         self.folder = f"time-{number}-{threads}"
         self.subjects = self.plan.timed(threads)
         self.contests = [(s, phase) for s in self.subjects for phase in s.job.phases]
-        self.entrants = (*self.plan.entrants, *self.control())
-        self.workers: dict[tuple[str, int], Worker] = {}
+        self.entrants = [*self.plan.entrants, *self.plan.control(number)]
+        self.workers: dict[Entrant, Worker] = {}
         self.bird: Worker | None = None  # the canary's process
         self.gone: set[Place] = set()
-
-    def control(self) -> tuple[Entrant, ...]:
-        """A second process of one backend, each in its generation: what differs between the two is noise."""
-        if any(entrant.copy for entrant in self.plan.entrants):
-            return ()
-        backends = list(self.plan.chosen)
-        backend = backends[self.number % len(backends)]
-        return (Entrant(backend, self.plan.chosen[backend][0], copy=1),)
 
     def measure(self) -> None:
         """Start, open, go round, repeat what was disturbed, bury."""
         place = self.plan.workplace
         cpus = place.quietest(self.threads, turn=self.number)
-        processes = list(dict.fromkeys((e.backend, e.copy) for e in self.entrants))
-        self.timing.order.shuffle(processes)
+        entrants = [entrant for entrant in self.entrants if self.subjects_of(entrant)]
+        self.timing.order.shuffle(entrants)
         with ExitStack() as stack:
             with suppress(WorkerError):  # a run goes on without its canary, and shows that none sang
                 self.bird = stack.enter_context(place.worker(catalog.reference(), cpus[:1], f"{self.folder}-canary"))
-            for backend, copy in processes:
-                self.open_process(stack, backend, copy, cpus)
+            for entrant in entrants:
+                self.open_process(stack, entrant, cpus)
             turns = list(product(range(self.plan.suite.rounds), self.contests))
             following = [f"{s.task} {phase}" for _, (s, phase) in turns[1:]]
             for (round_, (s, phase)), then in zip(turns, [*following, "contended rounds again"], strict=False):
@@ -94,22 +87,24 @@ class Generation:
         if again:
             self.timing.progress.say(f"time    {self.title}: {again} contended rounds run again")
 
-    def open_process(self, stack: ExitStack, backend: str, copy: int, cpus: list[int]) -> None:
+    def open_process(self, stack: ExitStack, entrant: Entrant, cpus: list[int]) -> None:
         """Start one process, open all its cells, stop it."""
-        entrants = [e for e in self.entrants if (e.backend, e.copy) == (backend, copy)]
-        self.timing.progress.at(self.title, now=f"{backend} starts", then="round 1")
+        self.timing.progress.at(self.title, now=f"{entrant.backend} {entrant.name} starts", then="round 1")
         try:
-            label = f"{self.folder}-{backend}-{copy}"
-            process = self.plan.workplace.worker(backend, cpus, label, cache=self.cache(entrants[0]))
-            worker = stack.enter_context(process)
+            label = f"{self.folder}-{entrant.backend}-{entrant.mode}-{entrant.copy}"
+            process = self.plan.workplace.worker(entrant.backend, cpus, label, cache=self.cache(entrant))
+            worker = self.workers[entrant] = stack.enter_context(process)
         except WorkerError as error:
-            for s, entrant in product(self.subjects, entrants):
+            for s in self.subjects_of(entrant):
                 self.lost(s, entrant, "first_call", error)
             return
-        self.workers[backend, copy] = worker
-        for s, entrant in product(self.subjects, entrants):
+        for s in self.subjects_of(entrant):
             self.open_cell(worker, s, entrant)
         worker.pause()
+
+    def subjects_of(self, entrant: Entrant) -> list[Subject]:
+        """What an entrant is timed on."""
+        return [s for s in self.subjects if self.plan.takes_part(entrant, s, self.threads)]
 
     def cache(self, entrant: Entrant) -> str:
         """The compile cache of a process: what it compiled in earlier generations on as many CPUs.
@@ -118,7 +113,7 @@ class Generation:
         the first generation after a start, the twin's own programs in later ones.
         """
         copy = 0 if self.is_control(entrant) and self.number != self.timing.first else entrant.copy
-        return f"time-{entrant.backend}-{copy}-{self.threads}"
+        return f"time-{entrant.backend}-{entrant.mode}-{copy}-{self.threads}"
 
     def open_cell(self, worker: Worker, subject: Subject, entrant: Entrant) -> None:
         """First calls and warm-ups of one cell."""
@@ -139,7 +134,7 @@ class Generation:
             return
         for phase, found in reply["warmups"].items():
             trial = Trial(self.cell(subject, entrant, phase), "warmup", "ok", of=phase, steps=found["steps"])
-            facts = {"kind": found["kind"], "start": found["start"]}
+            facts = {name: found[name] for name in ("kind", "start", "stride")}
             self.keep(replace(trial, times_ns=tuple(found["times_ns"]), facts=facts))
 
     def turns(self, subject: Subject, phase: Phase, round_: int, *, attempt: int, then: str) -> None:
@@ -147,8 +142,9 @@ class Generation:
         common: dict[str, Any] = {"round": round_, "attempt": attempt}
         if self.bird:
             self.sing(self.bird, subject, phase, common)
-        shift = (round_ + self.number) % len(self.entrants)
-        order = self.entrants[shift:] + self.entrants[:shift]
+        members = [entrant for entrant in self.entrants if self.plan.takes_part(entrant, subject, self.threads)]
+        shift = (self.number * self.plan.suite.rounds + round_) % len(members)
+        order = members[shift:] + members[:shift]
         where = f"{self.title}, round {round_ + 1} of {self.plan.suite.rounds}" + " again" * attempt
         names = [f"{entrant.backend} {entrant.name}" for entrant in order]
         for position, entrant in enumerate(order):
@@ -171,7 +167,7 @@ class Generation:
 
     def sample(self, subject: Subject, entrant: Entrant, phase: Phase, common: dict[str, Any]) -> None:
         """One turn: the worker runs, is timed, and is stopped again."""
-        worker = self.workers[entrant.backend, entrant.copy]
+        worker = self.workers[entrant]
         message = {"op": "sample", "cell": session(subject, entrant), "phase": phase}
         try:
             steps = self.sample_steps(worker, subject, entrant, phase, message)
@@ -183,7 +179,7 @@ class Generation:
             worker.pause()
         what, of = ("control", phase) if self.is_control(entrant) else (phase, "")
         trial = Trial(self.cell(subject, entrant, phase), what, "ok", of=of, **common)
-        self.keep(replace(trial, **{**reply, "times_ns": tuple(reply["times_ns"])}))
+        self.keep(thinned(replace(trial, **{**reply, "times_ns": tuple(reply["times_ns"])})))
 
     def sample_steps(self, worker: Worker, subject: Subject, entrant: Entrant, phase: Phase, message: dict[str, Any]) -> int:
         """How many steps last about ``sample_s``: measured once, then the same in every round, generation and copy.
@@ -193,12 +189,13 @@ class Generation:
         key = (replace(self.cell(subject, entrant, phase), mode=entrant.mode), phase)
         if key not in self.timing.steps:
             steps, seconds, wanted_s = 1, 0.0, self.plan.suite.sample_s
-            most = MAX_CALLS if phase == "latency" else MAX_STEPS
-            while seconds < wanted_s / 4 and steps < most:  # a few steps alone tell little: what one sync costs, is theirs
-                steps = min(most, steps * 4)
+            while seconds < wanted_s / 4 and steps < MAX_STEPS:  # a few steps alone tell little: what one sync costs, is theirs
+                steps = min(MAX_STEPS, steps * 4)
                 reply, _ = worker.ask({**message, "steps": steps})
                 seconds, taken = sum(reply["times_ns"]) / 1e9, reply["steps"] * len(reply["times_ns"])
-            self.timing.steps[key] = min(most, max(MIN_STEPS, round(taken * wanted_s / seconds)))
+            steps = min(MAX_STEPS, max(MIN_STEPS, round(taken * wanted_s / seconds)))
+            enough = max(KEPT_CALLS, round(taken * CALLS_S / seconds))
+            self.timing.steps[key] = min(steps, enough) if phase == "latency" else steps
         return self.timing.steps[key]
 
     def is_control(self, entrant: Entrant) -> bool:
@@ -220,3 +217,11 @@ class Generation:
     def keep(self, trial: Trial) -> None:
         """Write a record of this generation down."""
         self.timing.journal.keep(replace(trial, generation=self.number))
+
+
+def thinned(trial: Trial) -> Trial:
+    """Of very many single calls every second, third, ... one, with their share of CPU time and energy: all would fill a disk."""
+    kept = trial.times_ns[:: -(-len(trial.times_ns) // KEPT_CALLS)]
+    share, energy = len(kept) / len(trial.times_ns), trial.noise.get("energy_j")
+    met = trial.noise if energy is None else {**trial.noise, "energy_j": energy * share}
+    return replace(trial, times_ns=kept, cpu_ns=round(trial.cpu_ns * share), noise=met)

@@ -110,7 +110,7 @@ def test_a_run_is_watched(tmp_path: Path) -> None:
     assert shown(rf"training of {KEY}: right plain, seed 0")
     if len(environment.available_cpus()) > 1:
         assert shown(r"now    (proof|training).*\n       (proof|training).*\nnext")
-    assert shown(r"phase  generation 1 of at least 3\nnow    (left|right) starts\nnext   round 1\n")
+    assert shown(r"phase  generation 1 of at least 3\nnow    (left|right) plain( copy 1)? starts\nnext   round 1\n")
     turn = rf"now    {KEY} (train|predict|latency): (left|right) plain( copy 1)?\nnext   (left|right|{KEY}|contended|the rest)"
     turns = shown(rf"phase  generation \d of at least 3, round \d+ of {rounds}( again)?\n{turn}")
     assert turns

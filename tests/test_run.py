@@ -260,14 +260,13 @@ def test_trials_say_what_was_measured(sound: Run) -> None:
 
 
 def test_turns_rotate(sound: Run) -> None:
-    """No backend is always first: the start moves by one from round to round and from generation to generation."""
+    """No backend is always first: the start moves by one from round to round, through all generations."""
     for phase in PHASES:
         samples = [t for t in sound.trials if phase in (t.phase, t.of) and t.phase in {phase, "control"} and not t.attempt]
         first = {(t.generation, t.round): (t.cell.backend, t.phase) for t in samples if t.position == 0}
-        assert len(first) == 4
-        assert first[0, 0] != first[0, 1]
-        assert first[0, 0] != first[1, 0]
-        assert first[0, 1] == first[1, 0]
+        *begun, again = (first[key] for key in sorted(first))
+        assert len(begun) == len({*begun}) == 3  # two backends and the control
+        assert again == begun[0]
 
 
 @pytest.mark.skipif(len(environment.available_cpus()) < 2, reason="one CPU cannot be swept over")
@@ -539,7 +538,7 @@ def test_killed_workers_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     class Killing(Progress):
         def kept(self, trial: Trial) -> None:
             if (trial.phase, trial.generation, trial.round, trial.attempt) == ("canary", 0, 1, 0):
-                (left,) = (w for w in workers() if "time-0-1-left-0" in w.environ()["KERAS_HOME"])
+                (left,) = (w for w in workers() if "time-0-1-left-plain-0" in w.environ()["KERAS_HOME"])
                 left.kill()
 
     monkeypatch.setattr(Generation, "open_cell", open_cell)

@@ -1,0 +1,88 @@
+"""What a sample is made of, on calls that a test times itself: epochs and their beginning, long warm-ups, very many calls."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness import measure, plan, timing
+from harness.plan import Entrant
+from harness.records import Cell, Trial
+
+CELL = Cell("mnist_cnn", "torch", "eager", "cpu", "float32", "mnist", 1)
+STEP, START = 10, 500  # nanoseconds of a step, and of an epoch ahead of its first one
+
+
+def pipeline(per_epoch: int, taken: list[int]) -> measure.Timed:
+    """Calls that cost a step each, and START more where an epoch begins; ``taken`` notes how many there were."""
+
+    def timed(_session: Any, call: Callable[[Any], Any], batches: list[Any], count: int) -> list[int]:
+        return [sum(call(batches[0]) for _ in range(count))]
+
+    def call(_batch: Any) -> int:
+        taken.append(STEP + START * (len(taken) % per_epoch == 0))
+        return taken[-1]
+
+    return lambda session, _call, batches, count: timed(session, call, batches, count)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 98, 99, 150, 1000])
+def test_a_step_that_is_fed_holds_its_share_of_an_epochs_beginning(steps: int) -> None:
+    """However few of an epoch's steps the block has: what all of them cost, over their number."""
+    session: Any = SimpleNamespace(sync=lambda _: None, compilations=lambda: 0)
+    taken: list[int] = []
+    timed = pipeline(100, taken)
+    call: Any = lambda batch: timed(session, None, [batch], 1)[0]  # noqa: E731
+    found = measure.fed_sample(session, call, [None], steps, timed=timed, stacked=1, per_epoch=100)
+    assert found.times_ns[0] / found.steps == pytest.approx(STEP + START / 100, rel=0.06)
+    assert found.steps == (steps if steps <= 98 else max(1, round(steps / 100)) * 100)
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(1, 8), (12, 16), (17, 40), (90, 80)])
+def test_stacks_are_fed_whole_too(steps: int, expected: int) -> None:
+    """Calls of eight steps: within an epoch of twenty, or of as many epochs as are whole calls."""
+    session: Any = SimpleNamespace(sync=lambda _: None, compilations=lambda: 0)
+    found = measure.fed_sample(
+        session, lambda _: None, [None], steps, timed=lambda *a: [80 * a[3]], stacked=8, per_epoch=20 if steps > 12 else 40
+    )
+    assert found.steps == expected
+
+
+def test_a_long_warm_up_is_kept_from_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second, fourth, ... call; where it is steady is counted in calls."""
+    clock = iter(range(10**9))
+    monkeypatch.setattr(measure, "calls", lambda *_: [10_000 if next(clock) < 6_000 else 1_000 + next(clock) % 7])
+    seconds = iter([0.0] * 20_000)
+    watch = SimpleNamespace(seconds=lambda: next(seconds, 1.0))
+    monkeypatch.setattr(measure, "Stopwatch", lambda: watch)
+    found = measure.warm_up(SimpleNamespace(), lambda _: None, [None])  # type: ignore[arg-type]
+    assert len(found.times_ns) == math.ceil(found.steps / found.stride) <= measure.KEPT_STEPS
+    assert found.stride > 1
+    assert found.steady.kind == "warm-up"
+    assert found.steady.start == pytest.approx(6_000, abs=5 * found.stride)
+
+
+def test_of_very_many_calls_some_are_kept_with_their_share() -> None:
+    """Spread over all of them; CPU time and energy are of those that are kept. Few, and a block, stay as they are."""
+    calls = Trial(CELL, "latency", "ok", steps=1, times_ns=tuple(range(1, 10_001)), cpu_ns=50_000, noise={"energy_j": 2.0})
+    kept = timing.thinned(calls)
+    assert kept.times_ns == tuple(range(1, 10_001, 20))
+    assert (kept.cpu_ns, kept.noise["energy_j"]) == (2_500, pytest.approx(0.1))
+    for few in (replace(calls, times_ns=(7,)), replace(calls, times_ns=(7,) * 500)):
+        assert timing.thinned(few) == few
+
+
+@pytest.mark.parametrize(("copies", "generation", "expected"), [(0, 0, "jax jit"), (0, 1, "torch eager"), (3, 0, "jax jit")])
+def test_each_precision_has_a_control(copies: int, generation: int, expected: str) -> None:
+    """Of its first modes, in turn; a process that no entrant is."""
+    chosen = {"jax": ("jit", "bf16"), "torch": ("eager", "compile"), "tensorflow": ("bf16",)}
+    entrants = tuple(Entrant(backend, mode, copies) for backend, modes in chosen.items() for mode in modes)
+    pairs = [(backend, mode) for backend, modes in chosen.items() for mode in modes]
+    held: Any = SimpleNamespace(entrants=entrants, pairs=lambda: pairs)
+    first, low = plan.Plan.control(held, generation)
+    assert f"{first.backend} {first.mode}" == expected
+    assert (low.mode, low.backend) == ("bf16", ("jax", "tensorflow")[generation])
+    assert not {first, low} & {*entrants}
