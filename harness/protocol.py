@@ -4,16 +4,22 @@ It draws no number but where the framework's own are wanted: in the stock mode a
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import ModuleType
-from typing import Any, Literal, Protocol, cast, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from harness.spec import Arrays, DataSpec, TaskSpec
 
 Precision = Literal["float32", "float64"]
-Batch = Any  # the backend's own placed (x, y, masks)
 Handle = Any  # a result that may not have been computed yet
+
+
+class Batch(NamedTuple):
+    """A placed batch: the backend's own tensors, in its own layout."""
+
+    x: Any
+    y: Any
+    masks: tuple[Any, ...]
 
 
 class Session(Protocol):
@@ -87,8 +93,3 @@ class Engine(Protocol):
         masks inside the model, so that drawing and placing them is no part of feeding it. Order and augmentation are the
         framework's own draws, no part of the proof.
         """
-
-
-def conforms(engine: ModuleType) -> Engine:
-    """The module, seen as an engine; tests/test_symmetry.py holds what the type checker cannot see here."""
-    return cast("Engine", engine)

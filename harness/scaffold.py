@@ -33,7 +33,7 @@ def backend(name: str) -> list[Path]:
     stems = {"pipeline": f"The input pipeline of {name}: say here what it is made of."}
     stems |= {task: f"{task} in {name}: see suites/tasks/{task}.py." for task in catalog.tasks()}
     stems |= {"engine": f"The {name} session: one model, its optimizer, in one of MODES. Deviations: see __init__.py."}
-    engine = {*contract(), "__init__", "loss", "optimizer", "Batch", "Session"}  # the rest are one backend's own helpers
+    engine = {*contract(), "__init__", "loss", "optimizer", "Session"}  # the rest are one backend's own helpers
     for stem, title in stems.items():
         source, keep = Path("backends", pattern, f"{stem}.py"), engine if stem == "engine" else None
         text = cut(source, own / source.name, title, keep=keep, docs=contract() | MODEL)

@@ -150,12 +150,5 @@ def offset(weights: Arrays) -> Arrays:
 
     Of a convolution's kernel the centre remains, or the zeros around an image would vary.
     """
-    raised = lifted(weights, OFFSET)
-    return {name: centre(value) if value.shape[:2] == (3, 3) else value for name, value in raised.items()}
-
-
-def centre(kernel: np.ndarray) -> np.ndarray:
-    """A 3x3 kernel (3, 3, I, O) of which eight ninths are zeros."""
-    kept = np.zeros_like(kernel)
-    kept[1, 1] = kernel[1, 1]
-    return kept
+    raised, around = lifted(weights, OFFSET), ((1, 1), (1, 1), (0, 0), (0, 0))
+    return {name: np.pad(v[1:2, 1:2], around) if v.shape[:2] == (3, 3) else v for name, v in raised.items()}

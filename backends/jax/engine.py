@@ -17,8 +17,8 @@ from jax import Array
 from backends.jax import MODES, layers
 from backends.jax.pipeline import pipeline  # noqa: F401 - the engine's own
 from harness.errors import misfit, unknown
-from harness.protocol import Precision
-from harness.spec import Arrays, OptimizerSpec, TaskSpec
+from harness.protocol import Batch, Precision
+from harness.spec import Arrays, OptimizerSpec, ParamSpec, TaskSpec
 
 # The spec's axes -> ours. Swap the sides to come back.
 LAYOUT = {"h w i o": "h w i o", "i o": "i o", "h w c o": "(h w c) o", "c": "c"}
@@ -87,14 +87,6 @@ def adam(spec: OptimizerSpec, table: Array) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
-class Batch(NamedTuple):
-    """A placed batch."""
-
-    x: Array
-    y: Array
-    masks: tuple[Array, ...]
-
-
 class State(NamedTuple):
     """All that a step changes; donated to it."""
 
@@ -159,13 +151,12 @@ class Session:
 
     def dump(self) -> Arrays:
         trees = {True: self.state.params, False: self.state.stats}
-        return {t.name: self.to_spec(t.name, trees[t.trained]) for t in self.spec.model.tensors}
+        return {t.name: self.to_spec(t, trees[t.trained]) for t in self.spec.model.tensors}
 
-    def to_spec(self, name: str, tree: Any) -> np.ndarray:
+    def to_spec(self, t: ParamSpec, tree: Any) -> np.ndarray:
         """One tensor of a tree of parameters, buffers or gradients, as an array in the spec's layout."""
-        t = next(t for t in self.spec.model.tensors if t.name == name)
         sizes = dict(zip(t.axes.split(), t.shape, strict=True))
-        ours = np.asarray(self.tensor(name, tree))
+        ours = np.asarray(self.tensor(t.name, tree))
         return np.array(einops.rearrange(ours, f"{LAYOUT[t.axes]} -> {t.axes}", **sizes))
 
     def put(self, x: np.ndarray, y: np.ndarray, masks: tuple[np.ndarray, ...] = ()) -> Batch:
@@ -207,7 +198,7 @@ class Session:
 
     def gradients(self, batch: Batch) -> tuple[Array, Arrays]:
         value, _stats, grads = self.jit_gradients(self.state, batch)
-        return value, {t.name: self.to_spec(t.name, grads) for t in self.spec.model.parameters}
+        return value, {t.name: self.to_spec(t, grads) for t in self.spec.model.parameters}
 
     def sync(self, handle: Array) -> None:
         """Wait for the handle and for the state that its step left."""

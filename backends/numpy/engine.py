@@ -4,14 +4,14 @@ Scalars stay Python floats, which take the precision of the array they meet: flo
 """
 
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from backends.numpy import MODES
 from backends.numpy.pipeline import pipeline  # noqa: F401 - the engine's own
 from harness.errors import HarnessError, unknown
-from harness.protocol import Precision
+from harness.protocol import Batch, Precision
 from harness.spec import Arrays, OptimizerSpec, TaskSpec
 
 # The spec's axes -> ours: the same. The layer behind a flatten reads its kernel as a matrix where it uses it.
@@ -73,14 +73,6 @@ def optimizer(spec: OptimizerSpec, p: np.ndarray, *, g: np.ndarray, state: Array
     v *= spec.beta2
     v += (1.0 - spec.beta2) * g * g
     p -= corrected_lr * m / (np.sqrt(v) / correction + spec.eps)
-
-
-class Batch(NamedTuple):
-    """A placed batch."""
-
-    x: np.ndarray
-    y: np.ndarray
-    masks: tuple[np.ndarray | None, ...]
 
 
 def open_session(spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray) -> "Session":

@@ -2,7 +2,7 @@
 
 from functools import partial, reduce
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 import einops
 import keras
@@ -12,20 +12,13 @@ import tensorflow as tf
 from backends.tensorflow import MODES, layers
 from backends.tensorflow.pipeline import pipeline  # noqa: F401 - the engine's own
 from harness.errors import misfit, unknown
-from harness.protocol import Precision
-from harness.spec import Arrays, OptimizerSpec, TaskSpec
+from harness.protocol import Batch, Precision
+from harness.spec import Arrays, OptimizerSpec, ParamSpec, TaskSpec
 
 # The spec's axes -> ours. Swap the sides to come back.
 LAYOUT = {"h w i o": "h w i o", "i o": "i o", "h w c o": "(h w c) o", "c": "c"}
-# The spec's last name of a tensor -> the attribute of the layer that holds it.
-ATTRIBUTES = {
-    "kernel": "kernel",
-    "bias": "bias",
-    "gamma": "gamma",
-    "beta": "beta",
-    "mean": "moving_mean",
-    "var": "moving_variance",
-}
+# The spec's last name of a tensor -> the attribute of the layer that holds it, where that is another.
+ATTRIBUTES = {"mean": "moving_mean", "var": "moving_variance"}
 
 
 def configure(*, threads: int, seed: int) -> None:
@@ -131,14 +124,6 @@ class Adam:
         self.iterations.assign_add(1)
 
 
-class Batch(NamedTuple):
-    """A placed batch."""
-
-    x: tf.Tensor
-    y: tf.Tensor
-    masks: tuple[tf.Tensor | None, ...]
-
-
 def open_session(spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray) -> "Session":
     if mode not in MODES:
         raise unknown("mode of tensorflow", mode, MODES)
@@ -175,7 +160,7 @@ class Session:
         """The model's own tensor of a spec's name."""
         *path, last = name.split("/")
         layer = reduce(lambda at, part: at[int(part)] if part.isdigit() else getattr(at, part), path, self.model)
-        return getattr(layer, ATTRIBUTES[last])
+        return getattr(layer, ATTRIBUTES.get(last, last))
 
     def load(self, tensors: Arrays) -> None:
         for t in self.spec.model.tensors:
@@ -188,11 +173,10 @@ class Session:
             slot.assign(np.zeros(slot.shape))
 
     def dump(self) -> Arrays:
-        return {t.name: self.to_spec(t.name, self.tensor(t.name).value) for t in self.spec.model.tensors}
+        return {t.name: self.to_spec(t, self.tensor(t.name).value) for t in self.spec.model.tensors}
 
-    def to_spec(self, name: str, value: Any) -> np.ndarray:
+    def to_spec(self, t: ParamSpec, value: Any) -> np.ndarray:
         """One tensor, or its gradient, as an array in the spec's layout."""
-        t = next(t for t in self.spec.model.tensors if t.name == name)
         sizes = dict(zip(t.axes.split(), t.shape, strict=True))
         return np.array(einops.rearrange(value.numpy(), f"{LAYOUT[t.axes]} -> {t.axes}", **sizes))
 
@@ -229,7 +213,7 @@ class Session:
     def gradients(self, batch: Batch) -> tuple[tf.Tensor, Arrays]:
         value, grads = self.graph_gradients(batch)
         pairs = zip(self.spec.model.parameters, grads, strict=True)
-        return value, {t.name: self.to_spec(t.name, g) for t, g in pairs}
+        return value, {t.name: self.to_spec(t, g) for t, g in pairs}
 
     def sync(self, handle: tf.Tensor) -> None:
         """Wait for the device; the CPU has nothing left to wait for."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import reduce
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 import einops
 import numpy as np
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from backends.torch import MODES, layers
 from backends.torch.pipeline import pipeline  # noqa: F401 - the engine's own
 from harness.errors import misfit, unknown
-from harness.protocol import Precision
-from harness.spec import Arrays, OptimizerSpec, TaskSpec
+from harness.protocol import Batch, Precision
+from harness.spec import Arrays, OptimizerSpec, ParamSpec, TaskSpec
 
 # The spec's axes -> ours. Swap the sides to come back.
 LAYOUT = {"h w i o": "o i h w", "i o": "o i", "h w c o": "o (c h w)", "c": "c"}
@@ -63,14 +63,6 @@ def optimizer(spec: OptimizerSpec, parameters: list[nn.Parameter], *, stock: boo
     if spec.kind == "adam":
         return torch.optim.Adam(parameters, lr=spec.lr, **betas)
     return torch.optim.AdamW(parameters, lr=spec.lr, weight_decay=spec.weight_decay, **betas)
-
-
-class Batch(NamedTuple):
-    """A placed batch: x channels first."""
-
-    x: Tensor
-    y: Tensor
-    masks: tuple[Tensor | None, ...]
 
 
 def open_session(spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray) -> "Session":
@@ -120,11 +112,10 @@ class Session:
         self.reset()
 
     def dump(self) -> Arrays:
-        return {t.name: self.to_spec(t.name, self.tensor(t.name)) for t in self.spec.model.tensors}
+        return {t.name: self.to_spec(t, self.tensor(t.name)) for t in self.spec.model.tensors}
 
-    def to_spec(self, name: str, value: Tensor) -> np.ndarray:
+    def to_spec(self, t: ParamSpec, value: Tensor) -> np.ndarray:
         """One tensor, or its gradient, as an array in the spec's layout."""
-        t = next(t for t in self.spec.model.tensors if t.name == name)
         sizes = dict(zip(t.axes.split(), t.shape, strict=True))
         ours = value.detach().cpu().numpy()
         return np.array(einops.rearrange(ours, f"{LAYOUT[t.axes]} -> {t.axes}", **sizes))
@@ -169,7 +160,7 @@ class Session:
     def gradients(self, batch: Batch) -> tuple[Tensor, Arrays]:
         self.optimizer.zero_grad()
         value = self.backward(batch)
-        grads = {t.name: self.to_spec(t.name, self.tensor(t.name).grad) for t in self.spec.model.parameters}
+        grads = {t.name: self.to_spec(t, self.tensor(t.name).grad) for t in self.spec.model.parameters}
         return value, grads
 
     def sync(self, handle: Tensor) -> None:
