@@ -44,6 +44,7 @@ class Line:
     for runs of two machines, they are times that cell's own time in the same run. ``pace`` is the canary's time in NEW over
     that in BASE, which ``ratio`` has taken off; 1 where it was not comparable. ``floor`` is the larger noise floor.
     With a ``count`` it is an entry's mean over so many lines, of no phase; its times are in those of BASE.
+    ``noisy`` says why a run itself ranks nothing in its contest, where that is the machine's noise: no gate judges such a line.
     """
 
     cell: Cell
@@ -55,6 +56,7 @@ class Line:
     pace: float = 1.0
     against: Cell | None = None
     count: int = 0
+    noisy: str = ""
 
     @property
     def terms(self) -> str:
@@ -125,13 +127,15 @@ class Comparison:
         return [check.verdict for check in self.checks if check.cell.task != WHOLE].count("blind") == len(self.lines)
 
     def _slower(self, threshold: float) -> Iterator[Check]:
-        """Each line: it fires, or its interval reaches beyond the threshold, or it is not slower."""
+        """Each line: it is too noisy to judge, or fires, or its interval reaches beyond the threshold, or it is not slower."""
         most = 1 + threshold
         for line in [*self.lines, *self.means]:
             gate = f"{line.phase} not slower than {most:g}x".strip()  # a mean is of no phase
             low, high = line.ratio.low or 0.0, line.ratio.high or math.inf
             verdict: Literal["held", "fired", "blind"] = "blind"
-            if line.slower(threshold):
+            if line.noisy:
+                says = line.noisy
+            elif line.slower(threshold):
                 verdict, within = "fired", f"{line.ratio.value:.3f}x ({low:.3f} to {high:.3f})"
                 says = f"{told(line.cell, line.phase, line.terms)}: {within}, all of it beyond {most:g}"
             elif low > most and line.verdict != "indicative":
@@ -233,14 +237,17 @@ def _lines(
         samples = (times[0] - paces[0], times[1] - paces[1])
         base, new, pace = (math.exp(figure) for figure in (times[0].mean(), times[1].mean(), paces[1].mean() - paces[0].mean()))
         floor = max(c.floor for c in held)
-        yield Line(cell, phase, base, new, welch(*samples, pairs=len(places) * shares), floor, pace, other), samples
+        ratio = welch(*samples, pairs=len(places) * shares)
+        noisy = "; ".join(f"{name} ranks nothing there, {c.refusal}" for name, c in _sides(held) if c.noisy)
+        yield Line(cell, phase, base, new, ratio, floor, pace, other, noisy=noisy), samples
 
 
 def _means(samples: Mapping[Line, Samples]) -> Iterator[Line]:
-    """A line an entry that has several: their geometric mean in each generation that all of them have."""
+    """A line an entry that has several, noisy ones aside: their geometric mean in each generation that all of them have."""
     groups: dict[Cell, list[Line]] = defaultdict(list)
     for line in samples:
-        groups[entry(line.cell)].append(line)
+        if not line.noisy:
+            groups[entry(line.cell)].append(line)
     groups = {cell: own for cell, own in groups.items() if len(own) > 1}
     for cell, own in groups.items():
         means = [pd.concat([samples[line][side] for line in own], axis=1, join="inner").mean(axis=1) for side in (0, 1)]

@@ -264,6 +264,43 @@ def test_a_gate_that_sees_nothing_is_no_pass(tmp_path, base, concord):
     assert concord(*asked).exit_code == 0
 
 
+def beside(folder: Path, source: Path, task: str = "mnist_cnn") -> Path:
+    """A copy of a run in which somebody else used two CPUs through every sample of a task."""
+    run = records.read(source)
+    trials = [replace(t, noise={"external_cpus": 2.0}) if t.cell.task == task else t for t in run.trials]
+    return save(folder, dict(run.manifest), trials, list(run.proofs))
+
+
+def test_a_gate_judges_nothing_that_a_run_was_too_noisy_to_rank(tmp_path, base, concord):
+    """Neither run may refuse a ranking for noise: 30 % more beside a neighbour are no slowdown, and no pass."""
+    slow = slowed(tmp_path / "slow", base, "torch", 1.3)
+    for name, one, other in (("NEW", base, beside(tmp_path / "new", slow)), ("BASE", beside(tmp_path / "base", base), slow)):
+        said = concord("compare", one, other, "--fail-if-slower", "3%", "--json")
+        found = json.loads(said.stdout)
+        assert (said.exit_code, found["gates"]) == (4, [])
+        assert f"3 of 3 lines: {name} ranks nothing there, 100% of the rounds were contended" in found["warnings"]
+    assert concord("compare", base, slow, "--fail-if-slower", "3%").exit_code == 1
+
+
+def test_what_is_not_ranked_for_another_reason_is_judged(tmp_path, base):
+    """With one proven entry there is nothing to rank, however quiet the machine was."""
+    run = records.read(base)
+    alone = save(tmp_path / "alone", dict(run.manifest), list(run.trials), [p for p in run.proofs if p.backend == "torch"])
+    found = held(alone, slowed(tmp_path / "new", alone, "torch", 1.3)).judged(slower=0.03)
+    assert len(found.gates) == 1
+    assert any(text.startswith("NEW ranks nothing in") and text.endswith("only one is proven") for text in found.warnings)
+    assert not [check for check in found.checks if "ranks nothing" in check.says]
+
+
+def test_a_mean_leaves_out_what_a_run_was_too_noisy_to_rank(tmp_path):
+    """One loud contest neither moves an entry's mean nor keeps a gate from judging it."""
+    both = [in_many_tasks(tmp_path / name, seed=seed, torch=1.0, tasks=4) for seed, name in enumerate(("base", "new"))]
+    found = held(both[0], beside(tmp_path / "loud", both[1], "mnist_cnn:copy=0"))
+    assert {line.cell.task for line in found.lines if line.noisy} == {"mnist_cnn:copy=0"}
+    assert {mean.count for mean in found.means} == {3}
+    assert not any(mean.noisy for mean in found.means)
+
+
 def test_slower_within_the_noise_floor_is_told_as_such(base):
     """It does show a slowdown, and more generations would not help."""
     found = replace(held(base, base), lines=[line(1.04, 1.08, floor=0.1)]).judged(slower=0.03)

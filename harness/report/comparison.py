@@ -14,7 +14,7 @@ from harness.report.markdown import table as markdown_table
 from harness.report.words import digits, name
 
 HEADS = {"gates": "A gate fired", "warnings": "Read with care", "changes": "What is not the same", "missing": "Not compared"}
-HEAD = "Each entry as a whole: the geometric mean of its lines"
+HEAD = "Each entry as a whole: the geometric mean of its lines, but those that a run was too noisy to rank"
 METHOD = (
     "Each ratio is the time in NEW over that in BASE, from the medians of generations (fresh processes) of two runs that share"
     " no round, over what the canary (a fixed product) took in the same generations: Welch's t, simultaneous 95 % for all lines"
