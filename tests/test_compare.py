@@ -681,6 +681,21 @@ def test_the_page_shows_the_figures_of_the_table(tmp_path, base):
     assert comparison.markdown(found).count("\n| ") == len(rows) + 2
 
 
+def test_a_comment_holds_what_matters_most(tmp_path, base):
+    """GitHub takes 65,536 characters: what is decided comes first, whole rows are left out, and it is said how many."""
+    found = held(base, slowed(tmp_path / "new", base, "torch", 1.05)).judged(slower=0.03)
+    every = [(replace(line.cell, task=f"task{number}"), line) for number in range(300) for line in found.lines]
+    proofs = {cell: found.new_proofs[line.cell] for cell, line in every}
+    lines = [replace(line, cell=cell) for cell, line in every]
+    text = comparison.markdown(replace(found, lines=lines, base_proofs=proofs, new_proofs=proofs))
+    _, _, *rows = [row for row in text.splitlines() if row.startswith("| ")]
+    assert 50_000 < len(text) < 65_536
+    assert ["| slower |" in row for row in rows] == [True] * 300 + [False] * (len(rows) - 300)
+    assert len({row.count("|") for row in rows}) == 1
+    assert text.endswith(f"\n\nLeft out here for its length, and whole with `--html` and `--json`: {900 - len(rows)} rows.\n")
+    assert text.index("**A gate fired**") < text.index("| entry |")
+
+
 def test_gates_are_junit_cases(tmp_path, base, concord):
     """A case a line and a case a cell: the one that fires has its interval, those that cannot be judged are skipped."""
     new, file = slowed(tmp_path / "new", base, "torch", 1.05), tmp_path / "ci" / "gates.xml"

@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import accumulate
 from typing import Any
 
 import pandas as pd
 
 from harness.compare import Comparison, Line
 from harness.report import terminal, words
+from harness.report.markdown import ROOM
 from harness.report.markdown import plain as quoted
 from harness.report.markdown import table as markdown_table
 from harness.report.words import digits, name
@@ -120,16 +122,26 @@ def show(found: Comparison) -> None:
 
 
 def markdown(found: Comparison) -> str:
-    """The same for a pull request's comment (GitHub's Markdown)."""
-    parts = [f"## {quoted(title(found))}", quoted(summed(found))]
-    for kind, texts in notes(found).items():
-        if texts:
-            parts += [f"**{HEADS[kind]}**", "\n".join(f"- {quoted(text)}" for text in texts)]
+    """The same for a pull request's comment (GitHub's Markdown): what matters most first, cut by whole rows to its size."""
+    found = replace(found, lines=sorted(found.lines, key=lambda line: line.verdict not in {"slower", "faster"}))
+    parts = [f"## {quoted(title(found))}", quoted(summed(found)), *_noted(found, "gates"), *_noted(found, "warnings")]
     if found.means:
         parts += [f"{HEAD}.", markdown_table(map(str, means(found)), means(found).to_numpy().tolist())]
     rows = table(found)
-    parts += [markdown_table(map(str, rows), rows.to_numpy().tolist()), METHOD]
-    return "\n\n".join(parts) + "\n"
+    parts += [*_noted(found, "changes"), METHOD, markdown_table(map(str, rows), rows.to_numpy().tolist())]
+    lines = "\n\n".join([*parts, *_noted(found, "missing")]).split("\n")
+    ends = accumulate(len(line) + 1 for line in lines)
+    kept = [line for line, end in zip(lines, ends, strict=True) if end <= ROOM]
+    rest = lines[len(kept) :]
+    if left := sum(line.startswith(("| ", "- ")) for line in rest) - 2 * sum(line.startswith("| --- |") for line in rest):
+        kept.append(f"\nLeft out here for its length, and whole with `--html` and `--json`: {words.plural(left, 'row')}.")
+    return "\n".join(kept) + "\n"
+
+
+def _noted(found: Comparison, kind: str) -> list[str]:
+    """The sentences of a kind as a list below its head, if there are any."""
+    texts = notes(found)[kind]
+    return [f"**{HEADS[kind]}**", "\n".join(f"- {quoted(text)}" for text in texts)] if texts else []
 
 
 def title(found: Comparison) -> str:
