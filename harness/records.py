@@ -345,7 +345,17 @@ def trial(found: dict[str, Any]) -> Trial:
     sequences = {name: tuple(found[name]) for name in ("times_ns", "losses", "epochs")}
     made = build(Trial, {**found, **sequences, "cell": cell(**found["cell"])})
     typed(made.facts, FACTS)
+    for figures in (made.values, *made.epochs):
+        measured(figures)
     return made
+
+
+def measured(figures: Mapping[str, float]) -> None:
+    """Refuse, with a ValueError, a time or a size that no clock and no meter says; other figures may be any number, or none."""
+    for name, value in figures.items():
+        least = 0 if name.endswith("_s") else -(2**63)  # kernels count roughly: a peak may lie below what was held before
+        if name.endswith(("_s", "_bytes")) and not least <= value < 2**63:
+            raise ValueError(f"{name!r} is {value}")
 
 
 @cache

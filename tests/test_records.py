@@ -1,6 +1,7 @@
 """Records as they are read back: what a later Concord wrote beside is kept, and what is no record is told."""
 
 import json
+import math
 import os
 import resource
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harness import records
@@ -43,16 +44,17 @@ def test_unknown_fields_survive(run: Path, name: str, record: Trial | Proof) -> 
 
 
 COUNTS = st.integers(0, 2**63 - 1)
+FIGURES = st.text().filter(lambda name: not name.endswith(("_s", "_bytes")))
 TRIALS = st.builds(
     Trial,
     cell=st.builds(Cell, *[st.text()] * 6, batch=st.integers(1, 2**63 - 1), threads=st.integers(1, 2**63 - 1)),
     phase=st.text(),
     status=st.sampled_from(get_args(records.Status)),
     times_ns=st.lists(COUNTS, max_size=9).map(tuple),
-    values=st.dictionaries(st.text(), st.floats()),
+    values=st.dictionaries(FIGURES, st.floats()),
     facts=st.dictionaries(st.text(min_size=5), st.recursive(st.none() | st.floats() | st.text(), st.lists)),
     losses=st.lists(st.floats()).map(tuple),
-    epochs=st.lists(st.dictionaries(st.text(), st.floats(), max_size=3), max_size=3).map(tuple),
+    epochs=st.lists(st.dictionaries(FIGURES, st.floats(), max_size=3), max_size=3).map(tuple),
     reason=st.text(),
     log=st.text(),
     at=st.text(),
@@ -60,6 +62,7 @@ TRIALS = st.builds(
 
 
 @given(TRIALS)
+@example(trial=replace(TRIAL, values={"auc": math.nan, "log_loss": math.inf, "import_s": 0.0, "peak_bytes": -4096.0}))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_what_is_recorded_is_read(tmp_path: Path, trial: Trial) -> None:
     """Whatever it holds: numbers that are none, any text, to the last bit."""
@@ -88,6 +91,27 @@ def test_a_line_that_is_no_record(run: Path, line: bytes, words: str) -> None:
     with (run / "trials.jsonl").open("ab") as file:
         file.write(line + b"\n")
     with pytest.raises(HarnessError, match=f"trials.jsonl line 2 {words}"):
+        records.read(run)
+
+
+@pytest.mark.parametrize(
+    ("place", "figures"),
+    [
+        ("values", {"import_s": math.nan}),
+        ("values", {"import_s": -0.5}),
+        ("values", {"train_first_call_s": math.inf}),
+        ("values", {"peak_bytes": math.inf}),
+        ("values", {"peak_bytes": math.nan}),
+        ("epochs", {"train_s": math.nan}),
+    ],
+)
+def test_what_no_clock_and_no_meter_says(run: Path, place: str, figures: dict[str, float]) -> None:
+    """JSON can hold it, and no view can draw it: told with the file, the line and the name."""
+    row = {**records.row(TRIAL), place: [figures] if place == "epochs" else figures}
+    with (run / "trials.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+    ((name, value),) = figures.items()
+    with pytest.raises(HarnessError, match=rf"trials.jsonl line 2 is no record \('{name}' is {value}\): restore it"):
         records.read(run)
 
 
