@@ -175,6 +175,17 @@ def test_bad_usage_is_told_by_the_parser(quick: Callable[..., Said], arguments: 
     assert "Traceback" not in said.err
 
 
+def test_a_bug_is_no_failed_proof(quick: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody foresaw keeps its traceback and asks to be reported, with an exit code of its own: 1 has a meaning."""
+    monkeypatch.setattr(catalog, "tasks", lambda: 1 / 0)
+    said = quick("list")
+    assert (said.code, said.out) == (options.EXIT_BUG, "")
+    assert said.err.startswith("Traceback (most recent call last):")
+    *_, error, sentence = said.err.splitlines()
+    assert error == "ZeroDivisionError: division by zero"
+    assert sentence.startswith("concord: this is a bug of Concord's")
+
+
 def test_an_interpreter_that_is_none(quick: Callable[..., Said], tmp_path: Path) -> None:
     """A path that is not there, one that is no program, one that is no Python."""
     text = tmp_path / "notes.txt"

@@ -1,14 +1,15 @@
 """The command line: parses, calls, prints. Imports nothing heavy before it knows the verb.
 
 Exit codes: 0 done; 1 a proof or a gate failed, equals were ranked, or quick could not run (doctor); 2 usage or input; 3 some cell
-failed or is missing, a framework that was asked for by name too; 4 too noisy; 124 out of time before the least number of
-generations; 130 interrupted; 141 nobody reads.
+failed or is missing, a framework that was asked for by name too; 4 too noisy; 70 a bug of Concord's; 124 out of time before the
+least number of generations; 130 interrupted; 141 nobody reads.
 """
 
 import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import click
 
 from harness.cli import files, measuring, settings, viewing
-from harness.cli.options import EXIT_CELL, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_PIPE
+from harness.cli.options import EXIT_BUG, EXIT_CELL, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_PIPE
 from harness.environment import version
 from harness.errors import AbsentError, HarnessError, printable
 
@@ -38,7 +39,7 @@ def usable() -> Iterator[None]:
 
 
 class Concord(click.Group):
-    """All verbs: errors that a user can mend become one sentence and exit code 2, or 3 for what is absent; Ctrl-C is 130."""
+    """All verbs: errors that a user can mend become a sentence and exit code 2, 3 for what is absent; Ctrl-C is 130, a bug 70."""
 
     def main(self, *args: Any, **more: Any) -> Any:
         """Begin; a character that the encoding of an output lacks is escaped there from now on, and ends nothing."""
@@ -67,6 +68,12 @@ class Concord(click.Group):
             hint = "".join(f" {words}" for words in interrupt.args)
             click.echo(f"concord: interrupted; what was measured so far is kept.{hint}", err=True)
             sys.exit(EXIT_INTERRUPTED)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception:  # noqa: BLE001 - or Python would end with 1, as if a proof had failed
+            traceback.print_exc()
+            click.echo("concord: this is a bug of Concord's, not yours: report it with the lines above.", err=True)
+            sys.exit(EXIT_BUG)
 
 
 @click.group(cls=Concord, context_settings={"help_option_names": ["-h", "--help"]})

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Verb = Callable[..., None]
 RESULTS = Path("results")
 EXIT_PROOF, EXIT_INPUT, EXIT_CELL, EXIT_NOISY, EXIT_TIME, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 3, 4, 124, 130, 141
+EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
 
 
 GROUPS = {  # of options, as help shows them
