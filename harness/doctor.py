@@ -60,7 +60,7 @@ def machine() -> Iterator[Finding]:
     pinned, counters, memory = hasattr(os, "sched_setaffinity"), noise.read(), psutil.virtual_memory()
     how = f"{len(cpus)} available; workers {'are' if pinned else 'cannot be'} pinned on this system"
     yield judged("CPUs", pinned, how, "expect wider intervals, or use Linux")
-    busy = psutil.cpu_percent(interval=1.0) / 100 * len(cpus)
+    busy = sum(psutil.cpu_percent(1.0, percpu=True)) / 100  # of the whole machine, whatever part of it is ours
     says = f"{busy:.2f} CPUs are busy with something else"
     yield judged("load", busy < noise.EXTERNAL, says, "end it, or wait until it ends")
     governor, turbo = environment.GOVERNOR, "/sys/devices/system/cpu/intel_pstate/no_turbo"

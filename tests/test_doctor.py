@@ -112,6 +112,14 @@ def test_the_governor_is_told_and_recorded(tmp_path: Path, monkeypatch: pytest.M
     assert (told.state, told.says.partition(";")[0]) == ("warning", "powersave")
 
 
+def test_the_load_is_the_whole_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In CPUs, also where one alone is ours: what runs on the others shares memory and caches with it."""
+    monkeypatch.setattr(environment, "available_cpus", lambda: [0])
+    monkeypatch.setattr("psutil.cpu_percent", lambda *_given, **_more: [0.0, 100.0, 20.0, 0.0])
+    (told,) = (finding for finding in doctor.machine() if finding.what == "load")
+    assert (told.state, told.says.partition(":")[0]) == ("warning", "1.20 CPUs are busy with something else")
+
+
 def test_a_data_folder_that_does_not_exist(house: Path) -> None:
     """Told once and not of every data set; the rest is still examined."""
     found, code = examined("--data-dir", "nowhere")
