@@ -82,7 +82,9 @@ def verify(tasks: tuple[str, ...], wanted: Wanted) -> None:
 @wait_option
 @click.option("--max-time", callback=duration, metavar="TIME", help="Of the whole run: 90s, 10m, 2h. Default: the suite's.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and how long it takes, and stop.")
-@click.option("--strict", is_flag=True, help="Exit code 1 if a rule of the fairness ledger is broken.")
+@click.option(
+    "--strict", is_flag=True, help="Exit code 1 if a rule of the fairness ledger is broken, 4 if noise refuses a ranking."
+)
 @click.option("--open", "browse", is_flag=True, help="Open the report in the browser when the run is done.")
 @click.option(
     "--resume", type=PATH, metavar="RUN", help="Go on with a run of yours that was interrupted: all is as it was begun."
