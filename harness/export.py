@@ -16,7 +16,7 @@ import pandas as pd
 from harness import catalog, report, stats
 from harness.compare import Comparison
 from harness.errors import HarnessError
-from harness.records import Run, Trial
+from harness.records import Cell, Run, Trial
 from harness.report import tables
 
 NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML 1.0 has no way to say
@@ -102,7 +102,9 @@ def parquet(run: Run, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     found = tables.find(run)
     missing = {column: [""] for column in tables.TRIALS} | {"value": ["", "nan"]}  # a reason may read NA
-    trials = pd.read_csv(StringIO("".join(tables.trials(run))), keep_default_na=False, na_values=missing).convert_dtypes()
+    numbers = {name for name, kind in (Cell.__annotations__ | Trial.__annotations__).items() if kind is int} | {"block", "value"}
+    text, kinds = "".join(tables.trials(run, shown=lambda value: value)), dict.fromkeys({*tables.TRIALS} - numbers, "string")
+    trials = pd.read_csv(StringIO(text), keep_default_na=False, na_values=missing, dtype=kinds).convert_dtypes()
     frames = {folder / f"{name}.parquet": frame for name, frame in {**report.frames(found), "trials": trials}.items()}
     for path, frame in frames.items():
         frame.to_parquet(path, engine="pyarrow", index=False)

@@ -96,6 +96,16 @@ def test_parquet_reads_back_as_the_frames_of_the_csv_files(folder: Path, run: Ru
     assert len(trials) == "".join(tables.trials(run)).count("\n") - 1
 
 
+@needs("pyarrow")
+@pytest.mark.parametrize("reason", ["-9 received", "-9", "=1+1", "NA"])
+def test_parquet_holds_a_text_as_it_is(tmp_path: Path, reason: str) -> None:
+    """No apostrophe, which is for spreadsheets, and no number where a text looks like one."""
+    records.write_manifest(tmp_path, {})
+    records.append(tmp_path / "trials.jsonl", Trial(CELL, "train", "failed", reason=reason))
+    export.parquet(records.read(tmp_path), tmp_path / "tables")
+    assert [*pd.read_parquet(tmp_path / "tables" / "trials.parquet").reason] == [reason]
+
+
 def events(folder: Path) -> list[tuple[str, int, float, float]]:
     """Tag, step, value and time of every scalar in the one event file of a folder, read and checked by TensorBoard."""
     from tensorboard.compat.proto.event_pb2 import Event

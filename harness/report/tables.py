@@ -406,7 +406,7 @@ def proofs(run: Run) -> pd.DataFrame:
     return frame("proofs", [proof.__dict__ for proof in run.proofs])
 
 
-def trials(run: Run) -> Iterator[str]:
+def trials(run: Run, shown: Callable[[Any], Any] = inert) -> Iterator[str]:
     """The lines of trials.csv, trial by trial: one a block, figure or epoch (``block`` counts them); a failure has one.
 
     Of many calls timed one by one, as in a warm-up, the quantiles alone: a line each would be more than a spreadsheet holds.
@@ -418,8 +418,8 @@ def trials(run: Run) -> Iterator[str]:
     for trial in run.trials:
         yield text.getvalue()
         text.truncate(text.seek(0))
-        own = tuple(map(inert, head(trial)))
-        lines.writerows((*own, *map(inert, part)) for part in _parts(trial))
+        own = tuple(map(shown, head(trial)))
+        lines.writerows((*own, *map(shown, part)) for part in _parts(trial))
     yield text.getvalue()
 
 
