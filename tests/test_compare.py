@@ -579,7 +579,10 @@ def test_history_tells_what_changed_and_skips_what_it_cannot_read(tmp_path, base
     assert [Path(row["run"]).name for row in found] == ["c", "b", "a"]
     assert [row["changes"] for row in found[1:]] == [["jax 1.1"], ["another machine"]]
     assert found[0]["ci_low"] < found[0]["step_time_s"] == pytest.approx(4.8e-3, rel=0.01)
-    texts = "".join(ET.parse(plot).getroot().itertext())  # noqa: S314 - our own
+    root = ET.parse(plot).getroot()  # noqa: S314 - our own
+    texts, parts = "".join(root.itertext()), {part.tag.rpartition("}")[2]: part.text for part in root}
+    assert parts["title"] == "Time of a training step, run by run"
+    assert "of up to 3 runs, by date: mnist_cnn, training step: cpu, float32, batch 64." in parts["desc"]
     assert "jax 1.1" in texts
     assert "another machine" in texts
     shown = concord("history", "--results", results).stdout

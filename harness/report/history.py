@@ -4,6 +4,7 @@ import io
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,9 @@ def plot(found: Trends) -> str:
             looks = drawing.looks({cell: point.proofs[cell] for point in points for cell in point.times})
             _draw(axes, points, {name(cell): {**look, "label": _label(name(cell))} for cell, look in looks.items()})
             axes.set_title(_label(terms), loc="left")
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": "Time of a training step, run by run"})
+    says = f"Medians with 95 % intervals of up to {words.plural(most, 'run')}, by date: {'; '.join(map(_label, found))}."
+    return buffer.getvalue().replace("</title>", f"</title><desc>{escape(says)}</desc>", 1)  # matplotlib writes no such element
 
 
 def _draw(axes: Any, points: Sequence[Point], looks: Mapping[str, Mapping[str, Any]]) -> None:
