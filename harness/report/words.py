@@ -1,10 +1,10 @@
 """How figures and findings are put into words: units, digits, names, and the one sentence a task."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from harness import catalog
@@ -178,11 +178,19 @@ def together(findings: Findings) -> list[str]:
     for (device, precision, tasks), rows in groupby(lines, itemgetter("device", "precision", "tasks")):
         best, *others = rows
         lead = "takes least" if best["rank"] == "1" else "leads, though not alone"
-        told = [(r, Estimate(r["ratio_to_best"], r["ci_low"], r["ci_high"], 0)) for r in others]
-        behind = "; ".join(f"{titled(r['backend'], r['mode'])} takes {sized(ratio)}" for r, ratio in told)
+        shown = _few(others, itemgetter("backend"))
+        told = [(r, Estimate(r["ratio_to_best"], r["ci_low"], r["ci_high"], 0)) for r in shown]
+        behind = [f"{titled(r['backend'], r['mode'])} takes {sized(ratio)}" for r, ratio in told]
+        behind += [f"overall.csv has {len(others) - len(shown)} more"] if len(shown) < len(others) else []
         over = f"Training over {listed(tasks.split(', '))} together ({device}, {precision})"
-        said.append(f"{over}, {titled(best['backend'], best['mode'])} {lead}: {behind}.")
+        said.append(f"{over}, {titled(best['backend'], best['mode'])} {lead}: {'; '.join(behind)}.")
     return said
+
+
+def _few(behind: Sequence[Any], backend: Callable[[Any], str]) -> list[Any]:
+    """Those that a sentence names: all, or the first of each backend where they are many."""
+    first = {backend(one): one for one in reversed(behind)}
+    return [one for one in behind if len(behind) < MANY or one is first[backend(one)]]
 
 
 def _proven(proofs: Mapping[Cell, Proven]) -> Iterator[str]:
@@ -205,7 +213,7 @@ def _speed(contest: Contest) -> str:
     if best is None or contest.refusal:
         return f"No ranking ({contest.refusal})" if best else "No speed is claimed"
     behind = sorted(set(contest.ranks) - {best}, key=lambda b: contest.ratios[best, b].value)
-    shown = behind if len(behind) < MANY else list({b.backend: b for b in reversed(behind)}.values())[::-1]
+    shown = _few(behind, attrgetter("backend"))
     task, against = best.task.partition(":")[0], [_behind(contest, best, b) for b in shown]
     lead = f"leads in training {task}, though not alone: "
     if contest.ranks[best] == "1":
