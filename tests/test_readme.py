@@ -4,7 +4,8 @@ import ast
 import re
 from pathlib import Path
 
-from harness import catalog
+from harness import catalog, ledger, records, report
+from harness.report import tables
 
 HERE = Path(__file__).parent
 README = (catalog.ROOT / "README.md").read_text("utf-8")
@@ -39,3 +40,16 @@ def test_links_lead_somewhere() -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", README)
     assert links
     assert [link for link in links if not (catalog.ROOT / link).exists()] == []
+
+
+def test_the_rules_of_the_ledger_are_counted() -> None:
+    """As many as are checked."""
+    number = README.partition("- **Fairness**: ")[2].partition(" rules (")[0]
+    assert number == {13: "thirteen", 14: "fourteen", 15: "fifteen", 16: "sixteen"}[len(ledger.RULES)]
+
+
+def test_the_csv_files_are_named() -> None:
+    """All that a report writes, and no other."""
+    named = re.findall(r"`(\w+)`", README.partition("and as CSV ")[2].partition(".\n")[0])
+    frames = report.frames(tables.find(records.read(catalog.ROOT / "results" / "example")))
+    assert sorted(named) == sorted([*frames, "trials"])
