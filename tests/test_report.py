@@ -594,26 +594,33 @@ def test_plots_are_svg_with_title_description_and_text(text):
 
 
 def test_a_sweep_is_told_beside_the_main_terms(tmp_path, run):
-    """Other batches and CPUs have their table and their curves; the answer stays with the task's own terms."""
+    """Other batches and CPUs have their table and their curves; the answer and single calls stay with the task's own terms."""
     trials = [t for t in run.trials if t.cell.task == "mnist_cnn" and t.status == "ok" and not t.compilations]
-    terms = ({"batch": 8}, {"batch": 512}, {"threads": 2})
-    swept = [replace(t, cell=replace(t.cell, **more)) for more in terms for t in trials if t.phase != "fit"]
+    terms = ({"batch": 1}, {"batch": 8}, {"batch": 512}, {"threads": 2})
+    steps = [t for t in trials if t.phase != "fit"]
+    swept = [replace(t, cell=replace(t.cell, **m)) for m in terms for t in steps if "threads" in m or t.phase != "latency"]
     goals = {"mnist_cnn": GOALS["mnist_cnn"] | {"batch": 64}}
     records.write_manifest(tmp_path, manifest(5, 5) | {"tasks": goals})
     write(tmp_path / "trials.jsonl", [*trials, *swept])
     write(tmp_path / "proofs.jsonl", [p for p in run.proofs if p.task == "mnist_cnn"])
     found = tables.find(records.read(tmp_path))
     assert {(c.batch, c.threads) for c in found.cells_of("mnist_cnn")} == {(64, 1)}
-    assert {(c.batch, c.threads) for c in found.sweep_of("mnist_cnn")} == {(8, 1), (512, 1), (64, 2)}
+    assert {(c.batch, c.threads) for c in found.sweep_of("mnist_cnn")} == {(1, 1), (8, 1), (512, 1), (64, 2)}
+    assert {(c.batch, c.threads) for c in found.rows if found.pick(c, "latency")} == {(64, 1), (64, 2)}
+    shown = found.summary[found.summary.metric.isin(tables.SHOWN.values())]
+    keys = ["task", "backend", "mode", "device", "data", "phase", "batch", "threads"]
+    assert len(tables.spread(found).merge(shown, on=keys, validate="1:1")) == len(shown) == len(tables.spread(found))
     assert len(found.contests_of("mnist_cnn", "train")) == 1
     plots = charts.plots(found, "mnist_cnn", "x")
     over = [caption for caption in plots if caption.startswith("Time and throughput over")]
     assert len(over) == 4
-    assert "from 8 to 512 batch size: " in plots["Time and throughput over batch size: training step"][1]
+    assert "from 1 to 512 batch size: " in plots["Time and throughput over batch size: training step"][1]
     assert "- Other batches and numbers of CPUs stand in report.html." in markdown.render(found)
     text = page.render(found, report.frames(found))
     assert "torch eager, batch 512, 1 CPU" in text
     assert "torch eager, batch 64, 2 CPUs" in text
+    (verdicts,) = [lines for caption, lines in Tables(text).found.items() if caption.startswith("MNIST CNN: times with")]
+    assert all(re.match(r"[\d.]+\n", line["Latency\nms"]) for line in verdicts)
 
 
 def measured(run, kind="warm-up"):

@@ -89,10 +89,11 @@ class Findings:
     def summary(self) -> pd.DataFrame:
         """summary.csv: one row a figure. Seconds, examples a second, bytes; intervals are 95 %."""
         rows = [
-            (*NAMES(cell), *row[:3], *astuple(row.figure), best, row.rank, self.proofs[cell].state, *TERMS(cell), *interval)
+            (*NAMES(cell), *row[:3], *astuple(row.figure), best, row.rank, self.proofs[cell].state, *terms, *interval)
             for cell, found in self.rows.items()
             for row in found
             for best, *interval in [_ends(row.ratio)]
+            for terms in [TERMS(replace(cell, batch=1) if row.phase == "latency" else cell)]  # its own, not its line's
         ]
         return frame("summary", rows)
 
@@ -159,21 +160,28 @@ def find(run: Run) -> Findings:
 def _found(run: Run, contests: Sequence[Contest], wanted: Callable[[Cell], bool]) -> Findings:
     """What the views show of the cells that are ``wanted``."""
     proofs = {cell: proof for cell, proof in stats.statuses(run).items() if wanted(cell)}
-    # single calls have a batch of one, and stand with the training they belong to
     batched = dict.fromkeys(t.cell for t in run.trials if "latency" not in (t.phase, t.of) and t.phase != "canary")
-    first = {replace(cell, batch=0): cell for cell in reversed(batched)}
-    homes = {cell: cell if cell in batched else first.get(replace(cell, batch=0), cell) for cell in proofs}
+    singles: dict[Cell, Cell] = {}
+    for cell in sorted(batched, key=lambda cell: cell.batch != run.at("tasks", cell.task, "batch")):
+        singles.setdefault(replace(cell, batch=1), cell)  # of a sweep the main terms
+
+    def home(cell: Cell, phase: str = "") -> Cell:
+        """The line of a figure: single calls have a batch of one, and stand with the training they belong to."""
+        return singles.get(cell, cell) if phase == "latency" or cell not in batched else cell
+
     known = [*run.part("tasks"), *(cell.task for cell in proofs), *(p.task for p in run.proofs)]
     tasks = list(dict.fromkeys(known))
-    cells = sorted(set(homes.values()), key=lambda cell: (tasks.index(cell.task), astuple(cell)))
+    cells = sorted(set(map(home, proofs)), key=lambda cell: (tasks.index(cell.task), astuple(cell)))
     rows: dict[Cell, list[Row]] = {cell: [] for cell in cells}
     every = [*chain.from_iterable(map(_timed, contests)), *_single(run, wanted)]
     for cell, row in sorted(every, key=lambda found: PHASES.index(found[1].phase)):
-        rows[homes[cell]].append(row)
+        rows[home(cell, row.phase)].append(row)
     bad = [
-        (homes[t.cell], f"{t.phase} {t.status}: {t.reason or '?'}") for t in run.trials if t.status != "ok" and t.cell in homes
+        (home(t.cell, t.of or t.phase), f"{t.phase} {t.status}: {t.reason or '?'}")
+        for t in run.trials
+        if t.status != "ok" and t.cell in proofs
     ]
-    troubles = {cell: [text for home, text in dict.fromkeys(bad) if home == cell] for cell in cells}
+    troubles = {cell: [text for where, text in dict.fromkeys(bad) if where == cell] for cell in cells}
     return Findings(run, tasks, proofs, contests, rows, troubles, noise.contended(run.trials))
 
 
