@@ -842,6 +842,26 @@ def test_first_modes_are_ranked_among_themselves(in_modes):
     assert "PyTorch compile" in words.sentence(found, "mnist_cnn")
 
 
+def test_all_tasks_together_are_told_of_first_modes(run, capsys):
+    """In every view, as the answer to each task is; overall.csv has all modes."""
+    eager = [t for t in run.trials if (t.cell.backend, t.cell.mode) == ("torch", "eager")]
+    half = [replace(t, cell=replace(t.cell, mode="compile"), times_ns=tuple(ns // 2 for ns in t.times_ns)) for t in eager]
+    same = [replace(p, mode="compile") for p in run.proofs if (p.backend, p.mode) == ("torch", "eager")]
+    chosen = {"torch": ["eager", "compile"], "tensorflow": ["graph"], "jax": ["jit"]}
+    told = run.manifest | {"plan": {"chosen": chosen}}
+    found = tables.find(replace(run, manifest=told, trials=(*run.trials, *half), proofs=(*run.proofs, *same)))
+    (every,), (first,) = words.together(found), words.together(answer.groups(found)[0].findings)
+    assert "PyTorch compile" in every
+    assert "PyTorch eager" in first
+    assert "compile" not in first
+    terminal.print_run(found)
+    assert first in " ".join(capsys.readouterr().out.split())
+    assert markdown.plain(first) in markdown.render(found)
+    text = page.render(found, report.frames(found))
+    assert f'<p class="lead">{first}</p>' in text
+    assert "of other tasks another. The table ranks all modes." in text
+
+
 def test_a_first_mode_that_is_not_proven_ranks_nobody_alone(in_modes, tmp_path, capsys):
     """Where one of the first modes alone is proven nobody is its rival; all modes are ranked, and every view can be made."""
     run = records.read(in_modes)

@@ -48,7 +48,7 @@ def render(findings: Findings, files: Mapping[str, pd.DataFrame]) -> str:
         csv=csv,
         columns=columns,
         findings=findings,
-        together=words.together(findings),
+        together=words.together(groups[0].findings),
         overall=_entries(files["overall"]),
         tasks=[_task(findings, task, f"t{number}", files) for number, task in enumerate(findings.tasks, start=1)],
         colours=colours(findings.proofs),

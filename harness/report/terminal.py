@@ -45,7 +45,7 @@ def print_run(findings: Findings, only: Sequence[Cell] | None = None) -> None:
             f"{findings.goal(task)['title']}: {words.sentence(leading, task)} Terms: {words.common(leading, task) or '-'}."
         )
     if only is None:
-        for text in words.together(findings):
+        for text in words.together(leading):
             print_line(text)
 
 
