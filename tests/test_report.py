@@ -298,7 +298,7 @@ def test_summary_has_the_promised_columns(summary):
     """Exactly these, in this order."""
     assert ",".join(summary.columns) == (
         "task,backend,mode,device,data,phase,metric,unit,value,ci_low,ci_high,n,ratio_to_best,rank,proof,batch,threads,"
-        "ratio_low,ratio_high"
+        "ratio_low,ratio_high,first_ratio,first_low,first_high,first_rank"
     )
 
 
@@ -1138,6 +1138,25 @@ def test_every_number_of_the_first_tables_is_in_summary_csv(built, findings, tex
                             head,
                             cell_,
                         )
+
+
+def test_every_number_of_the_table_of_first_modes_is_in_summary_csv(in_modes, summary):
+    """Ratios and ranks among themselves stand in columns of their own, which are empty where there are no other modes."""
+    page_ = Tables((in_modes / "report.html").read_text(encoding="utf-8"))
+    (lines,) = [found for caption, found in page_.found.items() if "each backend in its first mode: times" in caption]
+    frame = pd.read_csv(in_modes / "summary.csv", dtype={"first_rank": str})
+    held = frame[frame.first_ratio.notna()]
+    shown = {line["Backend"] for line in lines}
+    assert shown == {*held.backend + " " + held["mode"]} == {"torch eager", "tensorflow graph", "jax jit"}
+    assert (held.first_ratio != held.ratio_to_best).any()
+    for line in lines:
+        backend, mode = line["Backend"].split()
+        for phase in ("train", "predict", "latency"):
+            (row,) = rows(held, backend=backend, mode=mode, metric=tables.SHOWN[phase]).itertuples()
+            assert numbers(line[f"{phase} to best"]) == near(row.first_ratio, row.first_low, row.first_high)
+            assert phase != "train" or line["Rank"].replace("-", " to ") == row.first_rank
+    assert summary[["first_ratio", "first_low", "first_high"]].isna().all(axis=None)
+    assert set(summary.first_rank) == {""}
 
 
 def test_every_value_of_fairness_csv_is_in_its_table(built, text):

@@ -629,7 +629,8 @@ def test_the_command_line_runs_a_suite(tmp_path: Path) -> None:
     rows = json.loads(told)["figures"]
     assert len(rows) == len(pd.read_csv(out / "summary.csv"))
     keys = ["task", "backend", "mode", "device", "data", "phase", "metric", "unit", "value", "ci_low", "ci_high", "n"]
-    assert list(rows[0]) == [*keys, "ratio_to_best", "rank", "proof", "batch", "threads", "ratio_low", "ratio_high"]
+    keys += ["ratio_to_best", "rank", "proof", "batch", "threads", "ratio_low", "ratio_high"]
+    assert list(rows[0]) == [*keys, "first_ratio", "first_low", "first_high", "first_rank"]
     assert {row["backend"] for row in rows} == {"left", "right"}
     assert {row["proof"] for row in rows} == {"proven"}
     assert "generation 1, round 1: " in progress

@@ -88,12 +88,16 @@ class Findings:
     @property
     def summary(self) -> pd.DataFrame:
         """summary.csv: one row a figure. Seconds, examples a second, bytes; intervals are 95 %."""
+        first = self.in_first_modes
+        led = {(cell, row.phase, row.metric): row for cell, found in first.rows.items() for row in found if first is not self}
         rows = [
-            (*NAMES(cell), *row[:3], *astuple(row.figure), best, row.rank, self.proofs[cell].state, *terms, *interval)
+            (*NAMES(cell), *row[:3], *astuple(row.figure), best, row.rank, self.proofs[cell].state, *terms, *interval, *own)
             for cell, found in self.rows.items()
             for row in found
             for best, *interval in [_ends(row.ratio)]
             for terms in [TERMS(replace(cell, batch=1) if row.phase == "latency" else cell)]  # its own, not its line's
+            for lead in [led.get((cell, row.phase, row.metric), row._replace(ratio=None, rank=""))]
+            for own in [(*_ends(lead.ratio), lead.rank)]
         ]
         return frame("summary", rows)
 
