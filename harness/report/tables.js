@@ -57,7 +57,7 @@
     style.colorScheme = dark ? "light" : "dark";
   }
 
-  document.querySelector("nav").append(action("Light or dark", otherScheme));
+  document.querySelector("nav")?.append(action("Light or dark", otherScheme));
 
   for (const table of document.querySelectorAll(".wide > table")) {
     if (table.tBodies[0].rows.length < 2) continue;
