@@ -21,9 +21,9 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from harness import catalog, metrics, records, report
+from harness import catalog, compare, ledger, metrics, records, report
 from harness.records import Cell, Proof, Trial
-from harness.report import answer, charts, drawing, markdown, tables, terminal, words
+from harness.report import answer, charts, comparison, drawing, markdown, tables, terminal, words
 from harness.report import html as page
 
 PRECISIONS = ("float64", "float32")
@@ -1229,13 +1229,65 @@ def test_a_table_is_saved_as_it_is_shown(text, tmp_path):
     [...table.querySelectorAll("button")].find((b) => b.textContent === "Save as CSV").click();
     told.push(read("backend").length)"""
     saved, file, shown = seen(text, tmp_path, does)
-    head, first, *rest = csv.reader(saved.splitlines())
+    assert saved[0] == "\ufeff"
+    head, first, *rest = csv.reader(saved[1:].splitlines())
     assert head[:2] == ["backend", "precision"]
     assert first[:5] == ["torch eager", '\'=1+"1"', "-0.5", "-", "'-1+cmd"]
     assert {line[0] for line in rest} <= {"torch eager"}
     assert len(rest) + 1 == shown
     assert file.startswith("All-levels-of-the-proof")
     assert file.endswith(".csv")
+
+
+VERDICTS = """
+window.Blob = class { constructor(parts) { told.push(...parts); } }; URL.createObjectURL = () => "#";
+HTMLAnchorElement.prototype.click = () => {};
+const table = document.querySelector("table.verdict"), heads = [...table.querySelectorAll("thead button")];
+const sorted = (name) => {
+  heads.find((head) => head.textContent.startsWith(name)).click();
+  return [...table.tBodies[0].rows].map((row) => row.cells[0].textContent);
+};
+told.push(sorted("Train step"), sorted("accuracy"), sorted("Predict batch"));
+table.parentNode.previousElementSibling.click();
+"""
+
+
+@pytest.mark.processes
+def test_a_head_sorts_the_verdicts_and_a_long_table_is_saved(run, tmp_path):
+    """By times alone, whether an interval stands below or not; what has no times comes last, and has its quality all the same."""
+    task = "cifar_resnet:depth=20"
+    graph = cell(task, "tensorflow graph")
+    kept = [t for t in run.trials if (t.cell, t.phase) != (graph, "train") or t.generation + t.round == 0]
+    lost = [Trial(replace(graph, mode=mode), "train", "timeout", at=AT) for mode in ("a", "b", "c", "d", "e", "xla")]
+    learned = Trial(lost[-1].cell, "fit", "ok", values={"accuracy": 0.5}, at=AT)
+    own = [t for t in (*kept, *lost, learned) if t.cell.task == task]
+    goals = run.manifest | {"tasks": {task: GOALS[task]}}
+    found = tables.find(replace(run, manifest=goals, trials=tuple(own), proofs=tuple(p for p in run.proofs if p.task == task)))
+    times, quality, again, saved = seen(page.render(found, report.frames(found)), tmp_path, VERDICTS)
+    assert times[:3] == again[:3] == ["jax jit", "torch eager", "tensorflow graph"]
+    assert quality[:4] == ["tensorflow xla", *times[:3]]
+    head, *lines = csv.reader(saved.removeprefix("\ufeff").splitlines())
+    assert saved[0] == "\ufeff"
+    assert len(lines) == len(times) == 9
+    assert {len(line) for line in lines} == {len(head)}
+    assert re.fullmatch(r"[\d.]+x [\d.]+ to [\d.]+|[\d.]+x", lines[1][4]), lines[1]
+
+
+@pytest.mark.processes
+def test_a_long_table_in_the_open_has_a_field_too(text, tmp_path):
+    """Just ahead of it, and what it says of how many rows are left."""
+    does = """const table = [...document.querySelectorAll("table")].find((t) => t.caption.textContent.includes("fairness.csv"));
+    const save = table.parentNode.previousElementSibling, count = save.previousElementSibling;
+    const field = count.previousElementSibling;
+    field.value = "tf32"; field.dispatchEvent(new Event("input")); told.push(save.textContent, count.textContent)"""
+    assert seen(text, tmp_path, does) == ["Save as CSV", f"1 of {len(ledger.RULES)}"]
+
+
+@pytest.mark.processes
+def test_the_page_of_a_comparison_sorts_too(run, tmp_path):
+    """By the same script, though this page has no sections to lead to."""
+    does = 'const head = document.querySelector("thead button"); head.click(); told.push(head.parentNode.ariaSort)'
+    assert seen(comparison.page(compare.compare(run, run)), tmp_path, does) == ["ascending"]
 
 
 @pytest.mark.processes

@@ -1,11 +1,17 @@
-// Makes tables sortable by their heads, long ones searchable, folded ones savable, and switches between light and dark.
+// Makes tables sortable by their heads, long ones searchable, long and folded ones savable, and switches between light and dark.
 // The page is complete without it: it only moves and hides rows.
 "use strict";
 (() => {
   const UNITS = { "µs": 1e-6, ms: 1e-3 };
 
+  function words(cell) { // its parts apart, which stand one below the other
+    return [...cell.childNodes].map((node) => node.textContent).join(" ").replace(/\s+/g, " ").trim();
+  }
+
   function keyOf(row, column) {
-    const text = row.cells[column]?.textContent.trim() ?? "";
+    let end = 0;
+    const cell = [...row.cells].find((each) => (end += each.colSpan) > column);
+    const text = cell?.colSpan === 1 ? words(cell) : ""; // what spans several columns is a value of none
     const found = /^[✓✗○]?\s*([-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?)(?:\s*(µs|ms)\b)?/.exec(text);
     const number = found ? Number(found[1].replaceAll(",", "")) * (UNITS[found[2]] ?? 1) : NaN;
     return { text, number, empty: text === "" || text === "-" };
@@ -37,15 +43,15 @@
   }
 
   function quoted(cell) { // as the CSV files beside the page have it: what a spreadsheet would run is text
-    const text = cell.textContent.trim().replace(/\s+/g, " ");
+    const text = words(cell);
     const runs = /^[-=+@]./.test(text) && Number.isNaN(Number(text));
-    return `"${runs ? "'" : ""}${text.replaceAll('"', '""')}"`;
+    return `"${runs ? "'" : ""}${text.replaceAll('"', '""')}"${",".repeat(cell.colSpan - 1)}`;
   }
 
   function save(table) {
     const lines = [...table.rows].filter((row) => !row.hidden).map((row) => [...row.cells].map(quoted).join(","));
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "text/csv" }));
+    const link = document.createElement("a"), text = `\ufeff${lines.join("\n")}\n`; // without that mark Excel reads no µ
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
     link.download = `${table.caption.textContent.replace(/[^\w.]+/g, "-")}.csv`;
     link.click();
     URL.revokeObjectURL(link.href);
@@ -70,21 +76,20 @@
     }
   }
 
-  for (const summary of document.querySelectorAll("details > summary")) {
-    const table = summary.parentNode.querySelector(":scope > .wide > table");
-    if (!table) continue;
-    summary.after(action("Save as CSV", () => save(table)));
-    if (table.tBodies[0].rows.length < 9) continue;
-    const field = document.createElement("input");
-    const told = document.createElement("output");
-    field.type = "search";
-    field.placeholder = "Filter rows";
-    field.setAttribute("aria-label", `Filter: ${summary.textContent}`);
-    field.addEventListener("input", () => {
-      const rows = [...table.tBodies[0].rows];
-      for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(field.value.toLowerCase());
-      told.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length}`;
-    });
-    summary.after(field, told);
+  for (const table of document.querySelectorAll(".wide > table")) {
+    const rows = [...table.tBodies[0].rows], wide = table.parentNode, long = rows.length >= 9;
+    if (long) {
+      const field = document.createElement("input");
+      const told = document.createElement("output");
+      field.type = "search";
+      field.placeholder = "Filter rows";
+      field.setAttribute("aria-label", `Filter: ${table.caption.textContent}`);
+      field.addEventListener("input", () => {
+        for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(field.value.toLowerCase());
+        told.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length}`;
+      });
+      wide.before(field, told);
+    }
+    if (long || wide.parentNode.tagName === "DETAILS") wide.before(action("Save as CSV", () => save(table)));
   }
 })();
