@@ -15,7 +15,7 @@ from harness import noise, stats
 from harness.records import Cell, Trial
 from harness.report import learning, outcomes
 from harness.report.drawing import INK, STYLE, WIDTH, Curves, Drawn, Looks, line, looks, plain, stacked, svg
-from harness.report.tables import Findings, ceilings, work
+from harness.report.tables import SUNG, Findings, ceilings, work
 from harness.report.words import digits, name, plural, sized, terms, time_unit
 from harness.stats import MARGIN, TIE_BAND, Contest
 
@@ -259,12 +259,12 @@ def _memory(findings: Findings, task: str, styles: Looks) -> Drawn:
 
 
 def _roofline(findings: Findings, task: str, styles: Looks) -> Drawn:
-    """What a training step achieves below what one CPU can compute and move at most, both axes logarithmic."""
+    """What a training step achieves below what one CPU can compute and move at most in float32, both axes logarithmic."""
 
     def point(cell: Cell) -> tuple[float, float] | None:
         """Operations a byte, and operations a second and CPU."""
         step, needs = findings.value(cell, "train"), work(findings.goal(task), cell.batch, "train")
-        if not step or cell.threads > 1 or not needs.get("bandwidth"):
+        if not step or cell.threads > 1 or not needs.get("bandwidth") or (cell.device, cell.precision) != SUNG:
             return None
         return needs["peak"] / needs["bandwidth"], needs["peak"] / step
 

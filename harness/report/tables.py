@@ -26,6 +26,7 @@ COLUMNS = tomllib.loads(Path(__file__).with_name("columns.toml").read_text("utf-
 MET = ("external_cpus", "steal", "pressure")  # of the noise of a sample, see harness/noise.py
 NAMES = attrgetter("task", "backend", "mode", "device", "data")
 TERMS = attrgetter("batch", "threads")
+SUNG = ("cpu", "float32")  # on what and in what the canary computes: of all else it says nothing
 TRIAL = ("phase", "of", "status", "seed", "generation", "round", "attempt", "position", "steps", "compilations", "at", "reason")
 TRIALS = (*Cell.__dataclass_fields__, *TRIAL, "block", "metric", "unit", "value")
 PHASES = ("first_call", "train", "epoch", "predict", "latency", "memory", "fit")
@@ -263,7 +264,7 @@ def _costs(run: Run, trial: Trial, most: Mapping[str, float]) -> Iterator[tuple[
     yield trial.phase, "cpu_time", "s", trial.cpu_ns / count / 1e9
     if (joules := trial.noise.get("energy_j", 0.0)) > 0:  # a meter that stood still is none
         yield trial.phase, "energy", "J", joules / count
-    alike = (trial.cell.device, trial.cell.precision) == ("cpu", "float32")
+    alike = (trial.cell.device, trial.cell.precision) == SUNG
     for name, amount in work(run.part("tasks", trial.cell.task), trial.cell.batch, trial.phase).items():
         if alike and most[name] > 0:  # not where no canary sang
             yield trial.phase, f"share_of_{name}", "1", amount / wall / (most[name] * trial.cell.threads)
