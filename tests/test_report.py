@@ -771,6 +771,18 @@ def test_a_backend_has_one_colour_everywhere_and_modes_differ_by_filling(finding
     assert set(failed) == {"jax jit (proof failed)"}
 
 
+def test_versions_side_by_side_have_their_framework_s_colour(findings):
+    """Each its own marker, by name, whatever the order; what nobody has thought of has versions, too."""
+    (where, *_), (proof, *_) = findings.proofs, findings.proofs.values()
+    named = {name: replace(where, backend=name) for name in ("torch@2.9", "mxnet@2", "torch@2.13", "jax", "mxnet@1")}
+    looks = drawing.looks(dict.fromkeys(named.values(), proof))
+    assert looks == drawing.looks(dict.fromkeys(reversed(named.values()), proof))
+    told = {name: (looks[where]["color"], looks[where]["marker"]) for name, where in named.items()}
+    torch, spare = drawing.LOOKS["torch"], drawing.SPARE[0]
+    assert (told["jax"], told["torch@2.13"], told["mxnet@1"]) == (drawing.LOOKS["jax"], torch, spare)
+    assert (told["torch@2.9"], told["mxnet@2"]) == ((torch[0], drawing.VERSIONS[0]), (spare[0], drawing.VERSIONS[0]))
+
+
 def loss_curves(folder, curves):
     """The plot of the losses of these cells, from records."""
     records.write_manifest(folder, {})

@@ -1,8 +1,8 @@
 """How every plot looks, and its SVG text for a page: equal input gives equal bytes, text stays text, no link leaves.
 
-A backend has one colour (of Okabe-Ito's those that stand out on light and dark alike) and one marker everywhere; a mode is told
-by how the marker is filled. Ink is ``currentColor``: the page's light or dark setting colours axes and words. Curves that may
-coincide get thinner upwards.
+A framework has one colour (of Okabe-Ito's those that stand out on light and dark alike) and each version of it one marker
+everywhere; a mode is told by how the marker is filled. Ink is ``currentColor``: the page's light or dark setting colours axes
+and words. Curves that may coincide get thinner upwards.
 """
 
 import io
@@ -25,6 +25,7 @@ from harness.stats import Proven
 INK = "#010203"  # stands for currentColor until the SVG is text
 LOOKS = {"torch": ("#d55e00", "o"), "tensorflow": ("#0072b2", "s"), "jax": ("#009e73", "^"), "numpy": (INK, "D")}
 SPARE = (("#cc79a7", "v"), ("#a08600", "P"), ("#8a6fd8", "X"), ("#808080", "p"))  # for backends that came later
+VERSIONS = ("<", ">", "*", "h", "d", "8")  # the markers of further versions of one framework
 FILLS = ("full", "none", "left", "top", "bottom", "right")
 LABEL = 200  # most characters of one
 WIDTH, ROW, LETTER, SAMPLE = 6.0, 0.23, 0.086, 0.62  # inches: a plot, a line of a legend, a letter and the sample beside it
@@ -52,12 +53,20 @@ Drawn = Iterator[tuple[str, Any, str]]  # captions, figures, and what each shows
 
 
 def looks(proofs: Mapping[Cell, Proven]) -> Looks:
-    """The look of every cell of a run; a backend this file does not know gets the next spare one, by name."""
-    others = sorted({cell.backend for cell in proofs} - LOOKS.keys())
-    known = LOOKS | {backend: SPARE[number % len(SPARE)] for number, backend in enumerate(others)}
+    """The look of every cell of a run; a framework this file does not know gets the next spare one, by name.
+
+    Versions of one ("torch@2.9") have its colour; the first by name has its marker, too.
+    """
+    backends: dict[str, list[str]] = defaultdict(list)
+    for backend in sorted({cell.backend for cell in proofs}):
+        backends[backend.partition("@")[0]].append(backend)
+    others = sorted(backends.keys() - LOOKS.keys())
+    known = LOOKS | {code: SPARE[number % len(SPARE)] for number, code in enumerate(others)}
     found = {}
     for cell, proof in proofs.items():
-        color, marker = known[cell.backend]
+        code = cell.backend.partition("@")[0]
+        color, *markers = (*known[code], *VERSIONS)
+        marker = markers[backends[code].index(cell.backend) % len(markers)]
         modes = sorted({other.mode for other in proofs if other.backend == cell.backend})
         label = name(cell) + (" (proof failed)" if proof.state == "failed" else "")
         fill = FILLS[modes.index(cell.mode) % len(FILLS)]
