@@ -1335,6 +1335,55 @@ def test_what_is_sorted_stays_text(tmp_path):
     assert seen(text, tmp_path, does) == [2, True]
 
 
+VERSIONS = {"jax": {"versions": {"jax": "0.10.2", "flax": "0.12.8"}}, "torch": {"versions": {"torch": "2.13.0+cpu"}}}
+AGAIN = {
+    "seed": 3,
+    "suite": {"name": "full", "modes": "all"},
+    "plan": {"chosen": {"jax": ["jit"], "torch": ["eager", "compile"]}},
+    "environment": {"workers": VERSIONS},
+}
+INSTALLED = ["pip install jax==0.10.2 flax==0.12.8", "pip install torch==2.13.0+cpu"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "suite", "told"),
+    [
+        (AGAIN["plan"]["chosen"], "full", "concord run full --seed 3 --backends jax,torch --modes jit,eager,compile"),
+        ({"jax": ["jit"], "torch": ["eager"]}, "quick", "concord run quick --seed 3 --backends jax,torch"),
+        ({"torch": ["compile"]}, "quick", "concord run quick --seed 3 --backends torch --modes compile"),
+        (
+            {"torch@2.9": ["eager"], "torch@2.13": ["eager"]},
+            "quick",
+            "concord run quick --seed 3 --backends torch@2.9,torch@2.13 --python torch@2.9=PATH --python torch@2.13=PATH",
+        ),
+    ],
+)
+def test_the_page_says_what_makes_such_a_run_again(chosen, suite, told):
+    """The packages of each worker, then the same entrants of the same suite."""
+    more = {"suite": {"name": suite, "modes": "all" if suite == "full" else "default"}, "plan": {"chosen": chosen}}
+    found = tables.find(records.Run(Path("run"), AGAIN | more, (), ()))
+    assert "<pre>{}</pre>".format("\n".join([*INSTALLED, told])) in page.render(found, report.frames(found))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        *({"seed": None}, {"seed": "3"}, {"suite": None}, {"suite": {"name": "selfcheck"}}, {"suite": {"name": "full; x"}}),
+        *({"plan": {}}, {"plan": {"chosen": {"torch": 5}}}, {"plan": {"chosen": {"torch": []}}}),
+        {"plan": {"chosen": {"torch": ["eager; x"]}}},
+        *({"plan": {"chosen": {"torch@$(x)": ["eager"]}}}, {"plan": {"chosen": {"mxnet": ["default"]}}}),
+        {"environment": {"workers": VERSIONS | {"a": {"versions": {"--index-url": "x"}}, "b": {"versions": {"torch": "2 & x"}}}}},
+        {"environment": {"workers": VERSIONS | {"a": {"versions": ["torch"]}, "b": "torch", "c": {"versions": {"torch": {}}}}}},
+    ],
+    ids=ascii,
+)
+def test_a_command_that_a_record_does_not_tell_or_bends_is_left_out(more):
+    """Whoever copies it runs it: no option, no second command, nothing that Concord does not have."""
+    found = page.commands(records.Run(Path("run"), AGAIN | more, (), ()))
+    assert [line for line in found if line.startswith("pip ")] == INSTALLED
+    assert len(found) == len(INSTALLED) + ("environment" in more)
+
+
 SCRIPT = Path(page.__file__).with_name("tables.js").read_text("utf-8").rstrip()
 EVIL = "<script>alert('x')</script>\"&{{ 7*7 }}[b]"
 

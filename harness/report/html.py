@@ -3,9 +3,12 @@
 Its one script, tables.js, sorts and filters; nothing is missing without it.
 """
 
+import re
 import tomllib
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +16,16 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from harness import ledger, noise, stats
-from harness.records import Cell, Proof
+from harness import catalog, ledger, noise, stats
+from harness.errors import HarnessError
+from harness.records import Cell, Proof, Run
 from harness.report import answer, charts, drawing, tables, words
 from harness.report.tables import Findings
 from harness.report.words import digits, name
 from harness.stats import Proven
 
 TERMS = ("device", "precision", "data", "batch", "threads")  # said once where they are the same for a whole table
+PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]*==[\w.+-]+", re.ASCII)
 WHOLE = 1e4  # from here on a float that is a whole number counts something
 FIGURES = {  # a table a phase
     "fit": "Quality after training",
@@ -48,6 +53,7 @@ def render(findings: Findings, files: Mapping[str, pd.DataFrame]) -> str:
         csv=csv,
         columns=columns,
         findings=findings,
+        commands=commands(findings.run),
         together=words.together(groups[0].findings),
         overall=_entries(files["overall"]),
         tasks=[_task(findings, task, f"t{number}", files) for number, task in enumerate(findings.tasks, start=1)],
@@ -61,6 +67,30 @@ def render(findings: Findings, files: Mapping[str, pd.DataFrame]) -> str:
         fairness=_fairness(lines),
         metered=any(row.metric == "energy" for rows in findings.rows.values() for row in rows),
     )
+
+
+def commands(run: Run) -> list[str]:
+    """What makes such a run again, as far as its record says: the packages of each worker; suite, seed and entrants.
+
+    Nothing that a shell or pip might take for more than a name, and no suite, backend or mode that Concord does not have.
+    """
+    lines = []
+    for worker in run.part("environment", "workers"):
+        versions = run.part("environment", "workers", worker, "versions")
+        packages = [f"{package}=={version}" for package, version in versions.items()]
+        if packages and all(map(PACKAGE.fullmatch, packages)):
+            lines.append(f"pip install {' '.join(packages)}")
+    suite, seed, chosen = run.at("suite", "name"), run.at("seed"), run.part("plan", "chosen")
+    told = suite in catalog.suites() and type(seed) is int and all(isinstance(modes, list) and modes for modes in chosen.values())
+    with suppress(HarnessError):
+        has = {backend: catalog.backend(backend).MODES for backend in chosen if told}
+        own = {backend: [mode for mode in modes if mode in chosen[backend]] for backend, modes in has.items()}
+        if own and own == chosen:
+            usual = run.at("suite", "modes") != "all" and all(own[backend] == [modes[0]] for backend, modes in has.items())
+            asked = "" if usual else f" --modes {','.join(dict.fromkeys(chain.from_iterable(own.values())))}"
+            lent = "".join(f" --python {backend}=PATH" for backend in own if "@" in backend)
+            lines.append(f"concord run {suite} --seed {seed} --backends {','.join(own)}{asked}{lent}")
+    return lines
 
 
 def dictionary(csv: Mapping[str, Iterable[Any]]) -> tuple[Mapping[str, Mapping[str, str]], pd.DataFrame]:
