@@ -609,7 +609,7 @@ def test_a_sweep_is_told_beside_the_main_terms(tmp_path, run):
     assert {(c.batch, c.threads) for c in found.rows if found.pick(c, "latency")} == {(64, 1), (64, 2)}
     shown = found.summary[found.summary.metric.isin(tables.SHOWN.values())]
     keys = ["task", "backend", "mode", "device", "data", "phase", "batch", "threads"]
-    assert len(tables.spread(found).merge(shown, on=keys, validate="1:1")) == len(shown) == len(tables.spread(found))
+    assert len(tables.spread(found).merge(shown, on=[*keys, "unit"], validate="1:1")) == len(shown) == len(tables.spread(found))
     assert len(found.contests_of("mnist_cnn", "train")) == 1
     plots = charts.plots(found, "mnist_cnn", "x")
     over = [caption for caption in plots if caption.startswith("Time and throughput over")]

@@ -325,12 +325,12 @@ def pairs(findings: Findings) -> pd.DataFrame:
 
 
 def spread(findings: Findings) -> pd.DataFrame:
-    """spread.csv: a row an entry and phase: how the times of its rounds lie, in seconds. To be read, never to rank by."""
+    """spread.csv: a row an entry and phase: how the times of its rounds lie. To be read, never to rank by."""
     rows = []
     for contest in findings.contests:
         for cell, times in contest.blocks.items():
             figures = stats.samples(times)
-            rows.append((*NAMES(cell), contest.phase, len(figures), *stats.spread(figures).values(), *TERMS(cell)))
+            rows.append((*NAMES(cell), contest.phase, len(figures), "s", *stats.spread(figures).values(), *TERMS(cell)))
     return frame("spread", rows)
 
 
