@@ -719,6 +719,20 @@ def test_a_binary_outcome_has_its_curves_and_every_score_in_a_file(run):
     assert not {"ROC curve", "Calibration"} & charts.plots(found, "mnist_cnn", "x").keys()
 
 
+def test_plots_say_what_they_are_of(run):
+    """The phase on the axis, and that of several seeds one is drawn: the lowest, whichever ended first."""
+    drawn = charts.plots(measured(run), "mnist_cnn", "x")
+    assert "time of a training step, relative to " in drawn["Time of a training step: ratios"][0]
+    assert "time of a prediction, relative to " in drawn["Time of a prediction: ratios"][0]
+    assert "call of the training step, the very first left out" in drawn["Warm-up of the training step"][0]
+    found = scored(run)
+    later = [replace(t, seed=1, facts=t.facts | {"scores": t.facts["scores"][::-1]}) for t in found.run.trials]
+    both = tables.find(replace(found.run, trials=(*later, *found.run.trials)))
+    one, both = (charts.plots(each, "risk_mlp", "x") for each in (found, both))
+    for caption in ("ROC curve", "Precision and recall", "Calibration", "Confusion at probability 0.5"):
+        assert both[f"{caption}, first seed"][1] == one[caption][1]
+
+
 @pytest.mark.parametrize(
     "facts",
     [

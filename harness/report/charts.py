@@ -63,8 +63,8 @@ def _ratios(contest: Contest, styles: Looks) -> tuple[Any, str]:
     pairs = sorted(contest.ratios.items(), key=lambda pair: pair[1].value)
     found = {b: ratio for (a, b), ratio in pairs if a == contest.best}
     labels = [name(b) + ("" if b in contest.ranks or contest.refusal else " (not ranked)") for b in found]
-    best = name(contest.best) if contest.best else ""
-    axes = Figure(figsize=(WIDTH, 1.15 + 0.34 * len(found))).subplots()
+    best, what = name(contest.best) if contest.best else "", f"time of a {PHASES[contest.phase][0]}"
+    axes = Figure(figsize=(WIDTH, 1.35 + 0.34 * len(found))).subplots()
     band = 1 + TIE_BAND
     axes.axvspan(1 / band, band, color=INK, alpha=0.1, linewidth=0)
     axes.axvline(1, color=INK, linewidth=1)
@@ -76,12 +76,12 @@ def _ratios(contest: Contest, styles: Looks) -> tuple[Any, str]:
         axes.plot(ratio.value, height, **{**styles[cell], "label": "_"}, linestyle="none", markersize=8)
     axes.set(xscale="log", xlim=(min(ends) / 1.02, max(ends) * 1.04), ylim=(len(found) - 0.5, -0.5))
     axes.set_yticks(range(len(found)), labels)
-    axes.set_xlabel(f"time relative to {best} (shaded: within {TIE_BAND:.0%})")
+    axes.set_xlabel(f"{what}, relative to {best}\n(shaded: within {TIE_BAND:.0%})")
     axes.grid(visible=False, axis="y")
     plain(axes.xaxis, "{x:g}x")
     told = "; ".join(f"{label} {sized(ratio)}" for label, ratio in zip(labels, found.values(), strict=True))
     rule = f"Below {MARGIN} nothing is called slower; what lies in the shade and holds 1 is a tie."
-    return axes.figure, f"Time relative to {best}: {told}. {rule}"
+    return axes.figure, f"{what.capitalize()}, relative to {best}: {told}. {rule}"
 
 
 def _samples(findings: Findings, contest: Contest, styles: Looks) -> tuple[Any, str]:
@@ -208,10 +208,10 @@ def _warming(findings: Findings, task: str, styles: Looks) -> Drawn:
         axes.plot(start, np.interp(start, times["at"], times["time"]), **styles[cell], linestyle="none", markersize=9)
         starts = sorted({_steady(trial)[0] + 1 for trial in trials})
         told.append(f"{name(cell)} {' to '.join(f'{end:,}' for end in dict.fromkeys((starts[0], starts[-1])))}")
-    axes.set(xscale="log", yscale="log", xlabel="call, the very first left out", ylabel=f"{unit} a call")
+    axes.set(xscale="log", yscale="log", xlabel="call of the training step, the very first left out", ylabel=f"{unit} a call")
     plain(axes.xaxis, "{x:,g}")
     plain(axes.yaxis, "{x:,g}")
-    says = f"Calls of the first process; the mark is where they are steady. Over all processes: {'; '.join(told)}."
+    says = f"Calls of the training step in the first process, marked where steady. Over all processes: {'; '.join(told)}."
     yield "Warm-up of the training step", axes.figure, says
 
 

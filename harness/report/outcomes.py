@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import product
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ Fits = Mapping[Cell, Sequence[Trial]]  # the trainings of each cell that ended w
 
 def plots(fits: Fits, goal: Mapping[str, Any], styles: Looks) -> Drawn:
     """Every plot of the trainings of a task; none without trainings."""
+    fits = {cell: sorted(trials, key=attrgetter("seed")) for cell, trials in fits.items()}  # they ended in any order
     if losses := {cell: found for cell, trials in fits.items() if (found := [t for t in trials if t.losses])}:
         yield "Loss curves", *_losses(losses, styles)
     curves = {cell: [points for t in trials if (points := _epochs(t, goal["metric"]))] for cell, trials in fits.items()}
@@ -31,8 +33,10 @@ def plots(fits: Fits, goal: Mapping[str, Any], styles: Looks) -> Drawn:
         yield "Quality over epochs", *_quality(reached, styles, goal=goal)
     scores = {cell: np.array(pairs).T for cell, trials in fits.items() if (pairs := scored(trials[0]))}
     if outcomes := {cell: pairs for cell, pairs in scores.items() if np.ptp(pairs[0])}:  # of labels both kinds occur
-        yield from _outcomes(outcomes, styles)
-        yield f"Confusion at probability {EVEN}", *_confusion(outcomes, styles)
+        one = ", first seed" * any(len(trials) > 1 for trials in fits.values())
+        for caption, figure, says in _outcomes(outcomes, styles):
+            yield caption + one, figure, says
+        yield f"Confusion at probability {EVEN}{one}", *_confusion(outcomes, styles)
 
 
 def _losses(fits: Fits, styles: Looks) -> tuple[Any, str]:
