@@ -23,7 +23,7 @@ from markdown_it import MarkdownIt
 
 from harness import catalog, compare, ledger, metrics, records, report
 from harness.records import Cell, Proof, Trial
-from harness.report import answer, charts, comparison, drawing, markdown, tables, terminal, words
+from harness.report import answer, charts, comparison, drawing, markdown, outcomes, tables, terminal, words
 from harness.report import html as page
 
 PRECISIONS = ("float64", "float32")
@@ -831,6 +831,12 @@ def test_curves_may_end_early_or_break(tmp_path):
     svg, says = loss_curves(tmp_path, {cell("risk_mlp", entry): losses for entry, losses in entries.items()})
     assert "torch eager" in svg
     assert "From jax jit differ: tensorflow graph by up to 0.25 (step 1); no line where they do not. Trainings compute in" in says
+
+
+def test_an_epoch_without_its_number_stands_in_its_place():
+    """The records of others need not count them."""
+    trial = Trial(cell("mnist_cnn", "jax jit"), "fit", "ok", epochs=({"test_accuracy": 0.5}, {}, {"test_accuracy": 0.75}))
+    assert outcomes._epochs(trial, "accuracy") == [(1, 0.5), (3, 0.75)]
 
 
 # Modes

@@ -74,9 +74,9 @@ def _losses(fits: Fits, styles: Looks) -> tuple[Any, str]:
 
 
 def _epochs(trial: Trial, metric: str) -> Points:
-    """(epoch, figure) of the first figure whose name ends with the metric: test_accuracy, val_auc."""
+    """(epoch, figure) of the first figure that ends with the metric: test_accuracy, val_auc; without a number, by its place."""
     figure = next((key for epoch in trial.epochs for key in epoch if metric and key.endswith(metric)), "")
-    return [(epoch["epoch"], epoch[figure]) for epoch in trial.epochs if figure in epoch]
+    return [(epoch.get("epoch", n), epoch[figure]) for n, epoch in enumerate(trial.epochs, start=1) if figure in epoch]
 
 
 def _quality(curves: Mapping[Cell, Sequence[Points]], styles: Looks, *, goal: Mapping[str, Any]) -> tuple[Any, str]:
