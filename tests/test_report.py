@@ -494,6 +494,13 @@ def test_every_column_of_every_file_is_explained(built, findings, text):
         page.dictionary({"losses": ["task", "mood"]})
 
 
+def test_the_example_has_the_columns_of_today():
+    """The run that the README shows is built again when one comes or goes: `concord report results/example`."""
+    for name, columns in {**tables.COLUMNS, "trials": tables.TRIALS}.items():
+        file = catalog.ROOT / "results" / "example" / f"{name}.csv"
+        assert file.read_text(encoding="utf-8").partition("\n")[0] == ",".join(columns), name
+
+
 def test_no_draft_is_left(built):
     """Files appear whole."""
     assert not list(built.glob("*.part"))
