@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from html import unescape
 from html.parser import HTMLParser
 from io import StringIO
+from itertools import combinations, product
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -21,7 +22,7 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from harness import catalog, compare, ledger, metrics, records, report
+from harness import catalog, compare, ledger, metrics, records, report, stats
 from harness.records import Cell, Proof, Trial
 from harness.report import answer, charts, comparison, drawing, markdown, outcomes, tables, terminal, words
 from harness.report import html as page
@@ -1510,6 +1511,81 @@ def test_a_run_of_many_trials(tmp_path, count):
     seconds, peak = json.loads(subprocess.run(command, cwd=catalog.ROOT, text=True, capture_output=True, check=True).stdout)
     assert seconds < 10 + 50 * count / 100_000
     assert peak < 10**9
+
+
+def full_proofs(task, entries):
+    """As many as of a sound run: 18 an entry, six a pair; bfloat16 has no pairs, and stock modes drift."""
+    exact = [level for level, *_ in LEVELS]
+    low = ("logits", "loss", "gradients", "tensors", "open", "offset", "statistics", "update", "length", "rounding")
+    kinds = [(precision, "weights", "initial weights") for precision in PRECISIONS]
+    kinds += [("float64", level, "numpy") for level in exact] + [("float32", level, "numpy") for level in low]
+    told = [(entry, *kind) for entry in entries if "stock" not in entry for kind in kinds]
+    whole = [entry for entry in entries if not entry.endswith(("stock", "bf16"))]
+    told += [(entry, "float64", level, against) for entry, against in combinations(whole, 2) for level in exact]
+    where = "stage2/0/conv1/kernel after step 9"
+    found = [Proof(task, *entry.split(), *kind, 8.25e-14, 1e-10, where, "proven") for entry, *kind in told]
+    return found + [row for entry in entries if "stock" in entry for row in proofs(task, entry)]
+
+
+def full_times(where, phases, step_s, rng):
+    """First calls, warm-ups, and a block a round of each phase; the canaries of whoever is first."""
+    values = {"import_s": 2.0, "build_s": 0.2, **{f"{phase}_first_call_s": 0.5 for phase in phases}}
+    facts = {"dtype": "float32", "device": "cpu", "threads": 1, "python": "3.11.7", "numpy": "2.4.6", "cpus": [0], "gpus": []}
+    for generation in range(5):
+        yield Trial(where, "first_call", "ok", generation, values=values, facts=facts, at=AT)
+        for phase in phases:
+            own = replace(where, batch=1) if phase == "latency" else where
+            more = {"steps": 200, "times_ns": tuple(range(10**6, 10**6 - 200, -1)), "facts": {"kind": "warm-up", "start": 20}}
+            yield Trial(own, "warmup", "ok", generation, of=phase, **more, at=AT)
+            for turn in range(5):
+                times = (int(step_s * 1e9 * np.exp(rng.normal(0, 0.02))),) * (20 if phase == "latency" else 1)
+                place = {"generation": generation, "round": turn, "noise": NOISE, "at": AT}
+                yield Trial(own, phase, "ok", steps=1, times_ns=times, cpu_ns=sum(times), **place)
+                if where.mode == "jit":
+                    song = {"product_s": rng.normal(2e-3, 2e-5), "copy_s": rng.normal(1e-3, 1e-5)}
+                    yield Trial(replace(own, backend="numpy", mode="canary"), "canary", "ok", of=phase, values=song, **place)
+
+
+def full_fit(where, metric, seed, rng):
+    """A training of three hundred steps and five epochs, of a binary task with the scores of two hundred examples."""
+    losses = 0.1 + 2.2 * np.exp(-np.arange(300) / 90) + rng.normal(0, 1e-3, 300)
+    epochs = tuple({"epoch": n, "train_s": 1.5, f"test_{metric}": 0.9 + n / 100} for n in range(1, 6))
+    facts = {"labels": [0, 1] * 100, "scores": [round(x, 6) for x in rng.uniform(0, 1, 200)]} if metric == "auc" else {}
+    values = {metric: rng.normal(0.95, 1e-3), "log_loss": 0.3, "peak_bytes": 2e8, "predict_peak_bytes": 1e8}
+    return Trial(where, "fit", "ok", seed=seed, values=values, losses=tuple(losses.tolist()), epochs=epochs, facts=facts, at=AT)
+
+
+def full_run():
+    """A run shaped like `concord run full` on two CPUs: its jobs in every mode, five generations of five rounds, five seeds."""
+    rng, names = np.random.default_rng(3), catalog.frameworks()
+    chosen = {name: [*catalog.backend(name).MODES] for name in names}
+    entries = [f"{name} {mode}" for name, modes in chosen.items() for mode in modes]
+    goals, found, proven = {}, [], []
+    for job in catalog.suite("full").jobs:
+        spec = catalog.task(job.task)
+        task = catalog.key(spec)
+        if job.train:
+            code = {name: (catalog.ROOT / "backends" / name / f"{spec.name}.py").read_text("utf-8") for name in names}
+            does = {"forward_flops": 10**6, "training_flops": 3 * 10**6, "step_bytes": 10**7, "example_bytes": 3000}
+            goals[task] = {"title": spec.title, "batch": spec.train.batch, **asdict(spec.quality), **does, "code": code}
+            proven += full_proofs(task, entries)
+        for threads, (number, entry) in product((1, 2) if job.scale else (1,), enumerate(entries)):
+            precision = "bfloat16" if entry.endswith("bf16") else "float32"
+            where = Cell(task, *entry.split(), "cpu", precision, spec.data.name, job.batch or spec.train.batch, threads)
+            found += full_times(where, job.phases, 1e-3 + number * 1e-4, rng)
+            found += [full_fit(where, spec.quality.metric, seed, rng) for seed in range(5) if job.train and threads == 1]
+    told = manifest(5, 5) | {"tasks": goals, "plan": {"chosen": chosen}}
+    return records.Run(Path("full"), told, tuple(found), tuple(proven))
+
+
+@pytest.mark.processes
+def test_the_page_of_a_full_run_has_less_than_three_megabytes(monkeypatch):
+    """With every plot and table: 14 entries in 16 places. Of fewer draws digits are others, and no fewer."""
+    monkeypatch.setattr(stats, "LOOKS", 25_000)
+    found = tables.find(full_run())
+    assert len(found.rows) == 14 * 16
+    assert {contest.refusal for contest in found.contests} == {""}
+    assert len(page.render(found, report.frames(found)).encode()) < 3_000_000
 
 
 # Markdown
