@@ -1204,14 +1204,17 @@ def test_every_number_of_the_table_of_first_modes_is_in_summary_csv(in_modes, su
     assert set(summary.first_rank) == {""}
 
 
-def test_every_value_of_fairness_csv_is_in_its_table(built, text):
-    """The table has a column an entry."""
-    (table,) = [found for caption, found in Tables(text).found.items() if "fairness.csv" in caption]
-    lines = {line["rule"]: line for line in table}
-    for row in pd.read_csv(built / "fairness.csv", dtype=str).itertuples(index=False):
-        line = lines[row.rule]
-        assert (line["verdict"], line["why"]) == (row.verdict, row.why)
-        assert line[row.entry] == ("-" if pd.isna(row.value) else row.value)
+def test_every_value_of_fairness_csv_is_in_its_table(built, in_modes):
+    """The table has a column an entry, and a row a rule and precision."""
+    for folder in (built, in_modes):
+        page_ = Tables((folder / "report.html").read_text(encoding="utf-8"))
+        (table,) = [found for caption, found in page_.found.items() if "fairness.csv" in caption]
+        lines = {(line["rule"], line["precision"]): line for line in table}
+        assert len(lines) == len(table)
+        for row in pd.read_csv(folder / "fairness.csv", dtype=str).itertuples(index=False):
+            line = lines[row.rule, row.precision]
+            assert (line["verdict"], line["why"]) == (row.verdict, row.why)
+            assert line[row.entry] == ("-" if pd.isna(row.value) else row.value)
 
 
 def seen(text, folder, does, width=1280):

@@ -117,8 +117,11 @@ def colours(proofs: Mapping[Cell, Proven]) -> dict[str, str]:
 
 
 def _fairness(lines: Sequence[ledger.Line]) -> pd.DataFrame:
-    """A rule a row: its verdict, then the value of each entry."""
-    rows = [{"rule": line.rule.name, "verdict": line.verdict, **line.values, "why": line.rule.why} for line in lines]
+    """A rule and precision a row: its verdict, then the value of each entry."""
+    rows = [
+        {"rule": line.rule.name, "precision": line.precision, "verdict": line.verdict, **line.values, "why": line.rule.why}
+        for line in lines
+    ]
     return pd.DataFrame(rows).astype(object).fillna("-")
 
 

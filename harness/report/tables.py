@@ -393,7 +393,9 @@ def _rounds_advised(contest: Contest, trials: Sequence[Trial]) -> int | None:
 def fairness(findings: Findings) -> pd.DataFrame:
     """fairness.csv: what must be the same for all, and what each entry's records say of it."""
     lines = ledger.judge(findings.run)
-    rows = [(line.rule.name, line.verdict, *found, line.rule.why) for line in lines for found in line.values.items()]
+    rows = [
+        (line.rule.name, line.precision, line.verdict, *found, line.rule.why) for line in lines for found in line.values.items()
+    ]
     return frame("fairness", rows)
 
 
