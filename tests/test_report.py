@@ -632,12 +632,12 @@ def test_a_sweep_is_told_beside_the_main_terms(tmp_path, run):
 
 
 def measured(run, kind="warm-up"):
-    """The run's MNIST CNN with warm-ups of 3,000 steps, the last 2,000 kept, canaries, and the work of a step."""
+    """The run's MNIST CNN with warm-ups of 3,000 steps, every second kept, canaries, and the work of a step."""
     goal = GOALS["mnist_cnn"] | {"forward_flops": 1e6, "training_flops": 3e6, "step_bytes": 1e7, "example_bytes": 3e3}
     trials = [t for t in run.trials if t.cell.task == "mnist_cnn" and t.status == "ok"]
     where = cell("mnist_cnn", "torch eager")
-    facts = {"kind": kind, "start": 1100}
-    warmups = [Trial(where, "warmup", "ok", g, of="train", steps=3000, times_ns=(10**6,) * 2000, facts=facts) for g in range(5)]
+    facts = {"kind": kind, "start": 1100, "stride": 2}
+    warmups = [Trial(where, "warmup", "ok", g, of="train", steps=3000, times_ns=(10**6,) * 1500, facts=facts) for g in range(5)]
     songs = [Trial(where, "canary", "ok", values={"product_s": 5.66231e-3, "copy_s": 6.7108864e-3}, of="train")]
     manifest_ = {**run.manifest, "tasks": {"mnist_cnn": goal}, "progress": {"starts": [0]}}
     cold = [
@@ -660,6 +660,15 @@ def test_the_time_until_steady_training_is_told_in_steps_too(run):
     assert f"= {steps} ({words.digits(total + 9 - parts[2], 2)} s cold)" in svg
     assert "warm-up 0;" in charts.plots(measured(run, "flat"), "mnist_cnn", "x")["Time until steady training"][1]
     assert "jax" not in says  # it has no warm-up on record
+
+
+@pytest.mark.parametrize(("stride", "slow", "fast", "waited_s"), [(2, 500, 1000, 2.1), (None, 0, 2000, 1.1), (7, 500, 1500, 1.45)])
+def test_the_wait_until_calls_are_steady_is_of_all_of_them(stride, slow, fast, waited_s):
+    """Of 3,000 calls 1,100 are waited for: every second is kept, or the last ones are, as where a record makes no sense."""
+    times, facts = (2 * 10**6,) * slow + (10**6,) * fast, {"kind": "warm-up", "start": 1100, "stride": stride}
+    trial = Trial(cell("mnist_cnn", "jax jit"), "warmup", "ok", of="train", steps=3000, times_ns=times, facts=facts)
+    assert charts._waited(trial) == pytest.approx(waited_s)
+    assert len(charts._kept(trial)) == len(times)
 
 
 def test_the_roofline_is_what_summary_csv_says_of_it(run):

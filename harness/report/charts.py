@@ -185,10 +185,18 @@ def _warmups(findings: Findings, task: str) -> dict[Cell, list[Trial]]:
     return findings.trials_of(task, lambda t: (t.phase, t.of, t.status) == wanted and bool(t.times_ns))
 
 
-def _steady(trial: Trial) -> tuple[int, int]:
-    """The first steady step of a warm-up, from 0, and how many steps of a long one were not kept: the first ones."""
+def _steady(trial: Trial) -> int:
+    """The first steady call of a warm-up, from 0."""
     start = trial.facts.get("start") if trial.facts.get("kind") != "flat" else 0
-    return start if isinstance(start, int) else 0, max(trial.steps - len(trial.times_ns), 0)
+    return start if isinstance(start, int) else 0
+
+
+def _kept(trial: Trial) -> range:
+    """The calls of a warm-up, from 0, whose times are kept: every so many from the first on; in older records the last ones."""
+    stride, count = trial.facts.get("stride"), len(trial.times_ns)
+    if isinstance(stride, int) and 0 < stride <= trial.steps and -(-trial.steps // stride) == count:
+        return range(0, trial.steps, stride)
+    return range(max(trial.steps - count, 0), max(trial.steps, count))
 
 
 def _warming(findings: Findings, task: str, styles: Looks) -> Drawn:
@@ -199,14 +207,14 @@ def _warming(findings: Findings, task: str, styles: Looks) -> Drawn:
     factor, unit = time_unit(min(trials[0].times_ns) / 1e9 for trials in warmups.values())
     axes, told = Figure().subplots(), []
     for cell, trials in warmups.items():
-        first, lost = _steady(trials[0])
-        steps = lost + 1 + np.arange(len(trials[0].times_ns))
+        first = _steady(trials[0])
+        steps = 1 + np.array(_kept(trials[0]))
         bins = np.floor(np.log(steps) * BINS / np.log(steps[-1] + 1))
         times = pd.DataFrame({"at": steps, "time": np.array(trials[0].times_ns) / 1e9 * factor}).groupby(bins).median()
         axes.plot(times["at"], times["time"], color=styles[cell]["color"], linewidth=1)
         start = np.clip(first + 1, steps[0], steps[-1])
         axes.plot(start, np.interp(start, times["at"], times["time"]), **styles[cell], linestyle="none", markersize=9)
-        starts = sorted({_steady(trial)[0] + 1 for trial in trials})
+        starts = sorted({_steady(trial) + 1 for trial in trials})
         told.append(f"{name(cell)} {' to '.join(f'{end:,}' for end in dict.fromkeys((starts[0], starts[-1])))}")
     axes.set(xscale="log", yscale="log", xlabel="call of the training step, the very first left out", ylabel=f"{unit} a call")
     plain(axes.xaxis, "{x:,g}")
@@ -216,10 +224,11 @@ def _warming(findings: Findings, task: str, styles: Looks) -> Drawn:
 
 
 def _waited(trial: Trial) -> float:
-    """Seconds of a warm-up until its first steady step; what was not kept of a long one took as long as the rest."""
-    start, lost = _steady(trial)
+    """Seconds of a warm-up until its first steady call; what was not kept of a long one took as long as the rest."""
+    start, kept = _steady(trial), _kept(trial)
     mean = sum(trial.times_ns) / len(trial.times_ns)
-    return (min(start, lost) * mean + sum(trial.times_ns[: max(start - lost, 0)])) / 1e9
+    until = -(-max(start - kept.start, 0) // kept.step)
+    return (min(start, kept.start) * mean + sum(trial.times_ns[:until]) * kept.step) / 1e9
 
 
 def _start(findings: Findings, task: str, styles: Looks) -> Drawn:
