@@ -662,7 +662,9 @@ def test_the_time_until_steady_training_is_told_in_steps_too(run):
     assert "jax" not in says  # it has no warm-up on record
 
 
-@pytest.mark.parametrize(("stride", "slow", "fast", "waited_s"), [(2, 500, 1000, 2.1), (None, 0, 2000, 1.1), (7, 500, 1500, 1.45)])
+@pytest.mark.parametrize(
+    ("stride", "slow", "fast", "waited_s"), [(2, 500, 1000, 2.1), (None, 0, 2000, 1.1), (7, 500, 1500, 1.45)]
+)
 def test_the_wait_until_calls_are_steady_is_of_all_of_them(stride, slow, fast, waited_s):
     """Of 3,000 calls 1,100 are waited for: every second is kept, or the last ones are, as where a record makes no sense."""
     times, facts = (2 * 10**6,) * slow + (10**6,) * fast, {"kind": "warm-up", "start": 1100, "stride": stride}
@@ -1582,8 +1584,11 @@ def full_run():
             goals[task] = {"title": spec.title, "batch": spec.train.batch, **asdict(spec.quality), **does, "code": code}
             proven += full_proofs(task, entries)
         for threads, (number, entry) in product((1, 2) if job.scale else (1,), enumerate(entries)):
-            precision = "bfloat16" if entry.endswith("bf16") else "float32"
-            where = Cell(task, *entry.split(), "cpu", precision, spec.data.name, job.batch or spec.train.batch, threads)
+            name, mode = entry.split()
+            if (threads > 1 or job.sweep) and mode != chosen[name][0]:
+                continue
+            precision = "bfloat16" if mode == "bf16" else "float32"
+            where = Cell(task, name, mode, "cpu", precision, spec.data.name, job.batch or spec.train.batch, threads)
             found += full_times(where, job.phases, 1e-3 + number * 1e-4, rng)
             found += [full_fit(where, spec.quality.metric, seed, rng) for seed in range(5) if job.train and threads == 1]
     told = manifest(5, 5) | {"tasks": goals, "plan": {"chosen": chosen}}
@@ -1592,10 +1597,10 @@ def full_run():
 
 @pytest.mark.processes
 def test_the_page_of_a_full_run_has_less_than_three_megabytes(monkeypatch):
-    """With every plot and table: 14 entries in 16 places. Of fewer draws digits are others, and no fewer."""
+    """With every plot and table: 14 entries in four tasks, three in each sweep. Fewer draws give other digits, and no fewer."""
     monkeypatch.setattr(stats, "LOOKS", 25_000)
     found = tables.find(full_run())
-    assert len(found.rows) == 14 * 16
+    assert len(found.rows) == 14 * 4 + 3 * (3 + 9)
     assert {contest.refusal for contest in found.contests} == {""}
     assert len(page.render(found, report.frames(found)).encode()) < 3_000_000
 
