@@ -115,7 +115,6 @@ class Contest:
     control: Ratio | None  # second processes over first ones of the same backends: 1, but for noise
     rounds: Mapping[Key, bool]  # whether each was contended
     noisy: bool = False  # whether it is the machine's noise that refuses a ranking
-    first: Collection[Entry] = ()  # the first mode of each backend
 
     @property
     def contended(self) -> float:
@@ -459,7 +458,7 @@ def contest(
     ratios = {(a, b): r for (a, b), count in pairs.items() if (r := paired(times[a], times[b], pairs=count))}
     control = controlled(members, [t for t in trials if t.phase == "control"])
     verdicts = {pair: verdict(ratio, floor=noise_floor(control)) for pair, ratio in ratios.items()}
-    found = Contest(phase, members, ratios, verdicts, able, fastest(able, ratios), {}, "", control, rounds, first=first)
+    found = Contest(phase, members, ratios, verdicts, able, fastest(able, ratios), {}, "", control, rounds)
     refusal, noisy = next(_refusals(found, own, trials), ("", False))
     return replace(found, refusal=refusal, noisy=noisy, ranks={} if refusal else ranks(able, verdicts))
 
@@ -512,10 +511,11 @@ def overall(contests: Sequence[Contest]) -> dict[Entry, tuple[Estimate, str]]:
     names = [name for name in sides[0] if all(name in side for side in sides)] if len(sides) > 1 else []
     if len(names) <= 1 or any(contest.refusal for contest in contests):
         return {}
+    shares = [{(entry(a), entry(b)): ratio.pairs for (a, b), ratio in contest.ratios.items()} for contest in contests]
     ratios = {}
     for a, b in permutations(names, 2):
-        pairs = simultaneous({a, b}, names, contests[0].first)
-        ratios[a, b] = mean_ratio([paired_logs(side[a], side[b]) for side in sides], pairs=pairs)
+        level = max(share[a, b] for share in shares)  # also where the contests are between first modes alone
+        ratios[a, b] = mean_ratio([paired_logs(side[a], side[b]) for side in sides], pairs=level)
     if min(ratio.generations for ratio in ratios.values()) < GENERATIONS:  # each task has enough, but not in common
         return {}
     verdicts = {pair: verdict(ratio, floor=mean_floor(c.floor for c in contests)) for pair, ratio in ratios.items()}

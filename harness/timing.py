@@ -14,7 +14,7 @@ from harness.records import Cell, Journal, Trial
 from harness.suite import Phase
 
 MIN_STEPS, MAX_STEPS = 1, 20_000  # of one sample
-KEPT_CALLS, CALLS_S = 500, 0.1  # of a sample of single calls: the most that are kept, and how long more of them go on
+KEPT_CALLS, CALLS_S = 500, 0.05  # of a sample of single calls: the most that are kept, and how long more of them go on
 
 Place = tuple[str, int, Entrant]  # a task, a batch, and who computes it
 
