@@ -27,7 +27,8 @@ class Group(NamedTuple):
 
 def groups(findings: Findings) -> list[Group]:
     """Each backend's first mode, of which the answer speaks; then, of a run with more, all modes of a precision together."""
-    first, precisions = findings.in_first_modes, list(dict.fromkeys(cell.precision for cell in findings.rows))
+    first = findings.in_first_modes
+    precisions = sorted({cell.precision for cell in findings.rows}, key=lambda precision: (precision != "float32", precision))
     if first is findings and len(precisions) <= 1:
         return [Group("", findings)]
     leading = [] if first is findings else [Group("each backend in its first mode", first)]

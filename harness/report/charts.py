@@ -28,6 +28,7 @@ STAGES = {"import": 0.95, "model build": 0.6, "first call": 0.35, "warm-up": 0.1
 FED = {"with batches in place": 0.7, "more with its own input": 0.2}
 MEMORY = {"predicting": 0.7, "more in training": 0.2}
 SCALES = {"batch": "batch size", "threads": "CPUs"}  # what a sweep goes over
+CROWDED = 5  # places of a sweep: of more the labels stand aslant
 FADED = 0.3
 BINS = 60  # points that a warm-up is drawn with: medians of more and more steps
 
@@ -153,7 +154,7 @@ def _sweep(findings: Findings, task: str, styles: Looks, phase: str, over: str) 
     places = sorted({at for points in curves.values() for at, _ in points})
     for axes, label in ((left, f"{unit} a {PHASES[phase][1]}"), (right, "examples a second")):
         axes.set(xscale="log", yscale="log", xlabel=SCALES[over], ylabel=label)
-        axes.set_xticks(places, [f"{at:g}" for at in places])
+        axes.set_xticks(places, [f"{at:g}" for at in places], rotation=45 if len(places) > CROWDED else 0)
         axes.xaxis.set_minor_locator(NullLocator())
         plain(axes.yaxis, "{x:,.6g}")
     told = "; ".join(f"{name(cell)} {digits(points[0][1])} to {digits(points[-1][1])}" for cell, points in curves.items())
@@ -285,7 +286,7 @@ def _roofline(findings: Findings, task: str, styles: Looks) -> Drawn:
     axes, bound = Figure().subplots(), ""
     if ridge > 0:
         places = np.array([min(ridge, *at) / 4, ridge, max(ridge, *at) * 4])
-        label = f"one CPU at most: {digits(peak / 1e9)} GFLOP/s, {digits(bandwidth / 1e9)} GB/s"
+        label = f"one CPU: {digits(peak / 1e9)} GFLOP/s, {digits(bandwidth / 1e9)} GB/s"
         axes.plot(places, np.minimum(peak, bandwidth * places) / 1e9, color=INK, linewidth=1.5, label=label)
         bound = f", where the ceiling is {'the product' if max(at) > ridge else 'the copy'}"
     told = []
