@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from itertools import combinations
+from itertools import combinations, cycle
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from harness import records, stats
+from harness import catalog, records, stats
 from harness.catalog import ROOT
 
 CONCORD = [sys.executable, "-m", "harness"]
@@ -54,10 +54,12 @@ def run(*arguments: str) -> tuple[int, str, float]:
 
 
 def selfchecks(count: int, *options: str, loaded: bool = False) -> Iterator[tuple[int, str]]:
-    """Exit code and sentence of that many selfchecks."""
+    """Exit code and sentence of that many selfchecks, each with another seed, of one backend after another."""
+    backends = cycle(catalog.frameworks())
     with tempfile.TemporaryDirectory() as folder, neighbour() if loaded else nullcontext():
         for number in range(count):
-            yield run("selfcheck", *options, "--seed", str(number), "--out", f"{folder}/{number}")[:2]
+            which = ("--backend", next(backends), "--seed", str(number), "--out", f"{folder}/{number}")
+            yield run("selfcheck", *options, *which)[:2]
 
 
 def equals(count: int = 40) -> str:
