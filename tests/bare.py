@@ -17,6 +17,16 @@ LR = 1e-12  # the weights stay where they are: thousands of steps on one batch w
 Step = Callable[[], Any]
 
 
+def begin(model: Any, spec: TaskSpec) -> None:
+    """Give the MNIST CNN in PyTorch the session's weights: from its own draw the same loop takes 2 % less."""
+    import torch
+
+    kernel, bias, dense, *rest = map(torch.tensor, weights.initial(spec, 0).values())
+    drawn = [kernel.permute(3, 2, 0, 1), bias, dense.permute(3, 2, 0, 1).flatten(1), *(value.T for value in rest)]
+    for own, value in zip(model.parameters(), drawn, strict=True):
+        own.data.copy_(value)
+
+
 def torch_loop(spec: TaskSpec, batch: HostBatch) -> Step:
     """A training step in plain PyTorch."""
     import torch
@@ -51,6 +61,7 @@ def torch_loop(spec: TaskSpec, batch: HostBatch) -> Step:
     if spec.name == "mnist_cnn":
         model = nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
         model.extend([nn.Linear(5408, 64), nn.ReLU(), nn.Linear(64, 10)])
+        begin(model, spec)
     elif spec.name == "mnist_mlp":
         model = nn.Sequential(nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
     elif spec.name == "risk_mlp":
@@ -231,9 +242,7 @@ def jax_loop(spec: TaskSpec, batch: HostBatch) -> Step:
 
     graph, *states = nnx.split(jax_net(spec), nnx.Param, ...)
     params, rest = map(nnx.to_pure_dict, states)
-    if (
-        spec.name == "mnist_cnn"
-    ):  # the session's weights: what the gradient of XLA's max-pooling takes hangs on the numbers, by 2 %
+    if spec.name == "mnist_cnn":  # the session's weights: what the gradient of XLA's max-pooling takes hangs on them, by 2 %
         names, drawn = {"conv": "conv1", "hidden": "dense1", "out": "dense2"}, weights.initial(spec, 0)
         for layer, name in names.items():
             held = params[layer].items()

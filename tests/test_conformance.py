@@ -315,7 +315,14 @@ class Probe:
             "the loss is a float32 scalar": (loss.shape, loss.dtype) == ((), np.float32),
             "logits are (B, outputs) float32": (logits.shape, logits.dtype) == ((4, self.spec.outputs), np.float32),
             "a dump has the spec's tensors in the spec's order": [*fresh] == [t.name for t in self.spec.model.tensors],
+            "a batch lies in memory as one that was made in its order": self.lies(),
         }
+
+    def lies(self) -> bool:
+        """Where a framework has strides: PyTorch takes images of one channel for channels last by them, and computes so."""
+        x = self.placed[0].x
+        made = np.array(np.empty(x.shape).strides) // 8
+        return not callable(getattr(x, "stride", None)) or tuple(made) == x.stride()
 
     def misfits(self) -> dict[str, bool]:
         """A tensor of another shape than its layer's is refused by name: nothing is broadcast, and no layer is rebuilt to fit."""

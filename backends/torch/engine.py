@@ -125,8 +125,8 @@ class Session:
         labels = torch.int64 if self.spec.outputs > 1 else self.dtype
         place = lambda array, dtype: torch.tensor(array, dtype=dtype, device=self.device)  # noqa: E731
         images = place(x, self.dtype)
-        if x.ndim == 4:
-            images = images.permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)
+        if x.ndim == 4:  # cloned: one channel lies right in either format, and what is taken for channels last is computed so
+            images = images.permute(0, 3, 1, 2).clone(memory_format=self.memory_format)
         placed = tuple(place(m, self.dtype) for m in masks) or (None,) * len(self.spec.model.dropout)
         return Batch(images, place(y, labels), placed)
 

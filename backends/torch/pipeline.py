@@ -20,7 +20,8 @@ def pipeline(data: DataSpec, arrays: Arrays, *, seed: int, placed: list[Batch]) 
     """See harness.protocol.Engine.pipeline."""
     like, templates = placed[0], cycle(placed)
     x, y = torch.tensor(arrays["x_train"]), torch.tensor(arrays["y_train"], dtype=like.y.dtype)
-    dataset = TensorDataset(x.permute(0, 3, 1, 2).contiguous() if x.ndim == 4 else x, y)
+    channels_first = x.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format) if x.ndim == 4 else x
+    dataset = TensorDataset(channels_first, y)
     generator = torch.Generator().manual_seed(seed)
     sampler = BatchSampler(RandomSampler(dataset, generator=generator), len(like.y), drop_last=True)
     loader = DataLoader(dataset, sampler=sampler, batch_size=None)
