@@ -743,7 +743,7 @@ def test_versions_stand_side_by_side(versions: tuple[Path, Said]) -> None:
 
 
 def test_views_name_versions_by_their_labels(quick: Callable[..., Said], versions: tuple[Path, Said]) -> None:
-    """Tables, page and comparison; one can be picked, and each has its colour."""
+    """Tables, page and comparison; one can be picked; both have their framework's colour, each has a marker."""
     out, _ = versions
     one, two = f"{REFERENCE}@1.26", f"{REFERENCE}@2.0-rc"
     rows = strictly(quick("show", out, "--filter", f"backend={one}", "--json").out)["figures"]
@@ -752,8 +752,8 @@ def test_views_name_versions_by_their_labels(quick: Callable[..., Said], version
     page = (out / "report.html").read_text("utf-8")
     assert f"{one} reference" in page
     assert f"{two} reference" in page
-    colours = {cell.backend: look["color"] for cell, look in drawing.looks(tables.find(records.read(out)).proofs).items()}
-    assert len(set(colours.values())) == len(colours) == 2
+    drawn = {cell.backend: look for cell, look in drawing.looks(tables.find(records.read(out)).proofs).items()}
+    assert [len({look[what] for look in drawn.values()}) for what in ("color", "marker")] == [1, len(drawn)] == [1, 2]
 
 
 def test_a_backend_stands_for_its_labels(quick: Callable[..., Said]) -> None:
