@@ -22,7 +22,7 @@ def begin(model: Any, spec: TaskSpec) -> None:
     import torch
 
     kernel, bias, dense, *rest = map(torch.tensor, weights.initial(spec, 0).values())
-    drawn = [kernel.permute(3, 2, 0, 1), bias, dense.permute(3, 2, 0, 1).flatten(1), *(value.T for value in rest)]
+    drawn = [kernel.permute(3, 2, 0, 1), bias, dense.permute(3, 2, 0, 1).flatten(1), *(value.t() for value in rest)]
     for own, value in zip(model.parameters(), drawn, strict=True):
         own.data.copy_(value)
 
