@@ -33,10 +33,16 @@ def available_cpus() -> list[int]:
 
 
 def process() -> dict[str, Any]:
-    """What a worker sees of itself once its framework is loaded: interpreter, CPUs, and its threads where the system says."""
-    threads = proc("self/status", "Threads")
-    seen = {"os_threads": int(threads)} if threads else {}  # of all kinds; "threads" is what an engine says of its pool
-    return {"python": platform.python_version(), "numpy": version("numpy"), "cpus": available_cpus(), **seen}
+    """What a worker sees of itself once its framework is loaded: interpreter, and CPUs and number of its threads of all kinds."""
+    cpus = set(available_cpus())
+    threads: list[int] = []
+    if hasattr(os, "sched_getaffinity") and (tasks := Path("/proc/self/task")).is_dir():
+        threads = [int(entry.name) for entry in tasks.iterdir()]
+    for thread in threads:
+        with suppress(OSError):  # it has ended
+            cpus |= os.sched_getaffinity(thread)  # a pool that pins its own threads may leave what was granted
+    seen = {"os_threads": len(threads)} if threads else {}  # "threads" is what an engine says of its pool
+    return {"python": platform.python_version(), "numpy": version("numpy"), "cpus": sorted(cpus), **seen}
 
 
 def proc(file: str, key: str) -> str:

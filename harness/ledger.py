@@ -79,13 +79,13 @@ def budget(trials: Trials) -> object:
 
 
 RULES = (
-    Rule("dtype of the logits", "what is asked for and what is computed may differ", fact("dtype")),
+    Rule("dtype of the logits", "what is asked for and what is computed may differ: then nothing is ranked", fact("dtype")),
     Rule("TF32", "it keeps 10 of float32's 23 mantissa bits", fact("numerics", "tf32")),
     Rule("device", "where it was asked to run", lambda ts: ts[0].cell.device),
     Rule("device in use", "where its parameters are", fact("device")),
     Rule("threads granted", "one budget for all", lambda ts: str(ts[0].cell.threads)),
     Rule("CPUs by generation", "equal affinity is the only common budget: pools read it, XLA ignores OMP_NUM_THREADS", affinity),
-    Rule("CPU time a thread", "what the budget came to", budget),
+    Rule("threads running for each granted", "CPU time over wall time: what the budget came to", budget),
     Rule("data", "the same examples", lambda ts: "; ".join(sorted({t.cell.data for t in ts}))),
     Rule("batches placed", "the same examples, in the same order", fact("batches")),
     Rule("gradients recorded at inference", "a tape costs time that inference does not need", fact("autograd")),

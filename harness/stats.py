@@ -425,15 +425,24 @@ def contests(run: Run) -> tuple[Contest, ...]:
     found: dict[tuple[str, Cell], list[Trial]] = defaultdict(list)
     for trial in chosen:
         found[trial.of or trial.phase, replace(trial.cell, backend="", mode="")].append(trial)
-    proofs = statuses(run)
+    proofs, seen = statuses(run), computed(chosen)
     held = []
     for (phase, terms), trials in found.items():
         own = [t for t in trials if t.phase == phase and usable(t)]
         if phase in TIMED and own:
             ours = (terms.task, terms.batch, terms.threads, phase)
             rounds = {group[4:]: bad for group, bad in disturbed.items() if group[:4] == ours}
-            held.append(contest(phase, trials, proofs, rounds, first))
+            held.append(contest(phase, trials, proofs, rounds, first, seen))
     return tuple(held)
+
+
+def computed(trials: Sequence[Trial]) -> dict[Cell, str]:
+    """The dtype and the device in which each entry computed, as its workers saw it, at whatever batch (here 0)."""
+    found: dict[Cell, set[str]] = defaultdict(set)
+    for trial in trials:
+        if trial.phase == "first_call" and {"dtype", "device"} <= trial.facts.keys():
+            found[replace(trial.cell, batch=0)].add(f"{trial.facts['dtype']} on {trial.facts['device']}")
+    return {cell: " and ".join(sorted(kinds)) for cell, kinds in found.items()}
 
 
 def contest(
@@ -441,11 +450,12 @@ def contest(
     trials: Sequence[Trial],
     proofs: Mapping[Cell, Proven],
     rounds: Mapping[Key, bool],
-    first: Collection[Entry] = (),
+    first: Collection[Entry],
+    seen: Mapping[Cell, str],
 ) -> Contest:
     """Compare all that did not fail their proof; choose the best and the ranks among the proven alone.
 
-    ``rounds`` says which were contended, ``first`` is for ``simultaneous``.
+    ``rounds`` says which were contended, ``first`` is for ``simultaneous``, ``seen`` is from ``computed``.
     """
     own: dict[Cell, list[Trial]] = defaultdict(list)
     for trial in sorted(trials, key=lambda t: (t.cell.backend, t.cell.mode)):
@@ -459,7 +469,7 @@ def contest(
     control = controlled(members, [t for t in trials if t.phase == "control"])
     verdicts = {pair: verdict(ratio, floor=noise_floor(control)) for pair, ratio in ratios.items()}
     found = Contest(phase, members, ratios, verdicts, able, fastest(able, ratios), {}, "", control, rounds)
-    refusal, noisy = next(_refusals(found, own, trials), ("", False))
+    refusal, noisy = next(_refusals(found, own, trials, seen), ("", False))
     return replace(found, refusal=refusal, noisy=noisy, ranks={} if refusal else ranks(able, verdicts))
 
 
@@ -540,7 +550,9 @@ def controlled(members: Mapping[Cell, Blocks], twins: Sequence[Trial]) -> Ratio 
     return paired(first, samples(blocks(twins)))
 
 
-def _refusals(found: Contest, own: Mapping[Cell, Sequence[Trial]], trials: Sequence[Trial]) -> Iterator[tuple[str, bool]]:
+def _refusals(
+    found: Contest, own: Mapping[Cell, Sequence[Trial]], trials: Sequence[Trial], seen: Mapping[Cell, str]
+) -> Iterator[tuple[str, bool]]:
     """Why nothing is ranked, and whether a quieter machine would rank it; each supposes that none before it holds."""
     pairs = list(permutations(found.proven, 2))
     if alone := unrivalled(found.proven):
@@ -549,6 +561,9 @@ def _refusals(found: Contest, own: Mapping[Cell, Sequence[Trial]], trials: Seque
         yield "some have no round in common", False
     if (least := min(found.ratios[pair].generations for pair in pairs)) < GENERATIONS:
         yield f"{least} of the {GENERATIONS} generations a verdict needs: indicative", False
+    kinds = {entry(cell): kind for cell in found.proven if (kind := seen.get(replace(cell, batch=0)))}
+    if len({*kinds.values()}) > 1:
+        yield "not computed alike: " + ", ".join(f"{' '.join(who)} in {kind}" for who, kind in kinds.items()), False
     unsteady = Counter(t.cell for t in trials if t.phase == "warmup" and t.facts.get("kind") == "no steady state")
     for cell in found.proven:
         if unsteady[cell] > 1:

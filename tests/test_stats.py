@@ -388,7 +388,8 @@ def contest(states, *, generations=5, speeds=(1.0, 2.0, 3.0), more=(), **setting
         proofs[cell] = stats.Proven(state)
     share = settings.get("contended", 0.0)
     rounds = {(0, n): n < 100 * share for n in range(100)}
-    return stats.contest("train", trials, proofs, rounds)
+    said = [trial(cell=cell, phase="first_call", facts=settings.get(cell.backend, {})) for cell in proofs]
+    return stats.contest("train", trials, proofs, rounds, (), stats.computed(said))
 
 
 def places(found):
@@ -427,6 +428,16 @@ def test_no_ranks_without_grounds(states, generations, why):
     found = contest(states, generations=generations)
     assert why in found.refusal
     assert found.ranks == {}
+
+
+@pytest.mark.parametrize(("fact", "other"), [("dtype", "bfloat16"), ("device", "gpu")])
+def test_what_computes_otherwise_is_not_ranked(fact, other):
+    """In another dtype, or elsewhere than it was asked to; who does not say is not suspected."""
+    usual = {"dtype": "float32", "device": "cpu"}
+    found = contest(["proven"] * 3, torch=usual, tensorflow=usual, jax=usual | {fact: other})
+    assert found.refusal.startswith("not computed alike: jax default in ")
+    assert (other in found.refusal, found.noisy, found.ranks) == (True, False, {})
+    assert contest(["proven"] * 3, torch=usual, tensorflow=usual).refusal == ""
 
 
 def test_over_all_tasks_the_geometric_mean_of_ratios_counts():
@@ -791,7 +802,7 @@ def test_equal_terms_are_fair():
         ({"autograd": True}, "gradients recorded at inference differs: torch eager False, jax eager True"),
         ({"batches": "8 of 64: 5f3a09c2"}, "batches placed differs: torch eager 8 of 64: 5f3a09c1, jax eager 8 of 64: 5f3a09c2"),
         ({"python": "3.12.0"}, "Python differs: torch eager 3.11.9, jax eager 3.12.0"),
-        ({"cpu_ns": 1_570_000}, "CPU time a thread differs: torch eager at most 1.1, jax eager 1.57"),
+        ({"cpu_ns": 1_570_000}, "threads running for each granted differs: torch eager at most 1.1, jax eager 1.57"),
     ],
 )
 def test_what_differs_is_told(facts, told):

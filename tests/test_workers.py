@@ -741,6 +741,35 @@ def test_a_system_without_affinity_or_proc(tmp_path: Path, monkeypatch: pytest.M
     assert engine.describe()["versions"]
 
 
+LEAVES = """
+import os, threading
+from harness import environment
+
+everywhere, free = os.sched_getaffinity(0), threading.Event()
+os.sched_setaffinity(0, {min(everywhere)})
+print(environment.process()["cpus"] == [min(everywhere)])
+
+
+def leave():
+    os.sched_setaffinity(0, everywhere)  # of this thread alone
+    free.wait()
+
+
+thread = threading.Thread(target=leave)
+thread.start()
+while len(os.sched_getaffinity(thread.native_id)) < len(everywhere):
+    pass
+print(environment.process()["cpus"] == sorted(everywhere), environment.process()["os_threads"])
+free.set()
+"""
+
+
+def test_a_thread_that_leaves_its_cpus_is_seen() -> None:
+    """A pool that pins its own threads: what the main thread may use is not all that the process may."""
+    done = subprocess.run([sys.executable, "-c", LEAVES], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True", "2"]
+
+
 def test_the_quietest_cpu_is_chosen_and_of_equals_another_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of a CPU is the least that counts; where rows and numbers of CPUs do not agree it is simply the next one's turn."""
     place = Workplace(tmp_path)
