@@ -573,6 +573,7 @@ def test_published_figures_are_claimed_for_whole_data_and_training_only(findings
     assert note == "Published accuracy: 0.99 (X). Target 0.98: missed by jax jit, on mnist."
     note = words.quality_note({**goal, "baseline": {"accuracy": 0.9}}, {"jax jit": 0.99}, data="mnist")
     assert "Logistic regression on the same split: accuracy 0.9000. Target 0.98: met by it" in note
+    assert words.quality_note(goal, {}, data="mnist") == "Published accuracy: 0.99 (X). Target 0.98: no training ended."
 
 
 def test_single_figures_in_words(findings):

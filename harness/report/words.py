@@ -250,6 +250,8 @@ def quality_note(goal: Mapping[str, Any], measured: Mapping[str, float], *, data
         return f"{stated}Trained {listed(reasons)}: {void}."
     if not isinstance(target := goal.get("target"), int | float):
         return stated
+    if not measured:
+        return f"{stated}Target {target}: no training ended."
     short = [label for label, value in measured.items() if not value >= target]
     met = f"missed by {listed(short)}" if short else f"met by {'all' if len(measured) > 1 else 'it'}"
     return f"{stated}Target {target}: {met}, on {data}."
