@@ -426,13 +426,15 @@ def contests(run: Run) -> tuple[Contest, ...]:
     for trial in chosen:
         found[trial.of or trial.phase, replace(trial.cell, backend="", mode="")].append(trial)
     proofs, seen = statuses(run), computed(chosen)
+    dead = [t for t in chosen if t.phase == "control" and not t.of]  # twins: such a record is of no phase, and of each
     held = []
     for (phase, terms), trials in found.items():
         own = [t for t in trials if t.phase == phase and usable(t)]
         if phase in TIMED and own:
             ours = (terms.task, terms.batch, terms.threads, phase)
             rounds = {group[4:]: bad for group, bad in disturbed.items() if group[:4] == ours}
-            held.append(contest(phase, trials, proofs, rounds, first, seen))
+            lost = [t for t in dead if replace(t.cell, backend="", mode="", batch=terms.batch) == terms]
+            held.append(contest(phase, [*trials, *lost], proofs, rounds, first, seen))
     return tuple(held)
 
 
@@ -544,7 +546,7 @@ def mean_ratio(found: Sequence[tuple[np.ndarray, np.ndarray]], *, pairs: int) ->
 
 def controlled(members: Mapping[Cell, Blocks], twins: Sequence[Trial]) -> Ratio | None:
     """The A/A control: in each generation the second process of one backend over its first one."""
-    owner = {t.generation: t.cell for t in twins}
+    owner = {t.generation: t.cell for t in twins if usable(t)}
     times = {cell: samples(members.get(cell, {})) for cell in {*owner.values()}}
     first = {key: v for cell, own in times.items() for key, v in own.items() if owner.get(key[0]) == cell}
     return paired(first, samples(blocks(twins)))
@@ -576,5 +578,13 @@ def _refusals(
             )
     if found.contended > CONTENDED:
         yield f"{found.contended:.0%} of the rounds were contended", True
-    if found.control and verdict(found.control) in {"faster", "slower"}:
-        yield f"the A/A control excludes 1: two processes of one backend differ by {found.control.value:.3f}x", True
+    yield from _doubtful(found.control, trials)
+
+
+def _doubtful(control: Ratio | None, trials: Sequence[Trial]) -> Iterator[tuple[str, bool]]:
+    """What an A/A control says against ranking anything: it died in some generations, or would be ranked itself."""
+    twins = control.generations if control else 0
+    if twins < GENERATIONS and any(t.phase == "control" for t in trials):  # or floor and verdict were gone, and nobody knew
+        yield f"the A/A control has {twins} of the {GENERATIONS} generations that a noise floor needs", True
+    if control and verdict(control) in {"faster", "slower"}:
+        yield f"the A/A control excludes 1: two processes of one backend differ by {control.value:.3f}x", True

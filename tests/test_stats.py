@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
-from itertools import combinations, combinations_with_replacement
+from itertools import combinations, combinations_with_replacement, product
 from pathlib import Path
 from types import ModuleType
 
@@ -543,6 +543,36 @@ def test_a_little_disturbance_is_borne():
     assert places(found) == {"torch": "1", "tensorflow": "2", "jax": "3"}
     assert found.control.value == pytest.approx(1, rel=0.02)
     assert 0 < found.floor < 0.05
+
+
+@pytest.mark.parametrize("usable", range(6))
+def test_a_control_of_too_few_generations_protects_nobody(usable):
+    """Where twins died there is no noise floor, nor a control that could exclude 1: nothing is ranked, rather than without."""
+
+    def make(cell, generation):
+        made = twin(1.0)(cell, generation)
+        return made if generation < usable else replace(made, status="failed")
+
+    found = contest(["proven"] * 3, more=(make,))
+    told = "" if usable == 5 else f"the A/A control has {usable} of the 5 generations that a noise floor needs"
+    assert (found.refusal, found.noisy, bool(found.ranks)) == (told, usable < 5, usable == 5)
+    assert contest(["proven"] * 3).refusal == ""  # a suite that never had a control
+    assert contest(["proven"] * 3, generations=4, more=(make,)).refusal.startswith("4 of the 5 generations a verdict needs")
+
+
+def test_twins_that_did_not_even_start_are_missed_in_every_phase():
+    """Their record is of none of them."""
+    cells = [replace(CELL, task="t", backend=name) for name in ("torch", "jax")]
+    turns = [(number, cell, key) for number, cell in enumerate(cells) for key in product(range(5), range(2))]
+    trials = [trial(*key, cell=cell, times=(10**6 * (1 + number),)) for number, cell, key in turns]
+    trials += [replace(t, phase="latency", cell=replace(t.cell, batch=1)) for t in trials]
+    run = Run(Path(), {}, tuple(trials), (*proofs("torch eager"), *proofs("jax eager")))
+    assert {c.phase: c.refusal for c in stats.contests(run)} == {"train": "", "latency": ""}
+    dead = [trial(generation, cell=cells[0], phase="control", status="failed", times=()) for generation in range(5)]
+    told = {c.phase: c.refusal for c in stats.contests(replace(run, trials=(*trials, *dead)))}
+    assert told == dict.fromkeys(("train", "latency"), "the A/A control has 0 of the 5 generations that a noise floor needs")
+    elsewhere = [replace(t, cell=replace(t.cell, threads=2)) for t in dead]
+    assert {c.refusal for c in stats.contests(replace(run, trials=(*trials, *elsewhere)))} == {""}
 
 
 def test_a_control_that_is_off_by_less_than_a_verdict_raises_the_floor_alone():
