@@ -155,14 +155,24 @@ def blocks(trials: Iterable[Trial]) -> dict[Key, np.ndarray]:
 def counted(trials: Sequence[Trial]) -> tuple[list[Trial], Mapping[Group, bool]]:
     """The trials that count, and whether each round is contended: of a repeated round the second, if only the first was.
 
-    A rule on what the round met, never on the times it gave.
+    And if the second is whole. A rule on what the round met and who was there, never on the times it gave.
     """
-    disturbed = noise.contended(trials)
-    again = {noise.group(t) for t in trials if t.attempt}
+    disturbed, placed = noise.contended(trials), [(noise.group(t), t) for t in trials]
+    again = {group for group, t in placed if t.attempt}
     second = {group for group in again if (group, 0) in disturbed and (group, 1) not in disturbed}
-    chosen = [t for t in trials if t.phase == "warmup" or t.attempt == (noise.group(t) in second)]  # a warm-up is of no round
-    rounds = {noise.group(t) for t in trials if t.phase in TIMED and t.status == "ok"}
+    second -= torn((group, t) for group, t in placed if group in second)
+    chosen = [t for group, t in placed if t.phase == "warmup" or t.attempt == (group in second)]  # a warm-up is of no round
+    rounds = {group for group, t in placed if t.phase in TIMED and t.status == "ok"}
     return chosen, {group: (group, int(group in second)) in disturbed for group in rounds}
+
+
+def torn(placed: Iterable[tuple[Group, Trial]]) -> set[Group]:
+    """The rounds whose second attempt lacks a sample that the first has: interrupted, or an entrant died before its turn."""
+    had: dict[tuple[Group, int], set[tuple[Cell, str]]] = defaultdict(set)
+    for group, trial in placed:
+        if (trial.phase in TIMED or trial.phase == "control") and usable(trial):
+            had[group, trial.attempt].add((trial.cell, trial.phase))
+    return {group for (group, attempt), those in had.items() if attempt == 0 and not those <= had.get((group, 1), set())}
 
 
 def samples(times: Blocks) -> dict[Key, float]:

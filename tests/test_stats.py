@@ -709,6 +709,24 @@ def test_of_a_repeated_round_a_rule_chooses():
     assert {group.round for group, bad in disturbed.items() if bad} == {2}
 
 
+@pytest.mark.parametrize("lacking", [None, "torch", "jax", "the control"])
+def test_a_second_attempt_counts_only_if_it_is_whole(lacking):
+    """An interruption in the middle of it, or an entrant that died before its turn, must not lose what the first attempt has."""
+    jax = replace(CELL, backend="jax")
+    twin = {"phase": "control", "of": "train"}
+    rounds = [t for own in map(quiet, range(4)) for t in (own, replace(own, cell=jax), replace(own, **twin))]
+    void = replace(quiet(3), cell=replace(CELL, backend="tensorflow"), compilations=1)  # no sample, so none to lose
+    who = {"torch": rounds[9], "jax": rounds[10], "the control": rounds[11]}
+    met = [replace(t, noise={**t.noise, "external_cpus": 0.5}) if t.round == 3 else t for t in rounds]
+    again = [replace(t, attempt=1) for name, t in who.items() if name != lacking]
+    chosen, disturbed = stats.counted([*met, void, *again, replace(void, attempt=1, status="failed")])
+    counts = {(t.cell.backend, t.phase, t.attempt) for t in chosen if t.round == 3 and stats.usable(t)}
+    assert counts == {(t.cell.backend, t.phase, int(lacking is None)) for t in who.values()}
+    assert disturbed[noise.group(who["torch"])] is (lacking is not None)
+    broken = [replace(t, status="failed" if name == lacking else "ok", attempt=1) for name, t in who.items()]
+    assert {t.attempt for t in stats.counted([*met, *broken])[0] if t.round == 3} == {int(lacking is None)}
+
+
 def test_a_warm_up_counts_whatever_round_was_repeated():
     """It is of a process, and of no round: else two unsteady generations were one, and the entry were ranked."""
     rounds = [quiet(0, external_cpus=0.5), *map(quiet, range(1, 5)), replace(quiet(0), attempt=1)]
