@@ -31,6 +31,8 @@ LOCK = Path("tests", f"locked-{sysconfig.get_platform()}-{sys.implementation.cac
 LOCKED = ["--no-deps", "--only-binary=:all:", "--require-hashes", "-r", str(LOCK)]
 BIN = "Scripts" if os.name == "nt" else "bin"
 PARALLEL = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")  # a file to a process, in the order of tests/conftest.py
+# Prints what every worker has in its environment: nox itself may have no package of ours, nor NumPy.
+WORKERS_HAVE = "import json; from harness import environment; print(json.dumps(environment.variables('1', 'cpu')))"
 
 
 def framework_python(session: nox.Session, name: str, *more: str) -> str:
@@ -118,8 +120,10 @@ def backend(session: nox.Session, name: str) -> None:
     `pytest-benchmark compare --group-by=group` sets the benchmarks of all environments side by side.
     """
     python = framework_python(session, name, *GROUPS["tests"], "-e", ".")
+    told = session.run(python, "-c", WORKERS_HAVE, silent=True, external=True)  # a heap is chosen as a process starts
     command = (python, "-m", "pytest", "tests/test_conformance.py", "tests/test_benchmark.py", "--benchmark-enable")
-    session.run(*command, f"--backend={name}", f"--benchmark-save={name}", *session.posargs, external=True)
+    names = (f"--backend={name}", f"--benchmark-save={name}")
+    session.run(*command, *names, *session.posargs, env=json.loads(told), external=True)
 
 
 @nox.session

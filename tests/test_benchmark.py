@@ -1,15 +1,21 @@
 """pytest-benchmark of a backend's train step and predict, through the session that Concord times.
 
-In the tests' own process, so of one framework at a time: pytest tests/test_benchmark.py --benchmark-enable --backend torch. Good
-for watching one backend from commit to commit; comparing frameworks is what `concord run` is for.
+In the tests' own process, so of one framework at a time: nox's session `backend(torch)` gives it the environment of a worker;
+what `pytest tests/test_benchmark.py --benchmark-enable --backend torch` lacks of that is told beside its times. Good for watching
+one backend from commit to commit; comparing frameworks is what `concord run` is for.
 """
 
+import importlib.util
 import os
+import subprocess
+import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -90,6 +96,8 @@ def measured(benchmark: BenchmarkFixture, at: Opened, call: Callable[[Batch], Ha
         task=catalog.key(at.spec), phase=phase, backend=backend, mode=at.mode, batch=len(at.batch.y), proof=at.proof
     )
     benchmark.extra_info["cpus"] = len(environment.available_cpus())
+    usual = environment.variables("1", "cpu")
+    benchmark.extra_info["unlike_a_worker"] = [name for name, value in usual.items() if os.environ.get(name) != value]
 
     def run() -> Handle:
         handle = call(at.batch)
@@ -110,3 +118,28 @@ def test_predict(benchmark: BenchmarkFixture, opened: Opened, backend: str) -> N
     """One prediction of a batch, waited for."""
     logits = measured(benchmark, opened, opened.session.predict, backend=backend, phase="predict")
     assert logits.shape == (len(opened.batch.y), opened.spec.outputs)
+
+
+def test_benchmarks_have_the_environment_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before their process starts, since a heap is chosen then: without it a JAX step takes 11 or 28 ms, by luck."""
+    fake: Any = ModuleType("nox")
+    fake.options, fake.Session, fake.session = SimpleNamespace(), object, lambda function: function
+    fake.parametrize = lambda *_names, **_ids: lambda function: function
+    fake.project = SimpleNamespace(load_toml=lambda path: tomllib.loads(Path(path).read_text("utf-8")))
+    monkeypatch.setitem(sys.modules, "nox", fake)
+    monkeypatch.chdir(catalog.ROOT)
+    spec: Any = importlib.util.spec_from_file_location("sessions", "noxfile.py")
+    sessions: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sessions)
+    monkeypatch.setattr(sessions, "framework_python", lambda *_: sys.executable)
+    ran = []
+
+    def run(*command: str, **how: Any) -> str:
+        ran.append((command, how))
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout if how.get("silent") else ""
+
+    sessions.backend(SimpleNamespace(posargs=[], run=run), "jax")
+    (command, how), wanted = ran[-1], environment.variables("1", "cpu")
+    assert {"tests/test_benchmark.py", "--benchmark-enable", "--backend=jax"} <= {*command}
+    assert how["env"] == wanted
+    assert wanted.items() >= environment.HEAP.items()
