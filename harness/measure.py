@@ -141,10 +141,10 @@ def calls(session: Session, call: Call, batches: list[Batch], steps: int) -> lis
 def warm_up(session: Session, call: Call, batches: list[Batch]) -> WarmUp:
     """Call, synchronised one by one, until the series of times is steady: at least 5 steps and 0.5 s, 30 s at most.
 
-    Of a long series every second, fourth, ... call is kept, so that all of it is judged.
+    Of a long series every second, fourth, ... call is kept, so that all of it is judged. Its end too, when the time is up.
     """
     times: list[int] = []
-    watch, steps, stride, look = Stopwatch(), 0, 1, WARMUP_STEPS
+    watch, steps, stride, look, looked = Stopwatch(), 0, 1, WARMUP_STEPS, 0
     found = Steady("no steady state", 0)
     while watch.seconds() < WARMUP_CAP_S or steps < 1:
         time_ns = calls(session, call, [batches[steps % len(batches)]], 1)
@@ -153,10 +153,12 @@ def warm_up(session: Session, call: Call, batches: list[Batch]) -> WarmUp:
             times, stride = times[::2], 2 * stride
         steps += 1
         if steps >= look and watch.seconds() >= WARMUP_S:
-            found = steady(np.array(times) / 1e9)
+            found, looked = steady(np.array(times) / 1e9), steps
             if found.kind != "no steady state":
                 break
             look = max(steps + 1, int(steps * LOOK_AGAIN))
+    if steps > looked:
+        found = steady(np.array(times) / 1e9)
     return WarmUp(times, steps, stride, Steady(found.kind, found.start * stride))
 
 

@@ -6,11 +6,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness import measure, plan, timing
 from harness.plan import Entrant
 from harness.records import Cell, Trial
+from harness.steady import Steady
 
 CELL = Cell("mnist_cnn", "torch", "eager", "cpu", "float32", "mnist", 1)
 STEP, START = 10, 500  # nanoseconds of a step, and of an epoch ahead of its first one
@@ -63,6 +65,26 @@ def test_a_long_warm_up_is_kept_from_end_to_end(monkeypatch: pytest.MonkeyPatch)
     assert found.stride > 1
     assert found.steady.kind == "warm-up"
     assert found.steady.start == pytest.approx(6_000, abs=5 * found.stride)
+
+
+@pytest.mark.parametrize(("again", "last"), [(1.3, [23, 29, 30]), (1.0, [28, 29, 30])], ids=["after the last look", "at it"])
+def test_a_warm_up_is_judged_to_its_end(monkeypatch: pytest.MonkeyPatch, again: float, last: list[int]) -> None:
+    """On a clock by which a call takes a second: what settles between the last look and the cap is seen, and nothing twice."""
+    taken: list[int] = []
+    looks: list[int] = []
+
+    def judge(times: np.ndarray) -> Steady:
+        looks.append(len(times))
+        return Steady("warm-up", 3) if len(times) == measure.WARMUP_CAP_S else Steady("no steady state", len(times))
+
+    monkeypatch.setattr(measure, "LOOK_AGAIN", again)
+    monkeypatch.setattr(measure, "steady", judge)
+    monkeypatch.setattr(measure, "calls", lambda *_: [taken.append(1) or 10**9])
+    monkeypatch.setattr(measure, "Stopwatch", lambda: SimpleNamespace(seconds=lambda: float(len(taken))))
+    found = measure.warm_up(SimpleNamespace(), lambda _: None, [None])  # type: ignore[arg-type]
+    assert looks[-3:] == last
+    assert len({*looks}) == len(looks)
+    assert (found.steps, found.steady) == (30, Steady("warm-up", 3))
 
 
 def test_of_very_many_calls_some_are_kept_with_their_share() -> None:
