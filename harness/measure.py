@@ -96,7 +96,7 @@ def fed_sample(
 
     What an epoch costs ahead of its first batch (an iterator to make, a buffer to shuffle) is in no step of a block that is
     shorter. It is what the first call takes beyond one of the block, which is given the share of it that its steps are of an
-    epoch. A longer block is of whole epochs, which hold it.
+    epoch: in time, CPU time and energy. A longer block is of whole epochs, which hold it.
     """
     if steps + 2 * stacked > per_epoch:
         whole = math.lcm(per_epoch, stacked)
@@ -104,11 +104,14 @@ def fed_sample(
     first = sample(session, call, batches, stacked, timed=timed, stacked=stacked, ahead=0)
     found = sample(session, call, batches, steps, timed=timed, stacked=stacked)
 
-    def with_start(began: int, rest: int) -> int:
-        return rest + round((began - rest * stacked / found.steps) * found.steps / per_epoch)
+    def with_start(began: float, rest: float) -> float:
+        return rest + (began - rest * stacked / found.steps) * found.steps / per_epoch
 
-    times, cpu = [with_start(first.times_ns[0], found.times_ns[0])], with_start(first.cpu_ns, found.cpu_ns)
-    return found._replace(times_ns=times, cpu_ns=cpu, compilations=first.compilations + found.compilations)
+    times, cpu = [round(with_start(first.times_ns[0], found.times_ns[0]))], round(with_start(first.cpu_ns, found.cpu_ns))
+    met = noise.together(first.noise, found.noise)
+    if "energy_j" in met:
+        met["energy_j"] = with_start(first.noise["energy_j"], found.noise["energy_j"])
+    return Sample(times, found.steps, cpu, first.compilations + found.compilations, met)
 
 
 def block(session: Session, call: Call, batches: list[Batch], steps: int, *, slowdown: float = 0.0) -> list[int]:

@@ -28,6 +28,7 @@ MARKED = 3.5 * 1.4826  # median absolute deviations of a canary: nearer to the m
 TICK_S = 0.01  # what Linux counts CPU time in (USER_HZ)
 PRESSED, THROTTLED = Path("/proc/pressure/cpu"), Path("/sys/fs/cgroup/cpu.stat")
 SWITCHES = 50  # in a sample; fewer are never a sign
+SHARES = ("external_cpus", "steal", "pressure")  # of the wall time
 RAPL = Path("/sys/class/powercap")  # where Linux shows the energy meters of Intel and AMD processors
 
 
@@ -102,6 +103,17 @@ def between(before: Mapping[str, float], after: Mapping[str, float], *, wall_s: 
     if meters and min(meters) >= 0:  # or one started again at 0, as they do after minutes or hours
         found["energy_j"] = sum(meters)
     return found | {name: passed[name] for name in ("switches", "page_faults", "throttled_s") if name in passed}
+
+
+def together(*blocks: Mapping[str, float]) -> dict[str, float]:
+    """What the blocks met of which one sample is made, as if they were one: counts added, shares by their wall time.
+
+    Not the larger share: in a call of a millisecond one tick of our own looks like ten CPUs of others.
+    """
+    wall_s = sum(met["wall_s"] for met in blocks)
+    found = {name: sum(met[name] for met in blocks) for name in blocks[0] if all(name in met for met in blocks)}
+    shares = {name: sum(met[name] * met["wall_s"] for met in blocks) / wall_s for name in SHARES if name in found}
+    return found | shares
 
 
 def contended(trials: Iterable[Trial]) -> dict[tuple[Group, int], list[str]]:

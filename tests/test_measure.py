@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import measure, plan, timing
+from harness import measure, noise, plan, timing
 from harness.plan import Entrant
 from harness.records import Cell, Trial
 from harness.steady import Steady
@@ -41,6 +41,31 @@ def test_a_step_that_is_fed_holds_its_share_of_an_epochs_beginning(steps: int) -
     found = measure.fed_sample(session, call, [None], steps, timed=timed, stacked=1, per_epoch=100)
     assert found.times_ns[0] / found.steps == pytest.approx(STEP + START / 100, rel=0.06)
     assert found.steps == (steps if steps <= 98 else max(1, round(steps / 100)) * 100)
+
+
+def test_what_the_beginning_of_an_epoch_met_is_met_by_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its share of the energy, as of the time; a neighbour who came in the first call alone; no tick is taken for one."""
+    session: Any = SimpleNamespace(sync=lambda _: None, compilations=lambda: 0)
+    usual = {"steal": 0.0, "pressure": 0.2, "switches": 3.0, "energy_j": 2.0}
+
+    def fed(first: dict[str, float], rest: dict[str, float]) -> dict[str, float]:
+        met = iter([usual | first, usual | rest])
+        monkeypatch.setattr(noise, "between", lambda *_counters, **_passed: next(met))
+        wall: measure.Timed = lambda *a: [1_000_000 * a[3]]  # noqa: E731 - a step is a millisecond
+        return measure.fed_sample(session, lambda _: 0, [None], 20, timed=wall, stacked=1, per_epoch=100).noise
+
+    def marked(found: dict[str, float]) -> list[str]:
+        trials = [Trial(CELL, "epoch", "ok", 0, n, steps=20, times_ns=(2 * 10**8,), noise=found) for n in range(2)]
+        return [reason for reasons in noise.contended(trials).values() for reason in reasons]
+
+    quiet = {"wall_s": 0.2, "external_cpus": 0.0}
+    found = fed({"wall_s": 0.2, "external_cpus": 1.0, "energy_j": 1.1, "pressure": 0.6}, quiet)
+    assert found["energy_j"] == pytest.approx(2.0 + (1.1 - 2.0 / 20) * 20 / 100)
+    assert found["external_cpus"] == pytest.approx(0.5)
+    assert (found["pressure"], found["switches"], found["wall_s"]) == (pytest.approx(0.4), 6.0, pytest.approx(0.4))
+    assert {*marked(found)} == {"others used the CPUs"}
+    assert marked(fed({"wall_s": 0.001, "external_cpus": 10.0}, quiet)) == []  # a tick
+    assert marked(fed({"wall_s": 0.001, "external_cpus": 0.0}, {"wall_s": 0.2, "external_cpus": 1.0})) != []
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(1, 8), (12, 16), (17, 40), (90, 80)])
