@@ -1,5 +1,6 @@
 """One run from plan to report: proof, training, timing, views. Every record is on disk before the next one begins."""
 
+import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from harness.timing import Generation, Timing
 
 EPOCH_S = 3600.0  # of one epoch of a training: one that takes longer hangs
 NARROW = 0.03  # half-width of a log-ratio's interval at which no generation is added
+UNSAFE = re.compile(r"[^\w.-]+")  # in the name of a folder: a task's key has its parameters, "risk_mlp:data=credit_default"
 
 
 def run(plan: Plan, folder: Path, progress: Progress, earlier: Run | None = None) -> None:
@@ -199,7 +201,7 @@ def fit(plan: Plan, subject: Subject, backend: str, mode: str, seed: int, used: 
     limits = {"epochs": subject.job.epochs or subject.spec.train.epochs, "max_steps": subject.job.max_steps, "seconds": left}
     message = subject.message("fit", mode, seed=trial.seed, **limits)
     try:
-        label = f"fit-{subject.spec.name}-{backend}-{mode}-{seed}"
+        label = f"fit-{UNSAFE.sub('-', subject.task)}-{subject.batch}-{backend}-{mode}-{seed}"
         with (
             progress.doing(f"training of {subject.task}: {backend} {mode}, seed {trial.seed}") as hear,
             place.cpu() as cpu,

@@ -17,7 +17,7 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
@@ -753,6 +753,26 @@ def test_a_budget_adds_whole_generations(tmp_path: Path, monkeypatch: pytest.Mon
         found = carried_out(plan, tmp_path / "run")
     assert (found.progress["complete"], found.progress["used_s"]) == ([0, 1, 2], 30.0)
     assert Counter(t.generation for t in of(found, backend="left", phase="train")) == {0: 1, 1: 1, 2: 1}
+
+
+def test_trainings_of_one_spec_with_other_parameters_share_no_folder() -> None:
+    """They run at once: what one prints must not stand in the other's log, nor its temporary files beside the other's."""
+    labels: list[str] = []
+
+    def worker(_backend: str, _cpus: list[int], label: str, **_how: Any) -> launch.Worker:
+        labels.append(label)
+        raise launch.WorkerError("failed", "none here", "")
+
+    where = Cell("risk_mlp", "left", "plain", "cpu", "float32", "data", 8)
+    suite = SimpleNamespace(generations=1, hard=False, budget_s=0.0)
+    place = SimpleNamespace(seed=0, cpu=lambda: nullcontext(0), worker=worker)
+    plan: Any = SimpleNamespace(cell=lambda *_: where, workplace=place, suite=suite)
+    for task, batch in (("risk_mlp", 8), ("risk_mlp", 16), ("risk_mlp:data=credit_default", 8)):
+        job, spec = SimpleNamespace(epochs=1, max_steps=1), catalog.task("risk_mlp")
+        what: Any = SimpleNamespace(task=task, batch=batch, spec=spec, job=job, weights={}, message=lambda *_, **more: more)
+        assert run.fit(plan, what, "left", "plain", 0, lambda: 0.0, Progress()).reason == "none here"
+    assert len({*labels}) == 3
+    assert all(re.fullmatch(r"fit-[\w.-]+", label) for label in labels)
 
 
 @pytest.mark.parametrize(
