@@ -74,13 +74,14 @@ class Ratio(Estimate):
     def needed(self, floor: float = 0.0) -> int | None:
         """How many generations in all would leave this ratio undecided no longer, if noise stays as it is.
 
-        The half-width falls as 1/sqrt(generations), until the interval lies within the margin, or within the tie band while it
-        still holds 1, or beyond the margin and the floor: whichever is first. At least 7, below which no exact test can reach the
-        level, and one more than there are; None where it is more than anybody would wait for.
+        The half-width falls as 1/sqrt(generations) about the interval's centre, which is not the point, until the interval lies
+        within the margin, or within the tie band while it still holds 1, or beyond the margin and the floor: whichever is first.
+        At least 7, below which no exact test can reach the level, and one more than there are; None where it is more than
+        anybody would wait for.
         """
-        if self.half is None:
+        if self.low is None or self.high is None or self.half is None:
             return None
-        size, margin, band = abs(math.log(self.value)), math.log(MARGIN), math.log1p(TIE_BAND)
+        size, margin, band = abs(math.log(self.low) + math.log(self.high)) / 2, math.log(MARGIN), math.log1p(TIE_BAND)
         tie = band - size if size <= min(self.half, band / 2) else margin - size
         enough = max(tie, size - margin if size > math.log1p(floor) else 0.0)
         if self.half > enough * math.sqrt(PATIENCE / self.generations):

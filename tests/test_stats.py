@@ -212,11 +212,12 @@ def test_the_named_effect_is_seen_four_times_out_of_five():
 
 
 def test_generations_needed():
-    """An interval four times too wide needs sixteen times the generations; never fewer than seven; none without an interval."""
+    """An interval 3.99 times too wide needs sixteen times the generations; never fewer than seven; none without an interval."""
     size = math.log(1.10)
-    wide = Ratio(1.10, math.exp(size - 4 * (size - math.log(stats.MARGIN))), 1.5, 25, 5, 3)
+    wide = Ratio(1.10, math.exp(size - 3.99 * (size - math.log(stats.MARGIN))), 1.5, 25, 5, 3)
     wide = Ratio(1.10, wide.low, math.exp(2 * size - math.log(wide.low)), 25, 5, 3)
     assert wide.needed() == 80
+    assert replace(wide, value=1.03).needed() == 80  # the interval is centred elsewhere
     assert Ratio(2.0, 1.99, 2.01, 25, 5, 3).needed() == 7
     assert Ratio(2.0, 1.99, 2.01, 50, 10, 3).needed() == 11
     assert Ratio(1.0, None, None, 5, 1, 3).needed() is None
@@ -225,6 +226,13 @@ def test_generations_needed():
     assert Ratio(1.06, 1.05, 1.07, 50, 10, 3).needed(0.08) is None  # equals differ by more
     assert Ratio(1.01, 0.93, 1.01**2 / 0.93, 25, 5, 3).needed() == 23  # a tie within 5 %, as long as it holds 1
     assert Ratio(1.015, 1.004, 1.015**2 / 1.004, 25, 5, 3).needed() == 25  # does not hold 1: within 2 % only
+
+
+@given(st.floats(-0.2, 0.2), st.floats(1e-3, 0.2), st.floats(-1, 1))
+def test_generations_needed_hang_on_the_interval_alone(centre, half, skew):
+    """It narrows about its centre, wherever in it the point may lie."""
+    points, ends = (centre, centre + skew * half), (math.exp(centre - half), math.exp(centre + half))
+    assert len({Ratio(math.exp(point), *ends, 25, 5, 3).needed() for point in points}) == 1
 
 
 @given(PAIRED)
