@@ -187,14 +187,24 @@ class Worker(AbstractContextManager["Worker"]):
             return log.read(LOG_TAIL).decode("utf-8", "replace")
 
     def pause(self) -> None:
-        """Stop the process: thread pools that spin while idle would disturb the one that is timed."""
-        with suppress(psutil.NoSuchProcess):  # the next request will find it gone
-            psutil.Process(self.process.pid).suspend()
+        """Stop the process and whatever it has started: pools that spin while idle would disturb the one that is timed."""
+        self.halt(stop=True)
 
     def resume(self) -> None:
-        """Let a paused process go on; nothing happens to one that runs or is gone."""
-        with suppress(psutil.NoSuchProcess):
-            psutil.Process(self.process.pid).resume()
+        """Let a paused process go on, and whatever it has started; nothing happens to one that runs or is gone."""
+        self.halt(stop=False)
+
+    def halt(self, *, stop: bool) -> None:
+        """Stop the process, or let it go on: with all of its group, where there are groups. Never after ``kill``, which see."""
+        if self not in ALIVE:
+            return
+        with suppress(psutil.NoSuchProcess, ProcessLookupError, PermissionError):  # the next request will find it gone
+            if GROUPS:
+                os.killpg(self.process.pid, signal.SIGSTOP if stop else signal.SIGCONT)
+            elif stop:
+                psutil.Process(self.process.pid).suspend()
+            else:
+                psutil.Process(self.process.pid).resume()
 
     def kill(self) -> None:
         """End the process, paused or not, and whatever it has started; once, since later its number may be another's."""

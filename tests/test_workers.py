@@ -529,6 +529,24 @@ def test_pause_and_resume(start: Start, exhibit: Callable[[str], Exhibit]) -> No
     assert process.status() != psutil.STATUS_STOPPED
 
 
+@pytest.mark.skipif(os.name == "nt", reason="has no groups of processes")
+def test_what_a_worker_started_is_paused_with_it(start: Start, root: Root, exhibit: Callable[[str], Exhibit]) -> None:
+    """A pool in processes of its own would use the CPU of the one that is timed; what was ended is sent nothing more."""
+    worker = start(root=root(HELPED))
+    started = psutil.Process(helper(worker.tail()))
+    worker.pause()
+    wait_until(lambda: started.status() == psutil.STATUS_STOPPED)
+    trace(worker, exhibit)
+    wait_until(lambda: started.status() != psutil.STATUS_STOPPED)
+    worker.close()
+    sent: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "killpg", lambda _group, number: sent.append(number))
+        worker.pause()
+        worker.resume()
+    assert sent == []
+
+
 PARENT = """
 import sys, time
 from pathlib import Path
