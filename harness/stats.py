@@ -30,6 +30,7 @@ CONTENDED = 0.3  # share of the rounds beyond which nothing is ranked
 OVERDRAWN = 1.1  # CPU time over wall time, a thread: more is another budget than the others'
 DRAWS, SEED = 10_000, 20_260
 PATIENCE = 200  # generations; where more are needed, it is not said how many
+WIDEST = 300.0  # half-width of a log-ratio's interval; beyond 709 exp overflows, and of two generations and 104 pairs t is 1,324
 EXACT = 200  # rounds up to which a signed-rank interval is exact; the normal distribution differs by less than 1 % of W there
 FEWEST_DRAWS, LOOKS = 1_000, 4_000_000  # of large samples fewer draws are made: as many looks at a value in all
 FEWEST = 4  # samples of a bootstrap: that of two is from the one to the other, which holds their median half of the time
@@ -318,7 +319,7 @@ def over_generations(by_generation: Mapping[int, float], rounds: int, pairs: int
     if count <= 1:
         return Ratio(point, None, None, rounds, count, pairs)
     centre = float(np.mean(logs))
-    half = t_quantile(count, pairs) * float(np.std(logs, ddof=1)) / math.sqrt(count)
+    half = min(t_quantile(count, pairs) * float(np.std(logs, ddof=1)) / math.sqrt(count), WIDEST)
     return Ratio(point, math.exp(centre - half), math.exp(centre + half), rounds, count, pairs)
 
 
