@@ -1,7 +1,12 @@
 """Findings in words: what a sentence names, and in which order."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from harness import stats
+from harness.records import Cell
 from harness.report import tables, words
 
 
@@ -21,3 +26,21 @@ def test_the_sentence_over_all_tasks_names_no_more_than_it_can(monkeypatch: pyte
     )
     (said,) = words.together(4)
     assert said.endswith("b x takes 1.25x (1.15 to 1.35); c x takes 1.50x (1.40 to 1.60); c y takes 1.75x (1.65 to 1.85).")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [
+        (1.005, 1.06, "and 26 generations in all might decide"),
+        (1.01, 1.03, f"and more than {stats.PATIENCE} generations would be needed"),
+    ],
+)
+def test_an_undecided_pair_says_what_it_would_take(low: float, high: float, told: str) -> None:
+    """Generations in all, not more of them; and that there is a number, where nobody would wait for so many."""
+    best, b = (Cell("mnist_cnn", name, "eager", "cpu", "float32", "mnist", 64) for name in ("torch", "jax"))
+    ratio = stats.Ratio(1.02, low, high, 25, 5, 3)
+    assert stats.verdict(ratio) == "undecided"
+    contest: Any = SimpleNamespace(ratios={(best, b): ratio}, verdicts={(best, b): "undecided"}, floor=0.0)
+    said = words._behind(contest, best, b)
+    assert said.startswith("JAX eager is undecided, at 1.02x (")
+    assert said.endswith(f" and more, {told}")

@@ -11,7 +11,7 @@ from harness import catalog
 from harness.errors import HarnessError
 from harness.records import Cell, Proof
 from harness.report.tables import SHOWN, Findings, Row, overall
-from harness.stats import TIE_BAND, Contest, Estimate, Proven
+from harness.stats import PATIENCE, TIE_BAND, Contest, Estimate, Proven
 
 MARKS = {"proven": "✓", "failed": "✗", "not proven": "○", "skipped": "○"}
 PLAIN = range(-4, 7)  # powers of ten that are written without an exponent
@@ -231,8 +231,8 @@ def _behind(contest: Contest, best: Cell, b: Cell) -> str:
     if verdict == "tie":
         return f"{title(b)} ties with it within {TIE_BAND:.0%}, at {sized(ratio)}"
     needed, seen = ratio.needed(contest.floor), ratio.detectable(contest.floor) or math.nan
-    needs = f", and {needed} generations might decide" if needed else ""
-    return f"{title(b)} is undecided, at {sized(ratio)}: this run sees {seen:.1%} and more{needs}"
+    more = f"{needed} generations in all might decide" if needed else f"more than {PATIENCE} generations would be needed"
+    return f"{title(b)} is undecided, at {sized(ratio)}: this run sees {seen:.1%} and more, and {more}"
 
 
 def quality_note(goal: Mapping[str, Any], measured: Mapping[str, float], *, data: str) -> str:
