@@ -140,10 +140,14 @@ def usable(trial: Trial) -> bool:
     return sound and bool(trial.times_ns) and min(trial.times_ns) > 0
 
 
-def unused(trials: Iterable[Trial]) -> Counter[str]:
+def unused(trials: Sequence[Trial]) -> Counter[str]:
     """How many timed trials are left out of every estimate, by reason."""
-    timed = [t for t in trials if t.phase in TIMED and not usable(t)]
-    return Counter("compiled inside a block" if t.status == "ok" and t.compilations else t.status for t in timed)
+    timed, chosen = [t for t in trials if t.phase in TIMED], {id(t) for t in counted(trials)[0]}
+    void = [t for t in timed if not usable(t)]
+    found: Counter[str] = Counter("compiled inside a block" if t.status == "ok" and t.compilations else t.status for t in void)
+    if others := sum(usable(t) and id(t) not in chosen for t in timed):
+        found["of rounds of which the other attempt counts"] = others
+    return found
 
 
 def blocks(trials: Iterable[Trial]) -> dict[Key, np.ndarray]:

@@ -729,6 +729,10 @@ def test_of_a_repeated_round_a_rule_chooses():
     chosen, disturbed = stats.counted([*trials, *again])
     assert [(t.round, t.attempt) for t in chosen] == [(0, 0), (2, 0), (3, 0), (4, 0), (1, 1)]
     assert {group.round for group, bad in disturbed.items() if bad} == {2}
+    lost = replace(quiet(4), attempt=1, status="failed")
+    told = {"of rounds of which the other attempt counts": 3, "failed": 1}  # of round 1 the first, of 2 and 3 the second
+    assert stats.unused([*trials, *again, lost]) == told
+    assert stats.unused(trials) == {}
 
 
 @pytest.mark.parametrize("lacking", [None, "torch", "jax", "the control"])
