@@ -66,6 +66,13 @@ def affinity(trials: Trials) -> object:
     return "; ".join(",".join(map(str, cpus)) for _, cpus in found) or None
 
 
+def pool(trials: Trials) -> object:
+    """The sizes that a framework says its pool has, where they are not what was granted; who says none is not suspected."""
+    said = {(str(t.facts["threads"]), str(t.cell.threads)) for t in trials if "threads" in t.facts}
+    others = sorted(f"{size} where {granted} was granted" for size, granted in said if size != granted)
+    return ", ".join(others) or "no other size"
+
+
 def budget(trials: Trials) -> object:
     """Whether the CPU time of the timed blocks fits the threads that were granted, and by how much not in the worst contest."""
     used: dict[tuple[str, int, int, str], list[float]] = defaultdict(list)
@@ -84,6 +91,7 @@ RULES = (
     Rule("device", "where it was asked to run", lambda ts: ts[0].cell.device),
     Rule("device in use", "where its parameters are", fact("device")),
     Rule("threads granted", "one budget for all", lambda ts: str(ts[0].cell.threads)),
+    Rule("threads in its pool", "a pool of another size is another budget", pool),
     Rule("CPUs by generation", "equal affinity is the only common budget: pools read it, XLA ignores OMP_NUM_THREADS", affinity),
     Rule("threads running for each granted", "CPU time over wall time: what the budget came to", budget),
     Rule("data", "the same examples", lambda ts: "; ".join(sorted({t.cell.data for t in ts}))),

@@ -877,11 +877,25 @@ def test_equal_terms_are_fair():
         ({"batches": "8 of 64: 5f3a09c2"}, "batches placed differs: torch eager 8 of 64: 5f3a09c1, jax eager 8 of 64: 5f3a09c2"),
         ({"python": "3.12.0"}, "Python differs: torch eager 3.11.9, jax eager 3.12.0"),
         ({"cpu_ns": 1_570_000}, "threads running for each granted differs: torch eager at most 1.1, jax eager 1.57"),
+        ({"threads": 4}, "threads in its pool differs: torch eager no other size, jax eager 4 where 1 was granted"),
     ],
 )
 def test_what_differs_is_told(facts, told):
     """By rule, entry and value."""
     assert judged(entry("torch"), entry("jax", **facts)) == [told]
+
+
+def test_a_pool_is_held_to_what_was_granted():
+    """On more CPUs too; a framework that says nothing of its pool, as JAX, hides nobody else's."""
+    for granted, own in ((1, 1), (4, 4)):
+        cell = replace(CELL, threads=granted)
+        said = [replace(t, cell=cell) for t in entry("torch", threads=own)]
+        silent = [replace(t, cell=replace(cell, backend="jax")) for t in entry("jax")]
+        assert judged(said, silent) == []
+        wrong = [replace(t, facts={**t.facts, "threads": 2}) for t in said]
+        assert judged(wrong, silent) == [
+            f"threads in its pool differs: torch eager 2 where {granted} was granted, jax eager no other size"
+        ]
 
 
 def test_what_modes_are_named_after_may_differ():
