@@ -15,6 +15,7 @@ from harness.suite import Phase
 
 MIN_STEPS, MAX_STEPS = 1, 20_000  # of one sample
 KEPT_CALLS, CALLS_S = 500, 0.05  # of a sample of single calls: the most that are kept, and how long more of them go on
+CHECKS = 2  # of the length of a sample, by as many blocks more
 
 Place = tuple[str, int, Entrant]  # a task, a batch, and who computes it
 
@@ -188,14 +189,7 @@ class Generation:
         """
         key = (replace(self.cell(subject, entrant, phase), mode=entrant.mode), phase)
         if key not in self.timing.steps:
-            steps, seconds, wanted_s = 1, 0.0, self.plan.suite.sample_s
-            while seconds < wanted_s / 4 and steps < MAX_STEPS:  # a few steps alone tell little: what one sync costs, is theirs
-                steps = min(MAX_STEPS, steps * 4)
-                reply, _ = worker.ask({**message, "steps": steps})
-                seconds, taken = sum(reply["times_ns"]) / 1e9, reply["steps"] * len(reply["times_ns"])
-            steps = min(MAX_STEPS, max(MIN_STEPS, round(taken * wanted_s / seconds)))
-            enough = max(KEPT_CALLS, round(taken * CALLS_S / seconds))
-            self.timing.steps[key] = min(steps, enough) if phase == "latency" else steps
+            self.timing.steps[key] = calibrated(worker, message, self.plan.suite.sample_s)
         return self.timing.steps[key]
 
     def is_control(self, entrant: Entrant) -> bool:
@@ -217,6 +211,39 @@ class Generation:
     def keep(self, trial: Trial) -> None:
         """Write a record of this generation down."""
         self.timing.journal.keep(replace(trial, generation=self.number))
+
+
+def calibrated(worker: Worker, message: dict[str, Any], wanted_s: float) -> int:
+    """How many steps last about ``wanted_s``; of single calls no more than are kept, or go on for CALLS_S.
+
+    So many are timed, too, and counted anew, twice at most, where they take less than half or more than double of that: else
+    one short block that somebody disturbed left a cell with a few steps a sample for the whole run.
+    """
+
+    def take(steps: int) -> tuple[float, int]:
+        reply, _ = worker.ask({**message, "steps": steps})
+        return sum(reply["times_ns"]) / 1e9, reply["steps"] * len(reply["times_ns"])
+
+    steps, seconds = 1, 0.0
+    while seconds < wanted_s / 4 and steps < MAX_STEPS:  # a few steps alone tell little: what one sync costs, is theirs
+        steps = min(MAX_STEPS, steps * 4)
+        seconds, taken = take(steps)
+    for _ in range(CHECKS):
+        before, steps = steps, fitting(taken * wanted_s / seconds)
+        if steps == before:
+            break
+        seconds, taken = take(steps)
+        if wanted_s / 2 <= seconds <= wanted_s * 2:
+            break
+    else:
+        steps = fitting(taken * wanted_s / seconds)
+    enough = max(KEPT_CALLS, round(taken * CALLS_S / seconds))
+    return min(steps, enough) if message["phase"] == "latency" else steps
+
+
+def fitting(steps: float) -> int:
+    """A whole number of steps within the limits of a sample."""
+    return min(MAX_STEPS, max(MIN_STEPS, round(steps)))
 
 
 def thinned(trial: Trial) -> Trial:

@@ -122,6 +122,33 @@ def test_of_very_many_calls_some_are_kept_with_their_share() -> None:
         assert timing.thinned(few) == few
 
 
+@pytest.mark.parametrize(
+    ("step_s", "disturbed", "phase", "expected", "asked"),
+    [
+        (1e-4, {}, "train", 2500, 6),
+        (1e-4, {0: 0.1}, "train", 2500, 3),  # four steps with a tenth of a second in between: ten of them were a sample
+        (1e-4, {5: 0.4}, "train", 2500, 7),  # in the block that is looked at again
+        (1.0, {}, "train", 1, 2),
+        (1e-7, {}, "train", timing.MAX_STEPS, 8),
+        (1e-4, {0: 0.1}, "latency", 500, 3),
+    ],
+)
+def test_a_sample_has_its_length_whoever_disturbed_a_block(
+    step_s: float, disturbed: dict[int, float], phase: str, expected: int, asked: int
+) -> None:
+    """A quarter of a second, of the blocks by which it is found one was disturbed; few blocks more, and none of long steps."""
+    blocks: list[int] = []
+
+    def ask(message: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        seconds = message["steps"] * step_s + disturbed.get(len(blocks), 0.0)
+        blocks.append(message["steps"])
+        return {"times_ns": [round(seconds * 1e9)], "steps": message["steps"]}, {}
+
+    worker: Any = SimpleNamespace(ask=ask)
+    found = timing.calibrated(worker, {"op": "sample", "phase": phase}, 0.25)
+    assert (found, len(blocks)) == (pytest.approx(expected, rel=0.01), asked)
+
+
 @pytest.mark.parametrize(("copies", "generation", "expected"), [(0, 0, "jax jit"), (0, 1, "torch eager"), (3, 0, "jax jit")])
 def test_each_precision_has_a_control(copies: int, generation: int, expected: str) -> None:
     """Of its first modes, in turn; a process that no entrant is."""
