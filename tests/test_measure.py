@@ -1,5 +1,6 @@
 """What a sample is made of, on calls that a test times itself: epochs and their beginning, long warm-ups, very many calls."""
 
+import gc
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -160,3 +161,76 @@ def test_each_precision_has_a_control(copies: int, generation: int, expected: st
     assert f"{first.backend} {first.mode}" == expected
     assert (low.mode, low.backend) == ("bf16", ("jax", "tensorflow")[generation])
     assert not {first, low} & {*entrants}
+
+
+# What is inside a block
+
+
+class Asynchronous:
+    """A session that only begins: ``sync`` waits for what was begun, on a clock of its own; every third call compiles."""
+
+    def __init__(self) -> None:
+        self.now_ns, self.begun, self.syncs, self.made = 0, 0, 0, 0
+        self.collecting: list[bool] = []
+
+    def call(self, _batch: Any) -> int:
+        """A nanosecond to begin; a microsecond that ``sync`` waits for."""
+        self.now_ns += 1
+        self.begun += 1
+        self.made += 1
+        self.collecting.append(gc.isenabled())
+        return self.made
+
+    def sync(self, handle: int) -> None:
+        """The last handle waits for all that was begun."""
+        assert handle == self.made
+        self.now_ns += 1000 * self.begun
+        self.begun = 0
+        self.syncs += 1
+
+    def compilations(self) -> int:
+        """One for each third call."""
+        return self.made // 3
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Such a session, whose clock is the only one."""
+    found = Asynchronous()
+    clock = SimpleNamespace(perf_counter_ns=lambda: found.now_ns, process_time_ns=lambda: found.now_ns // 2)
+    monkeypatch.setattr(measure, "time", clock)
+    return found
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+def test_a_block_waits_for_what_it_has_begun_and_once(session: Any, steps: int) -> None:
+    """The wait is inside of its time, at its end: one a block, and one for each single call."""
+    assert measure.block(session, session.call, [None], steps) == [1001 * steps]
+    assert session.syncs == 1
+    assert measure.calls(session, session.call, [None], steps) == [1001] * steps
+    assert session.syncs == 1 + steps
+
+
+def test_what_is_compiled_inside_a_block_is_counted(session: Any) -> None:
+    """And not what the untimed call ahead of it compiled; the CPU time is the block's, too."""
+    session.made = 2  # so that the third is the one ahead
+    found = measure.sample(session, session.call, [None], 6, timed=measure.block, stacked=1)
+    assert (found.compilations, found.steps, found.times_ns) == (2, 6, [6006])
+    assert found.cpu_ns == pytest.approx(3003, abs=1)
+    assert session.syncs == 2
+    assert measure.sample(session, session.call, [None], 1, timed=measure.block, stacked=1).compilations == 0
+
+
+def test_no_garbage_is_collected_inside_a_block(session: Any) -> None:
+    """What there was is collected before; afterwards it goes on as ever, after an error too."""
+    assert gc.isenabled()
+    measure.sample(session, session.call, [None], 4, timed=measure.block, stacked=1)
+    assert session.collecting == [True, False, False, False, False]
+    assert gc.isenabled()
+
+    def broken(*_: Any) -> list[int]:
+        raise RuntimeError("out of patience")
+
+    with pytest.raises(RuntimeError):
+        measure.sample(session, session.call, [None], 4, timed=broken, stacked=1)
+    assert gc.isenabled()
