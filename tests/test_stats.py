@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from itertools import combinations, combinations_with_replacement, product
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ import scipy.stats
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from harness import ledger, noise, stats
+from harness import ledger, noise, run, stats
 from harness.records import Cell, Proof, Run, Trial
 from harness.stats import Ratio
 
@@ -378,6 +378,25 @@ def test_two_runs_do_not_contradict_each_other(half, pairs, generations, most):
             assert shares["slower"] < 0.03
         if truth == 0 and half <= 0.02:
             assert shares["tie"] > 0.9
+
+
+@pytest.mark.parametrize("centre", [0.0, 0.02, 0.5])
+@pytest.mark.parametrize(("half", "more"), [(0.029, False), (0.031, True), (None, True)])
+def test_generations_are_added_for_width_alone(centre, half, more):
+    """Until every interval of the proven is within 3 %, whatever it says: a tie, nothing, or a winner; within the budget only."""
+    a, b, c = (replace(CELL, backend=name) for name in ("torch", "jax", "tensorflow"))
+    ends = (None, None) if half is None else (math.exp(centre - half), math.exp(centre + half))
+    narrow, wide = Ratio(math.exp(centre), *ends, 25, 5, 1), Ratio(1.0, 0.5, 2.0, 25, 5, 1)
+    ratios = {(a, b): narrow, (a, c): wide}
+    verdicts = {pair: stats.verdict(found) for pair, found in ratios.items()}
+    held = stats.Contest("train", {}, ratios, verdicts, [a, b], a, {}, "", None, {})  # c is not proven: nobody waits for it
+    suite = SimpleNamespace(generations=5, budget_s=60.0)
+    plan = SimpleNamespace(suite=suite)
+    assert run.wanted(plan, 5, (held,)) is more
+    assert run.wanted(plan, 4, (held,))
+    assert not run.wanted(plan, 5, ())
+    suite.budget_s = 0.0
+    assert not run.wanted(plan, 5, (held,))
 
 
 def table(**slower):
