@@ -16,7 +16,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ import psutil
 import pytest
 
 import backends
-from harness import catalog, data, environment, launch, metrics, records, report, run, selfcheck, stats, workplace
+from harness import catalog, data, environment, launch, metrics, noise, records, report, run, selfcheck, stats, workplace
 from harness.cli import options, viewing
 from harness.plan import Entrant, Plan, subject
 from harness.progress import Progress
@@ -336,6 +336,29 @@ def test_a_twin_controls_every_generation(sound: Run) -> None:
         for phase in PHASES
         for round_ in range(2)
     }
+
+
+def test_a_contended_round_runs_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every entrant, the twin and the canary once again, at the generation's end; the first attempt stays on disk."""
+
+    def disturbed(trials: Iterable[Trial]) -> dict[tuple[noise.Group, int], list[str]]:
+        rounds = {noise.group(t) for t in trials if (t.phase, t.generation, t.round) == ("train", 0, 1)}
+        return {(group, 0): ["so the test says"] for group in rounds}
+
+    monkeypatch.setattr(noise, "contended", disturbed)
+    with at_home(build(tmp_path / "house", {"left": "", "right": ""})):
+        plan = planned(tmp_path / "scratch", ("left", "right"), phases=("train", "predict"))
+        found = carried_out(plan, tmp_path / "run")
+    turns = Counter((t.phase, t.cell.backend, t.of, t.generation, t.round, t.attempt) for t in found.trials if t.attempt)
+    who = (("train", "left", ""), ("train", "right", ""), ("control", "left", "train"), ("canary", "numpy", "train"))
+    assert turns == {(*each, 0, 1, 1): 1 for each in who}
+    first = Counter((t.phase, t.cell.backend, t.of, t.generation, t.round, t.attempt) for t in found.trials)
+    assert [first[*each, 0, 1, 0] for each in who] == [1] * len(who)
+    order = [(t.phase, t.attempt) for t in found.trials if t.generation == 0 and t.phase in {"train", "predict"}]
+    assert order[-2:] == [("train", 1)] * 2
+    chosen, contended = stats.counted(found.trials)
+    assert {t.attempt for t in chosen if "train" in (t.phase, t.of) and (t.generation, t.round) == (0, 1)} == {1}
+    assert not any(contended.values())
 
 
 @pytest.mark.skipif(len(environment.available_cpus()) < 2, reason="one CPU cannot be swept over")
@@ -811,8 +834,8 @@ def selfchecked(slowdown: float, truth: float, seed: int) -> selfcheck.Finding:
         proofs += [Proof("risk_mlp", "left", where.mode, "float64", n, "numpy", 0.0, 1.0, "", "proven") for n in stats.LEVELS]
         for generation in range(suite.generations):
             step_s = 1e-3 * (1 + truth * bool(entrant.slowdown)) * np.exp(rng.normal(0, 0.01))
-            for turn, noise in enumerate(rng.normal(0, 0.01, suite.rounds)):
-                times = (int(step_s * np.exp(noise) * 100 * 1e9),)
+            for turn, luck in enumerate(rng.normal(0, 0.01, suite.rounds)):
+                times = (int(step_s * np.exp(luck) * 100 * 1e9),)
                 trials.append(Trial(where, "train", "ok", generation, turn, steps=100, times_ns=times))
     return selfcheck.judge(plan, Run(Path(), {}, tuple(trials), tuple(proofs)))
 
