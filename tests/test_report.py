@@ -23,6 +23,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from harness import catalog, compare, ledger, metrics, records, report, stats
+from harness.cli import viewing
 from harness.records import Cell, Proof, Trial
 from harness.report import answer, charts, comparison, drawing, markdown, outcomes, tables, terminal, words
 from harness.report import html as page
@@ -582,6 +583,29 @@ def test_single_figures_in_words(findings):
     assert words.amount(row) == "238 MiB"
     for unit, value, told in (("s", 3.2e-5, "32.0 µs"), ("1", 3660.0, "3,660"), ("1", 0.9, "0.9000")):
         assert words.amount(row._replace(unit=unit, figure=replace(row.figure, value=value))) == told
+
+
+def test_what_is_not_fair_or_too_noisy_is_told_first(tmp_path, run):
+    """Unfair terms stand above the answer on the page; with --strict they are exit code 1, and mere noise is 4."""
+    sound = [t for t in run.trials if t.cell.task == "mnist_cnn" and t.status == "ok"]
+    biased = [replace(t, facts={"python": t.cell.backend}) for t in sound]
+    more = {"steps": 200, "times_ns": tuple(range(10**6, 10**6 - 200, -1)), "facts": {"kind": "no steady state", "start": 200}}
+    unsteady = [Trial(cell("mnist_cnn", "jax jit"), "warmup", "ok", g, of="train", **more) for g in range(2)]
+    cases = {"fair": (sound, 0), "unfair": (biased, 1), "noisy": ([*sound, *unsteady], 4), "both": ([*biased, *unsteady], 1)}
+    pages = {}
+    for name, (trials, code) in cases.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        records.write_manifest(folder, {**run.manifest, "tasks": {"mnist_cnn": GOALS["mnist_cnn"]}})
+        write(folder / "trials.jsonl", trials)
+        write(folder / "proofs.jsonl", [p for p in run.proofs if p.task == "mnist_cnn"])
+        assert (viewing.exit_code(folder), viewing.exit_code(folder, strict=True)) == (0, code), name
+        found = tables.find(records.read(folder))
+        pages[name] = page.render(found, report.frames(found))
+    alert, told, answer_ = "This comparison is not fair.", "Python differs: torch eager torch, ", '<section id="answer"'
+    assert pages["unfair"].index(alert) < pages["unfair"].index(told) < pages["unfair"].index(answer_)
+    assert not [name for name in ("fair", "noisy") if alert in pages[name]]
+    assert "No ranking (jax jit reached no steady state in 2 generations)" in pages["noisy"]
 
 
 # Charts
