@@ -22,15 +22,12 @@ class MaskDropout(nnx.Module):
         return x * keep if training else x
 
 
-class StockDropout(nnx.Module):
+class StockDropout(nnx.Dropout):
     """flax's own dropout; takes a random key in the place of the mask."""
-
-    def __init__(self, rate: float) -> None:
-        self.dropout = nnx.Dropout(rate)
 
     def __call__(self, x: Array, keep: Array | None, *, training: bool) -> Array:
         """X (B, C)."""
-        return self.dropout(x, deterministic=not training, rngs=keep)
+        return super().__call__(x, deterministic=not training, rngs=keep)
 
 
 def keys(step: Array, spec: ModelSpec) -> tuple[Array, ...]:
@@ -65,11 +62,7 @@ class BatchNorm(nnx.Module):
 
 
 class StockBatchNorm(nnx.BatchNorm):
-    """flax's own BatchNorm, called as the spec's."""
-
-    def __init__(self, channels: int, new: New) -> None:
-        """Flax's default constants."""
-        super().__init__(channels, **new)
+    """flax's own BatchNorm with its default constants, called as the spec's."""
 
     def __call__(self, x: Array, *, training: bool) -> Array:
         """X (B, S, S, C)."""
@@ -85,6 +78,6 @@ class Layers(NamedTuple):
 
 EXACT = Layers(batch_norm=BatchNorm, dropout=lambda spec: MaskDropout())
 STOCK = Layers(
-    batch_norm=lambda channels, spec, new: StockBatchNorm(channels, new),
+    batch_norm=lambda channels, spec, new: StockBatchNorm(channels, **new),
     dropout=lambda spec: StockDropout(spec.dropout_rate),
 )
