@@ -18,11 +18,12 @@ def multiclass(logits: np.ndarray, y: np.ndarray) -> dict[str, float]:
 
 
 def binary(z: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """AUC, log-loss, Brier score, and accuracy, precision, recall, F1 at probability 0.5; 0 where nothing is predicted."""
+    """AUC, average precision, log-loss, Brier score, and at probability 0.5 accuracy, precision, recall, F1 (0 of nothing)."""
     hits = float(np.sum((z > 0) & (y == 1)))
     predicted, positive = float(np.sum(z > 0)), float(np.sum(y == 1))
     return {
         "auc": auc(z, y),
+        "average_precision": average_precision(z, y),
         "log_loss": float(np.mean(np.logaddexp(0, z) - z * y)),
         "brier": float(np.mean((sigmoid(z) - y) ** 2)),
         "accuracy": float(np.mean((z > 0) == (y == 1))),
@@ -54,3 +55,11 @@ def auc(score: np.ndarray, y: np.ndarray) -> float:
     if not positive or not negative:
         return float("nan")
     return float((rank[y == 1].sum() - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def average_precision(score: np.ndarray, y: np.ndarray) -> float:
+    """The mean of the precision at every score, weighted by what recall gains there; tied scores come together."""
+    _, group, size = np.unique(-score, return_inverse=True, return_counts=True)
+    gained = np.bincount(group, weights=y == 1)
+    precision = np.cumsum(gained) / np.cumsum(size)
+    return float(np.sum(gained * precision) / gained.sum()) if gained.any() else float("nan")

@@ -434,7 +434,7 @@ labels = st.lists(st.booleans(), min_size=4, max_size=40).filter(lambda y: 0 < s
 @settings(max_examples=40)
 @given(labels, st.data(), st.sampled_from([st.sampled_from([-1.0, 0.5, 2.0]), st.floats(-8, 8)]))
 def test_binary_figures_are_scikit_learn_s(y: list[bool], data: st.DataObject, scores: st.SearchStrategy[float]) -> None:
-    """AUC with and without ties, log-loss, Brier, accuracy, precision, recall, F1."""
+    """AUC and average precision with and without ties, log-loss, Brier, accuracy, precision, recall, F1."""
     z = np.array(data.draw(st.lists(scores, min_size=len(y), max_size=len(y))))
     truth = np.array(y, np.int32)
     found = metrics.figures("sigmoid_cross_entropy", z[:, None].astype(np.float32), truth)
@@ -443,6 +443,7 @@ def test_binary_figures_are_scikit_learn_s(y: list[bool], data: st.DataObject, s
     predicted = z > 0
     expected = {
         "auc": known.roc_auc_score(truth, z),
+        "average_precision": known.average_precision_score(truth, z),
         "log_loss": known.log_loss(truth, probability, labels=[0, 1]),
         "brier": known.brier_score_loss(truth, probability),
         "accuracy": known.accuracy_score(truth, predicted),
