@@ -25,6 +25,7 @@ LEVELS = ("weights", "logits", "loss", "gradients", "tensors", "eval", "steps") 
 TIE_BAND = 0.05  # where no difference is found and none beyond this is possible, two times are one to a reader
 MARGIN = 1.02  # faster and slower begin here, not at 1: what is smaller is not worth a verdict
 GENERATIONS = 5  # fewer carry no verdict: the t interval has no power and the process offset no estimate
+TWINS = 3  # generations of an A/A control: of two its interval is so wide that all would lie within it; some may have died
 ALPHA = 0.05  # over all pairs of one contest together
 CONTENDED = 0.3  # share of the rounds beyond which nothing is ranked
 OVERDRAWN = 1.1  # CPU time over wall time, a thread: more is another budget than the others'
@@ -344,8 +345,8 @@ def best_rounds(a: Samples, b: Samples, *, start_s: float, round_s: float) -> in
 
 def noise_floor(control: Ratio | None) -> float:
     """How far from 1 the interval of an A/A control reaches, as a share; 0 where there is none, or of too few generations."""
-    if not control or control.low is None or control.high is None or control.generations < GENERATIONS:
-        return 0.0  # from two or three an interval is so wide that all would lie within it
+    if not control or control.low is None or control.high is None or control.generations < TWINS:
+        return 0.0
     return math.expm1(max(abs(math.log(control.low)), abs(math.log(control.high))))
 
 
@@ -600,7 +601,7 @@ def _refusals(
 def _doubtful(control: Ratio | None, trials: Sequence[Trial]) -> Iterator[tuple[str, bool]]:
     """What an A/A control says against ranking anything: it died in some generations, or would be ranked itself."""
     twins = control.generations if control else 0
-    if twins < GENERATIONS and any(t.phase == "control" for t in trials):  # or floor and verdict were gone, and nobody knew
-        yield f"the A/A control has {twins} of the {GENERATIONS} generations that a noise floor needs", True
+    if twins < TWINS and any(t.phase == "control" for t in trials):  # or the floor were gone, and nobody knew
+        yield f"the A/A control has {twins} of the {TWINS} generations that a noise floor needs", True
     if control and verdict(control) in {"faster", "slower"}:
         yield f"the A/A control excludes 1: two processes of one backend differ by {control.value:.3f}x", True
