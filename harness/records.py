@@ -287,8 +287,13 @@ def put(path: Path, lines: Iterable[str]) -> None:
     sync(path.parent)
 
 
+def cut_short(trial: Trial) -> bool:
+    """Whether it is a training that the run's time alone left undone: with more of it, it is done again."""
+    return trial.phase == "fit" and (trial.status == "skipped" or (trial.status == "timeout" and bool(trial.values)))
+
+
 def read(folder: Path) -> Run:
-    """A run from its directory. A torn last line is set aside; anything else that does not parse is an error."""
+    """A run from its directory, without what was done again. A torn last line is set aside; all else must parse."""
     manifest_path = folder / "run.json"
     if not manifest_path.is_file():
         raise HarnessError(f"{folder} holds no run.json: name a folder that `concord run` made.")
@@ -302,7 +307,9 @@ def read(folder: Path) -> Run:
     proofs = tuple(each(folder / "proofs.jsonl", partial(build, Proof)))
     run = Run(folder, manifest, tuple(each(folder / "trials.jsonl", trial)), proofs)
     aside = run.progress["aside"]
-    return replace(run, trials=tuple(t for t in run.trials if not (in_generation(t) and t.generation in aside)))
+    whole = {(t.cell, t.seed) for t in run.trials if t.phase == "fit" and not cut_short(t)}
+    kept = (t for t in run.trials if not (in_generation(t) and t.generation in aside))
+    return replace(run, trials=tuple(t for t in kept if not (cut_short(t) and (t.cell, t.seed) in whole)))
 
 
 def each(path: Path, made: Callable[[dict[str, Any]], Record]) -> Iterator[Record]:

@@ -7,12 +7,13 @@ half of a set of fresh processes is no unit of inference, and must not count bes
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness import compare, records, workplace
 from harness.errors import HarnessError
-from harness.plan import Entrant, Plan, subject
+from harness.plan import Entrant, Plan, clock, subject
 from harness.records import Run
 from harness.run import describe
 from harness.suite import Job, Suite
@@ -22,14 +23,18 @@ from harness.workplace import Workplace
 UNCHANGED = ("code", "data", "weights", "environment")
 
 
-def unfinished(folder: Path) -> Run:
-    """The interrupted run in a folder; HarnessError where there is none to go on with."""
+def unfinished(folder: Path, budget_s: float | None) -> Run:
+    """The interrupted run in a folder, with another budget if one is given; HarnessError where there is none to go on with."""
     run = records.read(folder)
     if run.manifest.get("finished"):
         raise HarnessError(f"{folder} is finished, there is nothing to go on with: `concord report` makes its views.")
     if "plan" not in run.manifest:
         raise HarnessError(f"{folder} was made by a Concord that kept no plan: begin a new run.")
-    return run
+    suite = {**run.part("suite"), **({"budget_s": budget_s, "hard": True} if budget_s else {})}
+    budget = suite.get("budget_s") or 0.0
+    if suite.get("hard") and run.progress["used_s"] >= budget:
+        raise HarnessError(f"{folder} has used up its {clock(budget)}: give it more in all with --max-time.")
+    return replace(run, manifest={**run.manifest, "suite": suite})
 
 
 def plan(manifest: Mapping[str, Any], place: Workplace) -> Plan:

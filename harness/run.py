@@ -52,7 +52,7 @@ def run(plan: Plan, folder: Path, progress: Progress, earlier: Run | None = None
         progress.say(f"time    {len(complete)} generations in {clock(used)}{ahead}")
         if 0 < plan.suite.budget_s < used + each and (plan.suite.hard or least <= 0):
             break
-    state.save(finished=records.now())
+    state.save(finished=records.now() if len(complete) >= plan.suite.generations else None)  # or it can be given more time
 
 
 class State:
@@ -152,10 +152,12 @@ def skip(plan: Plan, journal: Journal, backend: str, reason: str) -> None:
 def prepare(plan: Plan, journal: Journal, state: State, progress: Progress) -> None:
     """Prove every task; train every cell with every seed, for its quality: in processes of their own, one a CPU, not timed.
 
-    What an earlier start of the run has done is not done again.
+    What an earlier start of the run has done is not done again, but what its time cut short, if there is more of that now.
     """
     exhibits = [verify.exhibit(s.spec, s.dataset.arrays, plan.workplace.seed) for s in plan.tasks().values()]
-    done = {(t.cell, t.seed) for t in journal.trials if t.phase == "fit"}
+    allowed_s = training_s(plan.suite)
+    more = allowed_s is None or state.used() < allowed_s
+    done = {(t.cell, t.seed) for t in journal.trials if t.phase == "fit" and not (more and records.cut_short(t))}
     fits = [what for what in plan.trainings if (plan.cell(*what[:3]), plan.workplace.seed + what[3]) not in done]
     progress.at("proof and training", then="timing" if plan.suite.generations else "the report")
     with plan.workplace.pool() as pool:
@@ -210,6 +212,7 @@ def fit(plan: Plan, subject: Subject, backend: str, mode: str, seed: int, used: 
             reply, _ = worker.ask(message, launch.weights_message(initial), timeout_s=EPOCH_S, on_event=hear)
     except WorkerError as error:
         return replace(trial, status=error.status, reason=error.reason, log=error.log)
-    cut = f"the run's time ended training after {len(reply['epochs'])} epochs" if reply["cut"] else ""
+    last = [f" at {k} {v:.4f}" for k, v in (reply["epochs"] or [{}])[-1].items() if k.endswith(subject.spec.quality.metric)]
+    cut = f"the run's time ended training after {len(reply['epochs'])} epochs{''.join(last)}" if reply["cut"] else ""
     found = {name: reply[name] for name in ("values", "facts")} | {name: tuple(reply[name]) for name in ("losses", "epochs")}
     return replace(trial, status="timeout" if cut else "ok", reason=cut, steps=len(reply["losses"]), **found)

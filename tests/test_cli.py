@@ -800,10 +800,28 @@ def test_a_run_that_runs_out_of_time(house: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     said = typed(house, "run", "long", "-b", REFERENCE, "--max-time", "0.1s", "--out", out, "--data-dir", data.SAMPLES)
     assert said.code == options.EXIT_TIME == 124, said.err
+    assert f"go on by: concord run --resume {out} --max-time TIME" in said.err
     run = records.read(out)
     assert len(run.progress["complete"]) == 1
-    assert run.manifest["finished"]
+    assert run.manifest["finished"] is None
     assert (out / "report.html").is_file()
+
+
+def test_a_run_out_of_time_can_be_given_more(house: Path, tmp_path: Path) -> None:
+    """With no more it is refused, and nothing is touched; with it what is complete stays, and the rest is measured."""
+    out = tmp_path / "out"
+    typed(house, "run", "long", "-b", REFERENCE, "--max-time", "0.1s", "--out", out, "--data-dir", data.SAMPLES)
+    before = (out / "trials.jsonl").read_bytes()
+    said = typed(house, "run", "--resume", out)
+    assert (said.code, said.err) == (2, f"concord: {out} has used up its 0 s: give it more in all with --max-time.\n")
+    assert (out / "trials.jsonl").read_bytes() == before
+    said = typed(house, "run", "--resume", out, "--max-time", "20m", "--quiet")
+    assert said.code == 0, said.err
+    run = records.read(out)
+    assert (out / "trials.jsonl").read_bytes().startswith(before)
+    assert len(run.progress["complete"]) == run.at("suite", "generations") > 1
+    assert (run.at("suite", "budget_s"), bool(run.manifest["finished"])) == (1200, True)
+    assert {t.status for t in run.trials if t.phase == "fit"} == {"ok"}  # what the time had cut is done, and stands for it
 
 
 @pytest.mark.parametrize(
@@ -845,6 +863,20 @@ def test_a_worker_that_dies_in_the_proof(tmp_path: Path, backends: str, code: in
     lost = [(row["level"], row["verdict"], row["reason"]) for row in rows if row["backend"] == "dying"]
     assert lost == [("trace", "failed", "the worker died (exit code 9)")] * ("dying" in backends)
     assert {row["verdict"] for row in rows if (row["backend"], row["against"]) == ("sound", REFERENCE)} == {"proven"}
+
+
+def test_a_framework_that_is_missing_is_told_by_the_exit_code(tmp_path: Path) -> None:
+    """Of verify, too, whoever asked for it: what is there is proven, and 3 says that it is not all."""
+    house = build(tmp_path / "house", {"sound": "", "lacking": ""})
+    door = house / "backends" / "lacking" / "__init__.py"
+    lines = {"IMPORT": '"no_such_package"', "DISTRIBUTIONS": '("no-such-package",)'}
+    text = door.read_text("utf-8")
+    for name, value in lines.items():
+        text = re.sub(rf"(?m)^{name} = .*$", f"{name} = {value}", text)
+    door.write_text(text, encoding="utf-8")
+    said = typed(house, "verify", "risk_mlp", "--json", "--data-dir", data.SAMPLES)
+    assert said.code == options.EXIT_CELL, said.err
+    assert {row["backend"]: row["verdict"] for row in strictly(said.out)} == {"sound": "proven", "lacking": "skipped"}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there it is another error")

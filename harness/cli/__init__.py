@@ -1,7 +1,7 @@
 """The command line: parses, calls, prints. Imports nothing heavy before it knows the verb.
 
 Exit codes: 0 done; 1 a proof or a gate failed, equals were ranked, or quick could not run (doctor); 2 usage or input; 3 some cell
-failed or is missing, a framework that was asked for by name too; 4 too noisy; 70 a bug of Concord's; 124 out of time before the
+failed or is missing, a framework that is not installed too; 4 too noisy; 70 a bug of Concord's; 124 out of time before the
 least number of generations; 130 interrupted; 141 nobody reads.
 """
 

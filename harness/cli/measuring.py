@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 def verify(tasks: tuple[str, ...], wanted: Wanted) -> None:
     """Prove that backends compute the same thing.
 
-    Exit code 1 if one does not, 3 if one gave nothing to judge, or was asked for and is not installed.
+    Exit code 1 if one does not, 3 if one gave nothing to judge, or is not installed.
 
     \b
     Examples:
@@ -70,7 +70,7 @@ def verify(tasks: tuple[str, ...], wanted: Wanted) -> None:
         rows += [proof.missing(ex.task, name, mode, verdict="skipped", reason=reason) for ex in exhibits]
     tell([records.row(row) for row in rows], lambda: terminal.print_proofs(rows))
     failed = [row for row in rows if row.verdict == "failed"]
-    sys.exit(options.EXIT_PROOF if any(map(job.judged, failed)) else options.EXIT_CELL if failed else 0)
+    sys.exit(options.EXIT_PROOF if any(map(job.judged, failed)) else options.EXIT_CELL if failed or skipped else 0)
 
 
 @click.command(cls=Command)
@@ -87,7 +87,10 @@ def verify(tasks: tuple[str, ...], wanted: Wanted) -> None:
 )
 @click.option("--open", "browse", is_flag=True, help="Open the report in the browser when the run is done.")
 @click.option(
-    "--resume", type=PATH, metavar="RUN", help="Go on with a run of yours that was interrupted: all is as it was begun."
+    "--resume",
+    type=PATH,
+    metavar="RUN",
+    help="Go on with a run of yours that was interrupted or out of time, as it was begun.",
 )
 def run(
     suite: str,
@@ -112,8 +115,9 @@ def run(
     from harness.plan import Entrant, Plan
 
     if resume:
-        refuse_all_but("resume", "as_json", "quiet", "verbose", "wait", "strict", "browse")
-        go_on(resume, wait=wait)
+        refuse_all_but("resume", "max_time", "as_json", "quiet", "verbose", "wait", "strict", "browse")
+        typed = click.get_current_context().get_parameter_source("max_time") is ParameterSource.COMMANDLINE
+        go_on(resume, max_time if typed else None, wait=wait)  # a file or a variable means runs that begin
         done(resume, strict=strict, browse=browse)
     recipe = catalog.suite(suite)
     recipe = replace(recipe, budget_s=max_time, hard=True) if max_time else recipe
@@ -237,14 +241,14 @@ def carry_out(plan: "Plan", out: Path | None, *, wait: bool, table: bool = True)
     return folder
 
 
-def go_on(folder: Path, *, wait: bool) -> None:
+def go_on(folder: Path, max_time: float | None, *, wait: bool) -> None:
     """Finish an interrupted run, once nobody else measures: it may be that very run that still does."""
     from harness import resume
     from harness.alone import alone
     from harness.cli.live import progress
 
     with alone(wait=wait, say=progress().say):
-        earlier = resume.unfinished(folder)
+        earlier = resume.unfinished(folder, max_time)
         seed, device = earlier.manifest["seed"], earlier.manifest["environment"]["device"]
         with Wanted(python=earlier.manifest["plan"]["python"], seed=seed, device=device).workplace() as place:
             plan = resume.plan(earlier.manifest, place)
@@ -274,7 +278,11 @@ def done(folder: Path, *, strict: bool, browse: bool) -> None:
     """The end of a run that was not interrupted."""
     if browse:
         open_page(folder / "report.html")
-    sys.exit(exit_code(folder, strict=strict))
+    code = exit_code(folder, strict=strict)
+    if code == options.EXIT_TIME:
+        more = f"concord run --resume {shlex.quote(str(folder))} --max-time TIME"
+        click.echo(f"concord: the time is up; with more of it in all go on by: {more}", err=True)
+    sys.exit(code)
 
 
 VERBS = (verify, run, selfcheck, doctor)
