@@ -306,7 +306,7 @@ def welch(base: "pd.Series[float] | np.ndarray", new: "pd.Series[float] | np.nda
     low = high = centre
     if base.std() or new.std():
         found = ttest_ind(new, base, equal_var=False).confidence_interval(1 - stats.ALPHA / pairs)
-        low, high = float(found.low), float(found.high)
+        low, high = max(float(found.low), centre - stats.WIDEST), min(float(found.high), centre + stats.WIDEST)
     return Ratio(math.exp(centre), math.exp(low), math.exp(high), sum(sizes), min(sizes), pairs)
 
 

@@ -426,6 +426,8 @@ def test_the_pace_of_the_machine_is_taken_off(tmp_path, base):
     assert verdicts(found) == {"jax": "slower", "tensorflow": "tie", "torch": "tie"}
     assert {round(line.pace, 3) for line in found.lines} == {1.04}
     assert all(line.new / line.base == pytest.approx(line.ratio.value * 1.04) for line in found.lines)
+    assert "over what the canary" in comparison.method(found)
+    assert set(comparison.table(found).canary) == {"1.040x"}
 
 
 def test_another_canary_takes_nothing_off(tmp_path, base):
@@ -433,6 +435,8 @@ def test_another_canary_takes_nothing_off(tmp_path, base):
     found = held(paced(tmp_path / "a", base, 1.0), paced(tmp_path / "b", base, 1.04, numpy="2.5"))
     assert {round(ratio, 3) for ratio in ratios(found).values()} == {1.04}
     assert {line.pace for line in found.lines} == {1.0}
+    assert "canary" not in comparison.method(found)
+    assert set(comparison.table(found).canary) == {"-"}
 
 
 @pytest.mark.parametrize("values", [{}, {"product_s": 0.0}])
@@ -560,6 +564,8 @@ def test_history_tells_what_changed_and_skips_what_it_cannot_read(tmp_path, base
     def later(facts):
         facts["created"] = "2026-02-02T00:00:00"
         facts["environment"]["workers"]["jax"]["versions"]["jax"] = "1.1"
+        facts["environment"]["machine"]["python"] = "3.12.1"
+        facts["code"] = "ab12cd34" * 8
 
     def elsewhere(facts):
         later(facts)
@@ -578,7 +584,10 @@ def test_history_tells_what_changed_and_skips_what_it_cannot_read(tmp_path, base
     assert "broken" in said.stderr
     found = [row for row in json.loads(said.stdout) if row["backend"] == "torch"]
     assert [Path(row["run"]).name for row in found] == ["c", "b", "a"]
-    assert [row["changes"] for row in found[1:]] == [["jax 1.1"], ["another machine"]]
+    assert [row["changes"] for row in found[1:]] == [
+        ["jax 1.1", "Python 3.12.1", "Concord's code ab12cd34"],
+        ["another machine"],
+    ]
     assert found[0]["ci_low"] < found[0]["step_time_s"] == pytest.approx(4.8e-3, rel=0.01)
     root = ET.parse(plot).getroot()  # noqa: S314 - our own
     texts, parts = "".join(root.itertext()), {part.tag.rpartition("}")[2]: part.text for part in root}

@@ -17,43 +17,25 @@ from harness.report.words import digits, name
 
 HEADS = {"gates": "A gate fired", "warnings": "Read with care", "changes": "What is not the same", "missing": "Not compared"}
 HEAD = "Each entry as a whole: the geometric mean of its lines, but those that a run was too noisy to rank"
-METHOD = (
-    "Each ratio is the time in NEW over that in BASE, from the medians of generations (fresh processes) of two runs that share"
-    " no round, over what the canary (a fixed product) took in the same generations: Welch's t, simultaneous 95 % for all lines"
-    " and means."
-    " It does not know how two sittings at one machine differ, but for what slows the canary too."
-)
 
 
 def document(found: Comparison) -> dict[str, Any]:
     """All of it for JSON. Times in seconds a step (or a call), or, across machines, times that of ``against``."""
     lines = []
     for line in found.lines:
-        what = {"phase": line.phase} | _judged(line)
         times = {"base": line.base, "new": line.new, "pace": line.pace, "against": line.against and name(line.against)}
         proofs = {"base_proof": found.base_proofs[line.cell].state, "new_proof": found.new_proofs[line.cell].state}
-        lines.append(asdict(line.cell) | what | times | _ratio(line) | proofs)
+        lines.append(asdict(line.cell) | {"phase": line.phase} | times | _ratio(line) | proofs)
     entry = ("backend", "mode", "device", "precision")
-    means = [
-        {key: getattr(mean.cell, key) for key in entry} | {"lines": mean.count} | _judged(mean) | _ratio(mean)
-        for mean in found.means
-    ]
+    means = [{key: getattr(mean.cell, key) for key in entry} | {"lines": mean.count} | _ratio(mean) for mean in found.means]
     return {"base": str(found.base.path), "new": str(found.new.path), **notes(found), "means": means, "lines": lines}
 
 
-def _judged(line: Line) -> dict[str, Any]:
-    """A line's verdict, for JSON."""
-    return {"verdict": line.verdict, "noise_floor": line.floor}
-
-
 def _ratio(line: Line) -> dict[str, Any]:
-    """A line's ratio, for JSON."""
-    return {
-        "ratio": line.ratio.value,
-        "ci_low": line.ratio.low,
-        "ci_high": line.ratio.high,
-        "generations": line.ratio.generations,
-    }
+    """A line's ratio and verdict, for JSON."""
+    ratio = line.ratio
+    told = {"ratio": ratio.value, "ci_low": ratio.low, "ci_high": ratio.high, "generations": ratio.generations}
+    return {"verdict": line.verdict, "noise_floor": line.floor} | told
 
 
 def notes(found: Comparison) -> dict[str, Sequence[str]]:
@@ -77,7 +59,7 @@ def table(found: Comparison) -> pd.DataFrame:
             "verdict": line.verdict,
             "BASE": f"{digits(line.base * factor)} {unit}",
             "NEW": f"{digits(line.new * factor)} {unit}",
-            "canary": f"{digits(line.pace, 4)}x",
+            "canary": f"{digits(line.pace, 4)}x" if line.pace != 1 else "-",  # where nothing is taken off
             "terms": terms + (f", to {name(line.against)}" if line.against else ""),
             "proof": f"{proofs[0]} in both" if proofs[0] == proofs[1] else ", now ".join(proofs),
         }
@@ -92,6 +74,18 @@ def means(found: Comparison) -> pd.DataFrame:
         for mean in found.means
     ]
     return pd.DataFrame(rows, columns=["entry", "lines", "NEW / BASE", "interval", "verdict"], dtype=str)
+
+
+def method(found: Comparison) -> str:
+    """How the ratios came about; that the canary's pace is taken off only where it is."""
+    paced = any(line.pace != 1 for line in found.lines)
+    over = ", over what the canary (a fixed product) took in the same generations" if paced else ""
+    but = ", but for what slows the canary too" if paced else ""
+    return (
+        "Each ratio is the time in NEW over that in BASE, from the medians of generations (fresh processes) of two runs that"
+        f" share no round{over}: Welch's t, simultaneous 95 % for all lines and means."
+        f" It does not know how two sittings at one machine differ{but}."
+    )
 
 
 def summed(found: Comparison) -> str:
@@ -116,7 +110,7 @@ def show(found: Comparison) -> None:
         terminal.print_table([*map(str, means(found))], means(found).to_numpy().tolist())
     terminal.print_table([*map(str, rows)], rows.to_numpy().tolist())
     terminal.print_line(summed(found))
-    terminal.print_line(METHOD)
+    terminal.print_line(method(found))
     told("missing")
     told("gates", "bold red")
 
@@ -128,7 +122,7 @@ def markdown(found: Comparison) -> str:
     if found.means:
         parts += [f"{HEAD}.", markdown_table(map(str, means(found)), means(found).to_numpy().tolist())]
     rows = table(found)
-    parts += [*_noted(found, "changes"), METHOD, markdown_table(map(str, rows), rows.to_numpy().tolist())]
+    parts += [*_noted(found, "changes"), method(found), markdown_table(map(str, rows), rows.to_numpy().tolist())]
     lines = "\n\n".join([*parts, *_noted(found, "missing")]).split("\n")
     ends = accumulate(len(line) + 1 for line in lines)
     kept = [line for line, end in zip(lines, ends, strict=True) if end <= ROOM]
@@ -161,7 +155,7 @@ def page(found: Comparison) -> str:
         found=found,
         kinds={HEADS[kind]: texts for kind, texts in notes(found).items() if texts},
         summed=summed(found),
-        method=METHOD,
+        method=method(found),
         head=HEAD,
         means=means(found),
         table=rows,

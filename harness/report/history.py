@@ -19,7 +19,6 @@ from harness.report.words import name
 from harness.stats import Estimate, Proven
 
 LABEL = 80  # most characters of a label in the plot
-WHOLE_DATE = 16  # 2026-11-22T07:50
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def trends(runs: Sequence[Run], wanted: Mapping[str, str] | None = None) -> Tren
     found: dict[str, list[Point]] = defaultdict(list)
     seen: dict[str, dict[str, str]] = defaultdict(dict)
     for run in runs:
-        proofs, versions, steps = stats.statuses(run), compare.frameworks(run), defaultdict[str, dict[Cell, Estimate]](dict)
+        proofs, versions, steps = stats.statuses(run), _versions(run), defaultdict[str, dict[Cell, Estimate]](dict)
         for contest in (c for c in stats.contests(run) if c.phase == "train"):
             for cell, blocks in contest.blocks.items():
                 main = (cell.batch, cell.threads) == (run.at("tasks", cell.task, "batch") or cell.batch, 1)
@@ -72,9 +71,17 @@ def trends(runs: Sequence[Run], wanted: Mapping[str, str] | None = None) -> Tren
             moved = bool(found[terms] and compare.machine_differences(found[terms][-1].run, run))
             changes = [f"{package} {version}" for package, version in versions.items() if seen[terms].get(package) != version]
             seen[terms] |= versions
-            date = str(run.at("created") or "")[:WHOLE_DATE].replace("T", " ")
+            date = words.dated(run)
             found[terms].append(Point(run, date, times, proofs, [*changes, *["another machine"] * moved], moved))
     return found
+
+
+def _versions(run: Run) -> dict[str, str]:
+    """What may make a step longer or shorter: frameworks, and Python, NumPy and Concord's own code, as far as a record says."""
+    machine, code = run.part("environment", "machine"), run.at("code")
+    own = {"Python": machine.get("python"), "NumPy": run.at("environment", "machine", "packages", "numpy")}
+    own |= {"Concord": run.at("concord"), "Concord's code": code[:8] if isinstance(code, str) else None}
+    return compare.frameworks(run) | {what: str(value) for what, value in own.items() if value}
 
 
 def document(found: Trends) -> list[dict[str, Any]]:
