@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -120,7 +121,8 @@ def backend(session: nox.Session, name: str) -> None:
     `pytest-benchmark compare --group-by=group` sets the benchmarks of all environments side by side.
     """
     python = framework_python(session, name, *GROUPS["tests"], "-e", ".")
-    told = session.run(python, "-c", WORKERS_HAVE, silent=True, external=True)  # a heap is chosen as a process starts
+    # Ahead of the process, since a heap is chosen as it starts; a warning of the interpreter is no part of the document.
+    told = session.run(python, "-c", WORKERS_HAVE, silent=True, external=True, stderr=subprocess.DEVNULL)
     command = (python, "-m", "pytest", "tests/test_conformance.py", "tests/test_benchmark.py", "--benchmark-enable")
     names = (f"--backend={name}", f"--benchmark-save={name}")
     session.run(*command, *names, *session.posargs, env=json.loads(told), external=True)
@@ -131,7 +133,7 @@ def trust(session: nox.Session) -> None:
     """The figures of the README's "How far to trust it": hours, on a machine that does nothing else."""
     session.install("-e", ".[all]")
     session.run("python", "tests/trust.py", *session.posargs)
-    for name in () if session.posargs else FRAMEWORKS:
+    for name in () if session.posargs else (*FRAMEWORKS, "tensorflow+fused"):
         session.run("python", "tests/overhead.py", name)
 
 

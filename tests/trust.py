@@ -3,12 +3,17 @@
 equals    A/A under load: `selfcheck` COUNT times while another process burns one CPU on and off; how often an equal won
 power     a delay of 10 % planted in one process, COUNT times on the quiet machine: how often quick's five generations find it
 small     one of 5 %: how often rigorous' ten generations find it
-coverage  the intervals' coverage, by simulation on the noise of a recorded run (newest in results/)
-repeat    two runs of quick: how many verdicts contradict each other
+coverage  the intervals' coverage, by simulation on the noise of a recorded run (newest in results/) and of kept selfchecks
+repeat    two runs of quick, or those in folders that are named: how many verdicts contradict each other
 cost      quick, smoke and --help: how long; and the harness's own share of the CPU time
+
+Selfchecks are kept in results/trust and not run again, so that hours of them can be had in several sittings: remove the folder
+to begin anew.
 """
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from itertools import combinations, cycle
+from itertools import chain, combinations, cycle
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +41,7 @@ for busy in itertools.cycle((True, False)):
         busy or time.sleep(3)
 """
 SIMULATED = 2000
+KEPT = ROOT / "results" / "trust"
 FINDING = re.compile(r"^One backend under \d+ names: [^(]+\([^;(]+; .*$", re.MULTILINE)  # with the ratio of a pair at least
 
 
@@ -56,16 +62,15 @@ def run(*arguments: str) -> tuple[int, str, float]:
     return done.returncode, done.stdout, time.perf_counter() - start
 
 
-def selfchecks(count: int, *options: str, loaded: bool = False) -> list[tuple[int, str]]:
+def selfchecks(name: str, count: int, *options: str, loaded: bool = False) -> list[tuple[int, str]]:
     """Exit code and sentence of that many selfchecks, each with another seed, of one backend after another.
 
     Of those that came to a finding alone: one that never ran has called no equal faster either.
     """
-    backends, ended, codes = cycle(catalog.frameworks()), list[tuple[int, str]](), Counter[int]()
-    with tempfile.TemporaryDirectory() as folder, neighbour() if loaded else nullcontext():
-        for number in range(count):
-            which = ("--backend", next(backends), "--seed", str(number), "--out", f"{folder}/{number}")
-            code, told, _ = run("selfcheck", *options, *which)
+    ended, codes = list[tuple[int, str]](), Counter[int]()
+    with neighbour() if loaded else nullcontext():
+        for number, backend in zip(range(count), cycle(catalog.frameworks()), strict=False):
+            code, told = kept(KEPT / name / str(number), *options, "--backend", backend, "--seed", str(number))
             codes[code] += 1
             ended += [(code, sentence[0]) for sentence in [FINDING.search(told)] if sentence]
     if not ended:
@@ -73,9 +78,23 @@ def selfchecks(count: int, *options: str, loaded: bool = False) -> list[tuple[in
     return ended
 
 
+def kept(folder: Path, *options: str) -> tuple[int, str]:
+    """Exit code and stdout of a selfcheck: of the one in the folder, or else of a new one, kept there if it came to a finding."""
+    said = folder / "said.json"
+    if not said.is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        code, told, _ = run("selfcheck", *options, "--out", str(folder))
+        if not FINDING.search(told):
+            return code, told
+        folder.mkdir(parents=True, exist_ok=True)
+        said.write_text(json.dumps([code, told]), encoding="utf-8")
+    code, told = json.loads(said.read_text("utf-8"))
+    return code, told
+
+
 def equals(count: int = 40) -> str:
     """False winners among equals on a loaded machine."""
-    told = [sentence for _, sentence in selfchecks(count, loaded=True)]
+    told = [sentence for _, sentence in selfchecks("equals", count, loaded=True)]
     wrong, refused = (sum(word in sentence for sentence in told) for word in ("FALSE WINNER", "contended"))
     counted = f"{len(told)} selfchecks ({count} begun) beside a neighbour"
     return f"a false winner in {wrong} of {counted}; {refused} refused a ranking as contended"
@@ -83,17 +102,17 @@ def equals(count: int = 40) -> str:
 
 def power(count: int = 40) -> str:
     """Planted delays found on a quiet machine."""
-    return found("10 %", count)
+    return found("power", "10 %", count)
 
 
 def small(count: int = 40) -> str:
     """Smaller ones, by a longer suite."""
-    return found("5 %", count, "rigorous", "--slowdown", "0.05")
+    return found("small", "5 %", count, "rigorous", "--slowdown", "0.05")
 
 
-def found(planted: str, count: int, *options: str) -> str:
+def found(name: str, planted: str, count: int, *options: str) -> str:
     """How many of some selfchecks found their delay."""
-    codes = [code for code, _ in selfchecks(count, *options)]
+    codes = [code for code, _ in selfchecks(name, count, *options)]
     counted = f"{len(codes)} selfchecks ({count} begun)"
     return f"a planted {planted} found in {codes.count(0)} of {counted}; {codes.count(1)} false winners"
 
@@ -101,16 +120,28 @@ def found(planted: str, count: int, *options: str) -> str:
 def coverage() -> str:
     """How often the interval holds the truth, when the noise of real pairs is drawn again: alone, and one of three.
 
-    A generation is drawn whole: its offset and its rounds belong together. It is drawn from those of all pairs, each pair's about
-    its mean and in units of its spread: the five of one are too few to stand for all that might have come.
+    A generation is drawn whole: its offset and its rounds belong together. Of a run it is drawn from those of all pairs, each
+    pair's about its mean and in units of its spread: the five of one are too few to stand for all that might have come. Of equals
+    in selfchecks, where the truth is 1, as it is, however far off: so that rare large offsets count with all their weight.
     """
     folder = max((ROOT / "results").glob("*/run.json"), key=lambda path: path.stat().st_mtime).parent
-    noise = [logs for contest in stats.contests(records.read(folder)) for logs in noises(contest)]
+    drawn = {f"pairs of {folder.name}": [logs for c in stats.contests(records.read(folder)) for logs in noises(c)]}
+    for name in sorted({path.parent.parent.name for path in KEPT.glob("*/*/said.json")}):
+        drawn[f"equals in {name}"] = [*chain.from_iterable(map(twins, sorted(KEPT.glob(f"{name}/*/run.json"))))]
     rng, told = np.random.default_rng(0), []
-    for pairs in (1, 3):
-        held = np.mean([holds(noise, rng, pairs) for _ in range(SIMULATED)])
-        told.append(f"nominal {1 - stats.ALPHA / pairs:.1%}: {held:.1%} of {SIMULATED} intervals")
-    return f"{'; '.join(told)} hold the truth, on the noise of {len(noise)} generations of pairs of {folder.name}"
+    for whose, noise in drawn.items():
+        held = {pairs: np.mean([holds(noise, rng, pairs) for _ in range(SIMULATED)]) for pairs in (1, 3)}
+        shares = " and ".join(f"{share:.1%} of nominal {1 - stats.ALPHA / pairs:.1%}" for pairs, share in held.items())
+        told.append(f"{shares}, on {len(noise)} generations of {whose}")
+    return f"of {SIMULATED} intervals each hold the truth: {'; '.join(told)}"
+
+
+def twins(manifest: Path) -> Iterator[np.ndarray]:
+    """The log-ratios of each generation of the first two equals of a selfcheck."""
+    (contest,) = stats.contests(records.read(manifest.parent))
+    a, b, _ = sorted((cell for cell in contest.blocks if "+" not in cell.mode), key=lambda cell: cell.mode)  # "eager +10%"
+    owner, logs = stats.paired_logs(*(stats.samples(contest.blocks[cell]) for cell in (a, b)))
+    yield from (logs[owner == generation] for generation in np.unique(owner))
 
 
 def holds(noise: list[np.ndarray], rng: np.random.Generator, pairs: int) -> bool:
@@ -130,17 +161,28 @@ def noises(contest: stats.Contest) -> Iterator[np.ndarray]:
             yield (logs[owner == generation] - np.mean(medians)) / np.std(medians, ddof=1) / 100  # small, as logs of times are
 
 
-def repeat() -> str:
-    """Two runs of quick, pair by pair: faster in one and slower in the other is a contradiction, so is a tie beside either."""
-    told: list[dict[tuple[Any, ...], str]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for number in range(2):
-            run("run", "quick", "--out", f"{folder}/{number}")
-            found = stats.contests(records.read(Path(folder, str(number))))
-            told.append({(c.phase, a, b): verdict for c in found if not c.refusal for (a, b), verdict in c.verdicts.items()})
-    both = [{told[0][key], told[1][key]} for key in told[0].keys() & told[1].keys()]
+def repeat(*folders: str) -> str:
+    """Runs of quick, two new ones or those in some folders: faster in one and slower in the other contradict each other.
+
+    So do a tie and either. Verdicts are those of today's rules, whenever a run was made.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        if not folders:
+            folders = (f"{scratch}/0", f"{scratch}/1")
+            for folder in folders:
+                run("run", "quick", "--out", folder)
+        told = [verdicts(Path(folder)) for folder in folders]
+    both = [{a[key], b[key]} for a, b in combinations(told, 2) for key in a.keys() & b.keys()]
     against = sum(len(pair - {"undecided"}) > 1 for pair in both)
-    return f"{against // 2} of {len(both) // 2} verdicts of two runs of quick contradict each other"
+    undecided = sum("undecided" in pair for pair in both)
+    found = f"{against // 2} contradict each other, {undecided // 2} hold an undecided one"
+    return f"of {len(both) // 2} pairs of verdicts of {len(told)} runs {found}"
+
+
+def verdicts(folder: Path) -> dict[tuple[Any, ...], str]:
+    """Every verdict of a run, either way round."""
+    held = [contest for contest in stats.contests(records.read(folder)) if not contest.refusal]
+    return {(c.phase, a, b): verdict for c in held for (a, b), verdict in c.verdicts.items()}
 
 
 def cost() -> str:
@@ -164,5 +206,6 @@ if __name__ == "__main__":
         "repeat": repeat,
         "cost": cost,
     }
+    given = [int(each) if each.isdigit() else each for each in sys.argv[2:]]
     for name in sys.argv[1:2] or known:
-        print(f"{name}: {known[name](*map(int, sys.argv[2:]))}", flush=True)  # noqa: T201 - its purpose
+        print(f"{name}: {known[name](*given)}", flush=True)  # noqa: T201 - its purpose
