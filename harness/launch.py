@@ -187,11 +187,11 @@ class Worker(AbstractContextManager["Worker"]):
             return log.read(LOG_TAIL).decode("utf-8", "replace")
 
     def pause(self) -> None:
-        """Stop the process and whatever it has started: pools that spin while idle would disturb the one that is timed."""
+        """Stop the process and its group: pools that spin while idle would disturb the one that is timed."""
         self.halt(stop=True)
 
     def resume(self) -> None:
-        """Let a paused process go on, and whatever it has started; nothing happens to one that runs or is gone."""
+        """Let a paused process go on, and its group; nothing happens to one that runs or is gone."""
         self.halt(stop=False)
 
     def halt(self, *, stop: bool) -> None:

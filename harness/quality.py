@@ -70,7 +70,7 @@ def reproduced(values: Sequence[float], published: float, margin: float) -> tupl
     Within is ``reproduced`` if the interval is no wider than ``margin`` to either side, else ``not shown``: the noisier, the more
     it would hold. Above it is ``not reproduced``, below it ``exceeded``. Equal values make a point of it: the mean decides.
     """
-    seeds, mean = len(values), sum(values) / max(len(values), 1)
+    seeds, mean = len(values), sum(values) / len(values) if values else math.nan
     if seeds < SEEDS:
         return Estimate(mean, None, None, seeds), "not run"
     half = float(stdtrit(seeds - 1, 1 - ALPHA / 2) * np.std(values, ddof=1)) / seeds**0.5

@@ -87,3 +87,12 @@ def test_a_lost_training_is_no_seed():
     """Failed, cut short by time, or of another task."""
     lost = [replace(FITS[0], status="timeout"), replace(FITS[1], status="failed")]
     assert learning.reached(findings(*lost, *FITS[2:5])).seeds.tolist() == [3]
+
+
+def test_what_was_published_and_never_trained_to_its_end_is_not_run():
+    """A finding, too: it has a row, without a figure of ours."""
+    found = learning.reached(findings(replace(FITS[0], status="timeout")))
+    assert found.seeds.tolist() == [0]
+    assert found.published_is.tolist() == ["not run"]
+    assert found["mean"].isna().all()
+    assert learning.reached(findings(replace(FITS[0], status="timeout"), published=None)).empty

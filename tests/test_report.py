@@ -25,7 +25,7 @@ from markdown_it import MarkdownIt
 from harness import catalog, compare, ledger, metrics, records, report, stats
 from harness.cli import viewing
 from harness.records import Cell, Proof, Trial
-from harness.report import answer, charts, comparison, drawing, markdown, outcomes, tables, terminal, words
+from harness.report import answer, charts, comparison, drawing, markdown, outcomes, tables, terminal, warmups, words
 from harness.report import html as page
 
 PRECISIONS = ("float64", "float32")
@@ -489,11 +489,19 @@ def test_every_column_of_every_file_is_explained(built, findings, text):
     assert [*zip(columns["file"], columns["column"], strict=True)] == [(f"{f}.csv", c) for f in held for c in held[f]]
     assert all(f">{told}</td>" in unescape(text) for told in columns.iloc[:, 2])
     told = tomllib.loads(Path(page.__file__).with_name("dictionary.toml").read_text("utf-8"))
-    own = {(file, column) for file in told.keys() - {"terms", "levels", "every"} for column in told[file]}
+    own = {(file, column) for file in told.keys() - {"terms", "levels", "every", "metrics"} for column in told[file]}
     assert own <= {(file, column) for file in held for column in held[file]}
     assert set(told["every"]) <= {c for file in held for c in held[file] if (file, c) not in own}
     with pytest.raises(KeyError, match="mood"):
         page.dictionary({"losses": ["task", "mood"]})
+
+
+def test_every_metric_is_explained(built, text):
+    """On the page: of this run, and of the one that is kept, which has what `quick` measures."""
+    told = tomllib.loads(Path(page.__file__).with_name("dictionary.toml").read_text("utf-8"))["metrics"]
+    for folder in (built, catalog.ROOT / "results" / "example"):
+        assert set(pd.read_csv(folder / "summary.csv").metric) <= told.keys()
+    assert all(f"<dt>{metric}</dt><dd>{meaning}" in unescape(text) for metric, meaning in told.items())
 
 
 def test_the_example_has_the_columns_of_today():
@@ -614,7 +622,7 @@ def test_what_is_not_fair_or_too_noisy_is_told_first(tmp_path, run):
 def test_plots_are_svg_with_title_description_and_text(text):
     """They parse, tell what they show, keep words as words, and carry no colour of their own for ink."""
     plots = re.findall(r"(<svg.*?</svg>)</div>\s*<p class=\"says\">(.*?)</p>", text, re.DOTALL)
-    assert len(plots) == 21
+    assert len(plots) == 27
     for svg, says in plots:
         root = ET.fromstring(svg)  # noqa: S314 - our own
         assert root.get("role") == "img"
@@ -675,7 +683,8 @@ def measured(run, kind="warm-up"):
 def test_the_time_until_steady_training_is_told_in_steps_too(run):
     """Stages as summary.csv has them, the warm-up up to its first steady step, and a cold cache apart."""
     found = measured(run)
-    svg, says = charts.plots(found, "mnist_cnn", "x")["Time until steady training"]
+    caption = "Time until steady training, and of 1,000 steps"
+    svg, says = charts.plots(found, "mnist_cnn", "x")[caption]
     entry = cell("mnist_cnn", "torch eager")
     parts = [found.pick(entry, "first_call", name).figure.value for name in ("import", "build", "train_first_call_warm")]
     total = sum(parts) + 1.1
@@ -683,7 +692,8 @@ def test_the_time_until_steady_training_is_told_in_steps_too(run):
     assert f"torch eager {words.digits(total, 2)} s = {steps} of training (import {words.digits(parts[0], 2)}" in says
     assert "first call 0.31, warm-up 1.1; first call with a cold cache 9.0)" in says
     assert f"= {steps} ({words.digits(total + 9 - parts[2], 2)} s cold)" in svg
-    assert "warm-up 0;" in charts.plots(measured(run, "flat"), "mnist_cnn", "x")["Time until steady training"][1]
+    assert found.pick(entry, "train", "warm_up").figure.value == pytest.approx(1.1)
+    assert "warm-up 0;" in charts.plots(measured(run, "flat"), "mnist_cnn", "x")[caption][1]
     assert "jax" not in says  # it has no warm-up on record
 
 
@@ -694,8 +704,8 @@ def test_the_wait_until_calls_are_steady_is_of_all_of_them(stride, slow, fast, w
     """Of 3,000 calls 1,100 are waited for: every second is kept, or the last ones are, as where a record makes no sense."""
     times, facts = (2 * 10**6,) * slow + (10**6,) * fast, {"kind": "warm-up", "start": 1100, "stride": stride}
     trial = Trial(cell("mnist_cnn", "jax jit"), "warmup", "ok", of="train", steps=3000, times_ns=times, facts=facts)
-    assert charts._waited(trial) == pytest.approx(waited_s)
-    assert len(charts._kept(trial)) == len(times)
+    assert warmups.waited(trial) == pytest.approx(waited_s)
+    assert len(warmups.kept(trial)) == len(times)
 
 
 def test_the_roofline_is_what_summary_csv_says_of_it(run):
@@ -712,9 +722,12 @@ def test_the_roofline_is_what_summary_csv_says_of_it(run):
     assert "ceiling" not in charts.plots(tables.find(mute), "mnist_cnn", "x")["Roofline of the training step"][1]
 
 
-@pytest.mark.parametrize(("terms", "told"), [({}, True), ({"precision": "bfloat16"}, False), ({"device": "gpu"}, False)])
+@pytest.mark.parametrize(
+    ("terms", "told"),
+    [({}, True), *(({key: other}, False) for key, other in (("precision", "bfloat16"), ("device", "gpu"), ("threads", 2)))],
+)
 def test_shares_are_of_what_the_canary_sings(run, terms, told):
-    """Which is float32 on a CPU: a GPU, or bfloat16, has another ceiling that nobody has measured."""
+    """Which is float32 on one CPU: a GPU, bfloat16, or two CPUs have another ceiling that nobody has measured."""
     found = measured(run)
     moved = [
         replace(t, cell=replace(t.cell, **terms)) if t.cell.backend == "torch" and t.phase != "canary" else t
@@ -727,6 +740,17 @@ def test_shares_are_of_what_the_canary_sings(run, terms, told):
     assert "cpu_time" in metrics
     ((_, _, says),) = charts._roofline(found, "mnist_cnn", drawing.looks(found.proofs))
     assert ("jax jit" in says, "torch" in says) == (True, told)
+
+
+def test_trust_tells_of_one_precision_at_a_time(run):
+    """Warm-ups of modes in bfloat16 that never were steady are no fault of float32."""
+    where = replace(cell("mnist_cnn", "torch eager"), mode="bf16", precision="bfloat16")
+    never = [Trial(where, "warmup", "ok", g, of="train", facts={"kind": "no steady state"}) for g in range(3)]
+    found = tables.trust(tables.find(replace(run, trials=(*run.trials, *never))))
+    assert rows(found, task="mnist_cnn", phase="train").unsteady_warmups.tolist() == [0]
+    mine = [replace(t, cell=replace(where, mode="eager", precision="float32")) for t in never]
+    found = tables.trust(tables.find(replace(run, trials=(*run.trials, *mine))))
+    assert rows(found, task="mnist_cnn", phase="train").unsteady_warmups.tolist() == [3]
 
 
 def scored(run, **facts):
@@ -766,8 +790,10 @@ def test_a_binary_outcome_has_its_curves_and_every_score_in_a_file(run):
 def test_plots_say_what_they_are_of(run):
     """The phase on the axis, and that of several seeds one is drawn: the lowest, whichever ended first."""
     drawn = charts.plots(measured(run), "mnist_cnn", "x")
-    assert "time of a training step, relative to " in drawn["Time of a training step: ratios"][0]
-    assert "time of a prediction, relative to " in drawn["Time of a prediction: ratios"][0]
+    for what in ("training step", "prediction"):
+        caption = f"Time of a {what}: ratios"
+        texts = re.findall(r"<text[^>]*>([^<]+)</text>", drawn[caption][0])
+        assert {f"{caption}, mnist_cnn", "relative to tensorflow graph"} <= set(texts)
     assert "call of the training step, the very first left out" in drawn["Warm-up of the training step"][0]
     found = scored(run)
     later = [replace(t, seed=1, facts=t.facts | {"scores": t.facts["scores"][::-1]}) for t in found.run.trials]
@@ -874,13 +900,14 @@ def test_curves_may_end_early_or_break(tmp_path):
     entries = {"jax jit": [1.0, 0.5, 0.3], "tensorflow graph": [1.0, 0.75], "torch eager": [float("nan")] * 3}
     svg, says = loss_curves(tmp_path, {cell("risk_mlp", entry): losses for entry, losses in entries.items()})
     assert "torch eager" in svg
-    assert "From jax jit differ: tensorflow graph by up to 0.25 (step 1); no line where they do not. Trainings compute in" in says
+    assert "From jax jit differ: tensorflow graph by up to 0.25 (step 1); no line where they do not. Of what is proven in" in says
 
 
 def test_an_epoch_without_its_number_stands_in_its_place():
     """The records of others need not count them."""
     trial = Trial(cell("mnist_cnn", "jax jit"), "fit", "ok", epochs=({"test_accuracy": 0.5}, {}, {"test_accuracy": 0.75}))
-    assert outcomes._epochs(trial, "accuracy") == [(1, 0.5), (3, 0.75)]
+    figure = outcomes._monitored({trial.cell: [trial]}, "accuracy")
+    assert (figure, outcomes._epochs(trial, figure)) == ("test_accuracy", [(1, 0.5), (3, 0.75)])
 
 
 # Modes
@@ -1155,7 +1182,7 @@ def columns_of(row):
     return {head.replace("_", " "): value for head, value in found.items()}
 
 
-@pytest.mark.parametrize("file", ["pairs", "overall", "proofs", "quality", "equality", "trust"])
+@pytest.mark.parametrize("file", ["pairs", "spread", "overall", "proofs", "quality", "equality", "trust"])
 def test_every_row_of_these_files_is_a_row_of_a_table_and_the_other_way_round(built, findings, text, file):
     """Cell by cell, also what is said once for all rows; a column that is not shown holds nothing."""
     page_, frame = Tables(text), pd.read_csv(built / f"{file}.csv")
@@ -1187,7 +1214,8 @@ def test_every_figure_of_summary_csv_is_in_a_table_and_the_other_way_round(built
         value, few, n = line.pop(metric).partition("n=")
         assert n.replace(",", "") == (f"{row.n}" if few else "")
         assert few or f"{row.n:,}" == line["n"]
-        factor = {"µs": 1e6, "ms": 1e3, "MiB": 2**-20}.get((re.findall(r"µs|ms|MiB", value) or [""])[0], 1)
+        factors = {"µs": 1e6, "ms": 1e3, "MiB": 2**-20, "GFLOP/s": 1e-9}
+        factor = factors.get((re.findall("|".join(factors), value) or [""])[0], 1)
         assert numbers(value) == near(row.value * factor, row.ci_low * factor, row.ci_high * factor)
         if pd.notna(row.ratio_to_best):
             assert numbers(line.pop(f"{metric} to best")) == near(row.ratio_to_best, row.ratio_low, row.ratio_high)
@@ -1409,7 +1437,7 @@ AGAIN = {
     "plan": {"chosen": {"jax": ["jit"], "torch": ["eager", "compile"]}},
     "environment": {"workers": VERSIONS},
 }
-INSTALLED = ["pip install jax==0.10.2 flax==0.12.8", "pip install torch==2.13.0+cpu"]
+INSTALLED = ["pip install jax==0.10.2 flax==0.12.8", "pip install torch==2.13.0"]
 
 
 @pytest.mark.parametrize(
@@ -1651,7 +1679,8 @@ def test_the_markdown_has_the_sentences_tables_and_folded_proofs(built, findings
     assert re.search(
         r"\| torch eager \| ✓ proven \| 2 \| 0\.\d+ ms \(0\.\d+ to 0\.\d+\) \| 2\.\d+x \(2\.\d+ to 2\.\d+\) slower \|", text
     )
-    assert f"Made: {AT[:19].replace('T', ' ')}; Example CPU @&#8203; 2.0 GHz" in text
+    assert f"Made: {AT[:19].replace('T', ' ')} UTC; Example CPU @&#8203; 2.0 GHz" in text
+    assert "Energy: not measured, this system shows no meter." in text
     assert len(page_.every("s")) == 2
     assert "- Failed: jax jit, gradients against numpy: stage2/0/conv1/kernel at step 0, 0.0031 > 1e-10" in unescape(text)
     assert "✗ 0.0031 of 1e-10" in text

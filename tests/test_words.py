@@ -44,3 +44,12 @@ def test_an_undecided_pair_says_what_it_would_take(low: float, high: float, told
     said = words._behind(contest, best, b)
     assert said.startswith("JAX eager is undecided, at 1.02x (")
     assert said.endswith(f" and more, {told}")
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "ends", "told"),
+    [("1", 7.0, (0.0, 14.0), "0 to 14"), ("1", 1.0, (1.0, 1.0), "1.00 to 1.00"), ("s", 2.0, (1.0, 3.0), "1.00 to 3.00")],
+)
+def test_counts_have_whole_limits(unit: str, value: float, ends: tuple[float, float], told: str) -> None:
+    """But shares have digits, and times."""
+    assert words.within(tables.Row("train", "what", unit, stats.Estimate(value, *ends, 5))) == told

@@ -782,6 +782,7 @@ free.set()
 """
 
 
+@LINUX
 def test_a_thread_that_leaves_its_cpus_is_seen() -> None:
     """A pool that pins its own threads: what the main thread may use is not all that the process may."""
     done = subprocess.run([sys.executable, "-c", LEAVES], cwd=ROOT, capture_output=True, text=True, check=True)

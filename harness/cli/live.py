@@ -140,14 +140,15 @@ class View(Log):
 
 def standing(contest: Contest) -> str:
     """A contest in a line: its best, how many times as long the other proven ones take, and what that is worth so far."""
+    from harness.report.words import sized  # and with it pandas, which only a run needs
+
     cell, best = next(iter(contest.blocks)), contest.best
     pairs = [(pair, ratio) for pair, ratio in contest.ratios.items() if pair[0] == best and pair[1] in contest.proven]
     refusal = "" if any(ratio.generations < GENERATIONS for _, ratio in pairs) else contest.refusal
     found = [f"{best.backend} {best.mode}"] if best else []
     for pair, ratio in sorted(pairs, key=lambda both: both[1].value):
-        span = f" ({ratio.low:.2f} to {ratio.high:.2f})" if ratio.low and ratio.high else ""
         word = "not ranked" if refusal else contest.verdicts[pair]
-        found.append(f"{pair[1].backend} {pair[1].mode} {ratio.value:.2f}x{span} {word}")
+        found.append(f"{pair[1].backend} {pair[1].mode} {sized(ratio)} {word}")
     threads = f", {cell.threads} CPUs" if cell.threads > 1 else ""
     return f"{cell.task} {contest.phase}, batch {cell.batch}{threads}: {'; '.join([*found, refusal] if refusal else found)}"
 

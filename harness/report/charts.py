@@ -1,8 +1,10 @@
 """The plots of a run that a page shows: of a task what was learned and how long it takes, of all of it what its rounds met."""
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Callable
 from itertools import accumulate, chain, product
+from string import ascii_lowercase
 from typing import Any
 
 import matplotlib.style
@@ -12,24 +14,30 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from harness import noise, stats
-from harness.records import Cell, Trial
-from harness.report import learning, outcomes
-from harness.report.drawing import INK, STYLE, WIDTH, Curves, Drawn, Looks, line, looks, plain, stacked, svg
+from harness.records import Cell
+from harness.report import learning, outcomes, warmups
+from harness.report.drawing import INK, ROW, STYLE, WIDTH, Curves, Drawn, Looks, line, looks, plain, stacked, svg
 from harness.report.tables import SUNG, Findings, ceilings, work
-from harness.report.words import digits, name, plural, sized, terms, time_unit
+from harness.report.words import bounds, digits, name, plural, sized, terms, time_unit
 from harness.stats import MARGIN, TIE_BAND, Contest
 
 PHASES = {
     "train": ("training step", "step"),
     "epoch": ("step with its input", "step with its input"),
     "predict": ("prediction", "batch"),
+    "latency": ("single prediction", "call"),
 }
-STAGES = {"import": 0.95, "model build": 0.6, "first call": 0.35, "warm-up": 0.15, "more with a cold cache": 0}  # how opaque
+STEADY = 1000  # steps that a start is set beside
+STAGES = {  # how opaque
+    "import": 0.95, "model build": 0.75, "first call": 0.55, "warm-up": 0.35, f"{STEADY:,} steady steps": 0.15,
+    "more with a cold cache": 0,
+}  # fmt: skip
 FED = {"with batches in place": 0.7, "more with its own input": 0.2}
 MEMORY = {"predicting": 0.7, "more in training": 0.2}
 SCALES = {"batch": "batch size", "threads": "CPUs"}  # what a sweep goes over
 CROWDED = 5  # places of a sweep: of more the labels stand aslant
 FADED = 0.3
+REFUSED = 120  # letters of a refusal below a plot
 BINS = 60  # points that a warm-up is drawn with: medians of more and more steps
 
 
@@ -38,14 +46,15 @@ def plots(findings: Findings, task: str, ident: str) -> dict[str, tuple[str, str
     """Every plot of a task by its caption: its SVG, and the same in words. ``ident`` makes the ids unique."""
     styles = looks(findings.proofs)
     drawn = chain(
-        outcomes.plots(learning.fits(findings, task), findings.goal(task), styles),
+        outcomes.plots(learning.fits(findings, task), findings.goal(task), styles, stats.first_modes(findings.run)),
         *(_timed(findings, task, styles, phase) for phase in PHASES),
         *(_sweep(findings, task, styles, *of) for of in product(("train", "predict"), SCALES)),
         *(draw(findings, task, styles) for draw in (_input, _warming, _start, _memory, _roofline)),
     )
+    idents = (f"{ident}{first}{last}" for first, last in product(("", *ascii_lowercase), ascii_lowercase))
     return {
-        caption: (svg(figure, f"{ident}-{number}", title=f"{caption}, {task}", says=says), says)
-        for number, (caption, figure, says) in enumerate(drawn)
+        caption: (svg(figure, own, title=f"{caption}, {task}", says=says), says)
+        for own, (caption, figure, says) in zip(idents, drawn, strict=False)
     }
 
 
@@ -65,28 +74,30 @@ def _ratios(contest: Contest, styles: Looks) -> tuple[Any, str]:
     found = {b: ratio for (a, b), ratio in pairs if a == contest.best}
     labels = [name(b) + ("" if b in contest.ranks or contest.refusal else " (not ranked)") for b in found]
     best, what = name(contest.best) if contest.best else "", f"time of a {PHASES[contest.phase][0]}"
-    axes = Figure(figsize=(WIDTH, 1.35 + 0.34 * len(found))).subplots()
+    refused = textwrap.wrap(f"not ranked: {contest.refusal}"[:REFUSED], 52) if contest.refusal else []
+    axes = Figure(figsize=(WIDTH, 1.35 + 0.34 * len(found) + ROW * len(refused))).subplots()
     band = 1 + TIE_BAND
     axes.axvspan(1 / band, band, color=INK, alpha=0.1, linewidth=0)
     axes.axvline(1, color=INK, linewidth=1)
     ends = [0.98 / band, 1.02 * band]
     for height, (cell, ratio) in enumerate(found.items()):
-        interval = (ratio.low or ratio.value, ratio.high or ratio.value)
+        interval = bounds(ratio) or (ratio.value, ratio.value)
         ends += [*interval, ratio.value]
         axes.plot(interval, (height, height), color=styles[cell]["color"], linewidth=2)
         axes.plot(ratio.value, height, **{**styles[cell], "label": "_"}, linestyle="none", markersize=8)
     axes.set(xscale="log", xlim=(min(ends) / 1.02, max(ends) * 1.04), ylim=(len(found) - 0.5, -0.5))
     axes.set_yticks(range(len(found)), labels)
-    axes.set_xlabel(f"{what}, relative to {best}\n(shaded: within {TIE_BAND:.0%})")
+    axes.set_xlabel("\n".join([f"relative to {best}", f"(shaded: within {TIE_BAND:.0%})", *refused]))
     axes.grid(visible=False, axis="y")
     plain(axes.xaxis, "{x:g}x")
     told = "; ".join(f"{label} {sized(ratio)}" for label, ratio in zip(labels, found.values(), strict=True))
     rule = f"Below {MARGIN} nothing is called slower; what lies in the shade and holds 1 is a tie."
+    rule = f"Nothing is ranked: {contest.refusal}." if contest.refusal else rule
     return axes.figure, f"{what.capitalize()}, relative to {best}: {told}. {rule}"
 
 
 def _samples(findings: Findings, contest: Contest, styles: Looks) -> tuple[Any, str]:
-    """Every block by generation and round, so that drift shows; what others disturbed, or what is void, is faded."""
+    """Every block by generation and round, so that drift shows; what others disturbed, or what is void, is faded and crossed."""
     trials = [t for t in findings.run.trials if t.phase == contest.phase and t.cell in contest.blocks and t.times_ns]
     factor, unit = time_unit(min(t.times_ns) / max(t.steps, 1) / 1e9 for t in trials)
     rounds, cells = 1 + max(t.round for t in trials), list(contest.blocks)
@@ -96,13 +107,16 @@ def _samples(findings: Findings, contest: Contest, styles: Looks) -> tuple[Any, 
     far: list[tuple[float, float]] = []
     for t in trials:
         x = t.generation + 0.6 + 0.8 * (t.round + (cells.index(t.cell) + 0.5) / len(cells)) / rounds  # no two cells on one spot
-        own = [time / max(t.steps, 1) / 1e9 * factor for time in t.times_ns]
+        times = t.times_ns if t.phase != "latency" else [float(np.median(t.times_ns))]  # of hundreds of calls a sample
+        own = [time / max(t.steps, 1) / 1e9 * factor for time in times]
         flagged = not stats.usable(t) or (noise.group(t), t.attempt) in findings.contended
         found[t.cell, flagged] += [(x, y) for y in own]
         far += [(x, y) for y in own] if stats.usable(t) and (t.generation, t.round) in outliers[t.cell] else []
         values[t.cell] += own
     axes = Figure().subplots()
-    axes.plot([], [], color=INK, marker="o", markersize=5, linestyle="none", alpha=FADED, label="faded: contended or void")
+    crossed = [point for (_, flagged), points in found.items() if flagged for point in points]
+    cross = {"marker": "x", "markersize": 4.5, "linestyle": "none", "color": INK, "label": "crossed: contended or void"}
+    axes.plot(*np.array(crossed).reshape(-1, 2).T, **(cross if crossed else {"label": "_"}), zorder=3)
     for cell, flagged in product(cells, (True, False)):
         look = {**styles[cell], **({"label": "_", "alpha": FADED} if flagged else {"alpha": 1})}
         axes.plot(*np.array(found[cell, flagged]).reshape(-1, 2).T, **look, linestyle="none", markersize=5)
@@ -118,8 +132,8 @@ def _samples(findings: Findings, contest: Contest, styles: Looks) -> tuple[Any, 
     axes.set(xlabel="generation (fresh processes), its rounds from left to right", ylabel=f"{unit} a {PHASES[contest.phase][1]}")
     axes.grid(visible=False, axis="x")
     told = "; ".join(f"{name(cell)} {digits(min(own))} to {digits(max(own))} {unit}" for cell, own in values.items())
-    faded = sum(len(points) for (_, flagged), points in found.items() if flagged)
-    says = f"{plural(len(every), 'sample')}, {faded:,} of them contended or void, {len(far):,} far from their median: {told}."
+    marked = f"{len(crossed):,} of them contended or void, {len(far):,} far from their median"
+    says = f"{plural(len(every), 'sample')}, {marked}: {told}."
     return axes.figure, says
 
 
@@ -180,77 +194,52 @@ def _input(findings: Findings, task: str, styles: Looks) -> Drawn:
     yield "A training step with and without its input", figure, says
 
 
-def _warmups(findings: Findings, task: str) -> dict[Cell, list[Trial]]:
-    """The warm-ups of a task's training step, a process each."""
-    wanted = ("warmup", "train", "ok")
-    return findings.trials_of(task, lambda t: (t.phase, t.of, t.status) == wanted and bool(t.times_ns))
-
-
-def _steady(trial: Trial) -> int:
-    """The first steady call of a warm-up, from 0."""
-    start = trial.facts.get("start") if trial.facts.get("kind") != "flat" else 0
-    return start if isinstance(start, int) else 0
-
-
-def _kept(trial: Trial) -> range:
-    """The calls of a warm-up, from 0, whose times are kept: every so many from the first on; in older records the last ones."""
-    stride, count = trial.facts.get("stride"), len(trial.times_ns)
-    if isinstance(stride, int) and 0 < stride <= trial.steps and -(-trial.steps // stride) == count:
-        return range(0, trial.steps, stride)
-    return range(max(trial.steps - count, 0), max(trial.steps, count))
-
-
 def _warming(findings: Findings, task: str, styles: Looks) -> Drawn:
     """The times of the steps of one process an entry, both axes logarithmic, with the first step that is steady."""
-    warmups = _warmups(findings, task)
-    if not warmups:
+    wanted = ("warmup", "train", "ok")
+    found = findings.trials_of(task, lambda t: (t.phase, t.of, t.status) == wanted and bool(t.times_ns))  # a process each
+    if not found:
         return
-    factor, unit = time_unit(min(trials[0].times_ns) / 1e9 for trials in warmups.values())
+    factor, unit = time_unit(min(trials[0].times_ns) / 1e9 for trials in found.values())
     axes, told = Figure().subplots(), []
-    for cell, trials in warmups.items():
-        first = _steady(trials[0])
-        steps = 1 + np.array(_kept(trials[0]))
+    for cell, trials in found.items():
+        first = warmups.steady(trials[0])
+        steps = 1 + np.array(warmups.kept(trials[0]))
         bins = np.floor(np.log(steps) * BINS / np.log(steps[-1] + 1))
         times = pd.DataFrame({"at": steps, "time": np.array(trials[0].times_ns) / 1e9 * factor}).groupby(bins).median()
         axes.plot(times["at"], times["time"], color=styles[cell]["color"], linewidth=1)
-        start = np.clip(first + 1, steps[0], steps[-1])
-        axes.plot(start, np.interp(start, times["at"], times["time"]), **styles[cell], linestyle="none", markersize=9)
-        starts = sorted({_steady(trial) + 1 for trial in trials})
-        told.append(f"{name(cell)} {' to '.join(f'{end:,}' for end in dict.fromkeys((starts[0], starts[-1])))}")
+        mark = np.array([] if first is None else [np.clip(first + 1, steps[0], steps[-1])])
+        axes.plot(mark, np.interp(mark, times["at"], times["time"]), **styles[cell], linestyle="none", markersize=9)
+        starts = sorted(start for trial in trials if (start := warmups.steady(trial)) is not None)
+        ends = " to ".join(f"{end:,}" for end in dict.fromkeys((starts[0], starts[-1]))) if starts else "none"
+        told.append(f"{name(cell)} {ends}" + f" ({len(trials) - len(starts)} never steady)" * (len(starts) < len(trials)))
     axes.set(xscale="log", yscale="log", xlabel="call of the training step, the very first left out", ylabel=f"{unit} a call")
     plain(axes.xaxis, "{x:,g}")
     plain(axes.yaxis, "{x:,g}")
-    says = f"Calls of the training step in the first process, marked where steady. Over all processes: {'; '.join(told)}."
+    says = f"Calls of the first process, marked where steady. Calls before that, of all processes: {'; '.join(told)}."
     yield "Warm-up of the training step", axes.figure, says
 
 
-def _waited(trial: Trial) -> float:
-    """Seconds of a warm-up until its first steady call; what was not kept of a long one took as long as the rest."""
-    start, kept = _steady(trial), _kept(trial)
-    mean = sum(trial.times_ns) / len(trial.times_ns)
-    until = -(-max(start - kept.start, 0) // kept.step)
-    return (min(start, kept.start) * mean + sum(trial.times_ns[:until]) * kept.step) / 1e9
-
-
 def _start(findings: Findings, task: str, styles: Looks) -> Drawn:
-    """The seconds before the first steady step, medians of the stages, as stacked bars; what a cold cache adds is hollow."""
+    """Seconds from nothing to so many steady steps, medians of the stages, as stacked bars; hollow: what a cold cache adds."""
     bars, beside, told = {}, [], []
-    for cell, trials in _warmups(findings, task).items():
+    for cell in findings.cells_of(task):
         names = ("import", "build", "train_first_call_warm", "train_first_call_cold")
         imported, built, warm, cold = (findings.value(cell, "first_call", name) for name in names)
-        step, first = findings.value(cell, "train"), warm or cold
-        if not step or imported is None or built is None or not first:
+        warm_up, step, first = findings.value(cell, "train", "warm_up"), findings.value(cell, "train"), warm or cold
+        if not step or None in (imported, built, warm_up) or not first:
             continue
-        stages = [imported, built, first, float(np.median([*map(_waited, trials)]))]
-        total, all_cold = sum(stages), sum(stages) + (cold or first) - first
-        bars[cell] = [*accumulate(stages), all_cold]
+        stages = [imported or 0.0, built or 0.0, first, warm_up or 0.0]
+        total, added = sum(stages), (cold or first) - first
+        bars[cell] = [*accumulate([*stages, STEADY * step, added])]
         steps = f"{digits(total, 2)} s = {total / step:,.0f} steps"
-        beside.append(steps + (f" ({digits(all_cold, 2)} s cold)" if all_cold > 1.01 * total else ""))
+        beside.append(steps + (f" ({digits(total + added, 2)} s cold)" if added > 0.01 * total else "" if warm else ", cold"))
         parts = ", ".join(f"{stage} {digits(seconds, 2)}" for stage, seconds in zip(STAGES, stages, strict=False))
         told.append(f"{name(cell)} {steps} of training ({parts}; first call with a cold cache {digits(cold or first, 2)})")
     if bars:
-        figure = stacked(bars, styles, STAGES, beside=beside, xlabel="seconds until training is steady")
-        yield "Time until steady training", figure, f"Seconds until training is steady, and as many steps: {'; '.join(told)}."
+        figure = stacked(bars, styles, STAGES, beside=beside, xlabel="seconds from an empty process on")
+        says = f"Seconds until training is steady, and as many steps: {'; '.join(told)}."
+        yield f"Time until steady training, and of {STEADY:,} steps", figure, says
 
 
 def _memory(findings: Findings, task: str, styles: Looks) -> Drawn:
@@ -274,7 +263,7 @@ def _roofline(findings: Findings, task: str, styles: Looks) -> Drawn:
     def point(cell: Cell) -> tuple[float, float] | None:
         """Operations a byte, and operations a second and CPU."""
         step, needs = findings.value(cell, "train"), work(findings.goal(task), cell.batch, "train")
-        if not step or cell.threads > 1 or not needs.get("bandwidth") or (cell.device, cell.precision) != SUNG:
+        if not step or not needs.get("bandwidth") or (cell.device, cell.precision, cell.threads) != SUNG:
             return None
         return needs["peak"] / needs["bandwidth"], needs["peak"] / step
 
@@ -304,16 +293,18 @@ def _roofline(findings: Findings, task: str, styles: Looks) -> Drawn:
 
 @matplotlib.style.context(["default", STYLE])
 def weather(rounds: pd.DataFrame) -> tuple[str, str]:
-    """What the rounds of a run met, in their order: the canary over its median, and the CPUs that others used."""
+    """What the rounds of a run met, in their order: the canary over its median, and what others used and waited for."""
     figure = Figure(figsize=(1.6 * WIDTH, 3.6))
     upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 2))
     at = np.arange(len(rounds))
     for song, style in (("product_s", "-"), ("copy_s", ":")):
-        label = f"canary's {song.removesuffix('_s')}"
+        label = f"above: canary's {song.removesuffix('_s')}"
         sung = rounds[song].astype(float)
         sung = sung[sung > 0]
         upper.plot(sung.index, sung / sung.median(), color=INK, linestyle=style, linewidth=1, label=label)
-    lower.plot(at, rounds.external_cpus.astype(float), color=INK, linewidth=1)
+    for met, style in (("external_cpus", "-"), ("pressure", ":")):
+        label = {"external_cpus": "CPUs that others used", "pressure": "share of time some waited for a CPU"}[met]
+        lower.plot(at, rounds[met].astype(float), color=INK, linestyle=style, linewidth=1, label=f"below: {label}")
     spells = (rounds.contended != rounds.contended.shift()).cumsum()
     shade = {"color": INK, "alpha": 0.12, "linewidth": 0}
     upper.fill_between([], [], [], **shade, label="contended")
@@ -323,8 +314,8 @@ def weather(rounds: pd.DataFrame) -> tuple[str, str]:
         for begin in at[rounds.generation.diff() > 0]:
             axes.axvline(begin - 0.5, color=INK, linewidth=0.6, linestyle=":")
     upper.set_ylabel("time over\nmedian")
-    lower.set(xlabel="rounds in their order; a dotted line begins a generation", ylabel="CPUs that\nothers used")
+    lower.set(xlabel="rounds in their order; a dotted line begins a generation", ylabel="CPUs, or\nshare of time")
     reasons = rounds.reason.str.split("; ").explode()
     told = "; ".join(f"{reason} in {count:,}" for reason, count in reasons[reasons != ""].value_counts().items())
     says = f"{int(rounds.contended.sum()):,} of {len(rounds):,} rounds contended" + (f": {told}." if told else ".")
-    return svg(figure, "weather", title="What the rounds of this run met", says=says), says
+    return svg(figure, "weather", title="The canary, and what others used of the machine, round by round", says=says), says

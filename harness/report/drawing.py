@@ -7,6 +7,7 @@ and words. Curves that may coincide get thinner upwards.
 
 import io
 import re
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -47,6 +48,8 @@ STYLE: dict[str, Any] = {
     "legend.frameon": False,
     **dict.fromkeys(("grid.color", "text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
 }
+STYLED = re.compile(r'<g class="(\w+)">(<use\b[^<>]*)/></g>')  # a group of one can bear its own class, or be none
+LONE = re.compile(r"<g>(<(?:use|path)\b[^<>]*/>|<text\b[^<>]*>[^<>]*</text>)</g>")
 Looks = Mapping[Cell, Mapping[str, Any]]  # how a cell is drawn, in every plot: matplotlib's keywords
 Curves = Mapping[Cell, Sequence[tuple[float, float]]]
 Drawn = Iterator[tuple[str, Any, str]]  # captions, figures, and what each shows in a sentence, for those who do not see it
@@ -79,10 +82,13 @@ def line(look: Mapping[str, Any], above: float = 0.0) -> dict[str, Any]:
     return {**look, "linestyle": "-", "linewidth": 1.2 + 4.8 * above, "markersize": 5 + 7.5 * above}
 
 
-def _legend(figure: Any) -> None:
-    """What the lines mean, above the plots, in as many columns as the labels leave room for; the figure grows by it."""
+def _head(figure: Any, title: str) -> None:
+    """Above the plots what they show, and what lines mean, in as many columns as there is room for; the figure grows by it."""
     labels = [label for axes in figure.axes for label in axes.get_legend_handles_labels()[1]]
+    words = textwrap.fill(title[:LABEL], int(figure.get_figwidth() / (1.15 * LETTER)))  # bold ones are wider
+    figure.set_figheight(figure.get_figheight() + ROW * (1 + words.count("\n")))
     if not labels:
+        figure.suptitle(words, x=0.01, ha="left", fontsize="medium", fontweight="bold")
         return
 
     def width(columns: int) -> float:
@@ -92,7 +98,8 @@ def _legend(figure: Any) -> None:
 
     columns = max((n for n in range(1, len(labels) + 1) if width(n) <= figure.get_figwidth()), default=1)
     figure.set_figheight(figure.get_figheight() + ROW * -(-len(labels) // columns))
-    figure.legend(loc="outside upper left", ncols=columns)
+    look = {"size": "medium", "weight": "bold"}
+    figure.legend(loc="outside upper left", ncols=columns, title=words, alignment="left", title_fontproperties=look)
 
 
 def stacked(
@@ -127,9 +134,9 @@ def plain(axis: Any, form: str) -> None:
 def svg(figure: Any, ident: str, *, title: str, says: str) -> str:
     """SVG text fit for a page: own ids, title and description, page colours and font, nothing that points elsewhere.
 
-    It has a legend where something has a label.
+    The title stands above, with a legend where something has a label.
     """
-    _legend(figure)
+    _head(figure, title)
     buffer = io.StringIO()
     for text in figure.findobj(Text):  # of a label that is far too long matplotlib would take minutes to find the width
         text.set_text("\n".join(map(printable, text.get_text()[:LABEL].split("\n"))))  # no font has a control character
@@ -138,6 +145,7 @@ def svg(figure: Any, ident: str, *, title: str, says: str) -> str:
     _, *parts = re.split("(<[^>]+>)", body.partition("<svg")[2].partition(">")[2])
     tags, sheet = _slim("\n".join(" ".join(tag.split()) for tag in parts[::2]), ident)
     body = "".join(tag + text.strip() for tag, text in zip(tags.split("\n"), parts[1::2], strict=True))
+    body = LONE.sub(r"\1", STYLED.sub(r'\2 class="\1"/>', body))
     width, height = figure.get_size_inches() * 72
     head = f'<svg id="{ident}" viewBox="0 0 {width:g} {height:g}" role="img" aria-labelledby="{ident}-title {ident}-desc">'
     words = f'<title id="{ident}-title">{escape(title)}</title><desc id="{ident}-desc">{escape(says)}</desc>'
@@ -152,8 +160,9 @@ def _slim(tags: str, ident: str) -> tuple[str, str]:
     tags = tags.replace("xlink:href=", "href=").replace(INK, "currentColor")
     tags = re.sub(r' font-family: [^;"]*;| transform="rotate\(-0 [^"]*"| clip-path="[^"]*"', "", tags)
     tags = re.sub(r"(\.\d)\d+", r"\1", tags)  # 0.1 pt is enough
+    tags = re.sub(r'(?<=\d)\.0(?=[ "])', "", tags)
     tags = re.sub('(?<= d=")M[^C"]*', lambda path: path[0].replace(" L ", " "), tags)  # a line goes on to each point
-    names: dict[str, str] = defaultdict(lambda: f"{ident}-{len(names)}")
+    names: dict[str, str] = defaultdict(lambda: f"{ident}{len(names)}")  # short: a page has tens of thousands
     tags = re.sub('href="#([^"]+)', lambda link: f'href="#{names[link[1]]}', tags)
     tags = re.sub(' id="([^"]*)"', lambda own: f' id="{names[own[1]]}"' if own[1] in names else "", tags)
     styles: dict[str, str] = defaultdict(lambda: f"s{len(styles)}")

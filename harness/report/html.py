@@ -36,6 +36,7 @@ FIGURES = {  # a table a phase
     "predict": "Prediction of a batch",
     "latency": "Single predictions",
 }
+FOLDED = ("pairs", "spread", "quality", "equality", "proofs")  # the files of which each task shows its rows
 HEADS = {"train": ("Train step", "train"), "predict": ("Predict batch", "predict"), "latency": ("Latency", "latency")}
 
 
@@ -52,6 +53,7 @@ def render(findings: Findings, files: Mapping[str, pd.DataFrame]) -> str:
         levels=told["levels"],
         csv=csv,
         columns=columns,
+        metrics=told["metrics"],
         findings=findings,
         commands=commands(findings.run),
         together=words.together(groups[0].findings),
@@ -65,7 +67,6 @@ def render(findings: Findings, files: Mapping[str, pd.DataFrame]) -> str:
         workers={name(t.cell): t.facts for t in reversed(findings.run.trials) if t.phase == "first_call" and not t.of},
         unfair=ledger.differences(findings.run),
         fairness=_fairness(lines),
-        metered=any(row.metric == "energy" for rows in findings.rows.values() for row in rows),
     )
 
 
@@ -77,7 +78,9 @@ def commands(run: Run) -> list[str]:
     lines = []
     for worker in run.part("environment", "workers"):
         versions = run.part("environment", "workers", worker, "versions")
-        packages = [f"{package}=={version}" for package, version in versions.items()]
+        packages = [
+            f"{package}=={str(version).partition('+')[0]}" for package, version in versions.items()
+        ]  # no index has 2.13+cpu
         if packages and all(map(PACKAGE.fullmatch, packages)):
             lines.append(f"pip install {' '.join(packages)}")
     suite, seed, chosen = run.at("suite", "name"), run.at("seed"), run.part("plan", "chosen")
@@ -172,15 +175,15 @@ def _task(findings: Findings, task: str, ident: str, files: Mapping[str, pd.Data
         "heads": {
             phase: (f"{head}\n{units[phase][1]}", f"{short} to best") for phase, (head, short) in HEADS.items() if phase in units
         },
-        "cells": cells,
         "troubles": [f"{', '.join(who)}: {text}" for text, who in troubles.items()],
         "failed": answer.failed(proofs),
         "levels": _levels(proofs),
         "plots": charts.plots(findings, task, ident),
+        "seeds": max((row.figure.n for cell in cells if (row := findings.quality(cell))), default=0),
         "note": words.quality_note(goal, measured, data="; ".join(dict.fromkeys(cell.data for cell in cells))),
         "figures": {head: found for phase, head in FIGURES.items() if len(found := _figures(findings, task, phase))},
         "code": {backend: text.splitlines() for backend, text in (goal.get("code") or {}).items()},
-        "files": {file: _entries(files[file][files[file].task == task]) for file in ("pairs", "quality", "equality", "proofs")},
+        "files": {file: _entries(files[file][files[file].task == task]) for file in FOLDED},
     }
 
 
@@ -224,7 +227,7 @@ def _figures(findings: Findings, task: str, phase: str) -> pd.DataFrame:
         for row in rows:
             metric = row.metric.replace("_", " ")
             few = f"\nn={row.figure.n:,}" if row.figure.n < max(other.figure.n for other in rows) else ""
-            line[metric] = f"{words.amount(row)}\n{words.span(row.figure, words.scale(row)[0])}".strip() + few
+            line[metric] = f"{words.amount(row)}\n{words.within(row)}".strip() + few
             if row.ratio:
                 line[f"{metric} to best"] = f"{digits(row.ratio.value)}x\n{words.span(row.ratio)}".strip()
         if "latency p50" in line and "latency p99" not in line:

@@ -16,16 +16,22 @@ def fits(findings: Findings, task: str) -> dict[Cell, list[Trial]]:
 
 
 def reached(findings: Findings) -> pd.DataFrame:
-    """quality.csv: a row an entry. Seconds are of training alone; a published figure is judged on whole data and recipe only."""
+    """quality.csv: a row an entry. Seconds are of training alone; a published figure is judged on whole data and recipe only.
+
+    An entry of which no training ended has a row where something was published: that it was not run is a finding, too.
+    """
     rows = []
     for task in findings.tasks:
         goal = findings.goal(task)
         metric, target, published = goal["metric"], goal.get("target"), goal.get("published")
-        for cell, trials in fits(findings, task).items():
-            if values := [t.values[metric] for t in trials if metric in t.values]:
-                whole = "sample" not in cell.data and not goal.get("epochs") and not goal.get("max_steps")
-                mean, verdict = quality.reproduced(values, published or 0.0, float(goal.get("margin") or 0))
-                told = (published, (verdict if whole else "not run") if published else None, target)
+        ended, margin = fits(findings, task), float(goal.get("margin") or 0)
+        for cell in findings.trials_of(task, lambda trial: trial.phase == "fit"):
+            trials = ended.get(cell, [])
+            values = [t.values[metric] for t in trials if metric in t.values]
+            whole = "sample" not in cell.data and not goal.get("epochs") and not goal.get("max_steps")
+            mean, verdict = quality.reproduced(values, published or 0.0, margin)
+            told = (published, (verdict if whole else "not run") if published else None, target)
+            if values or published:
                 names = (task, cell.backend, cell.mode, cell.data, metric, len(values))
                 rows.append((*names, mean.value, mean.low, mean.high, *told, *_to_target(trials, metric, target)))
     return frame("quality", rows)

@@ -59,10 +59,14 @@ def _escaped(text: object, room: int = TEXT) -> Markup:
 
 def _trust(findings: Findings) -> dict[str, list[str]]:
     """How far equals lay apart and how often the machine was not quiet, by task."""
-    held = [(task, contest) for task in findings.tasks for contest in findings.contests_of(task, "train")]
+    held = []
+    for task in findings.tasks:
+        contests = findings.contests_of(task, "train")
+        held += [(f"{task}{words.terms(contest, contests)}", contest) for contest in contests]
     return {
-        "Noise floor of a training step": [f"{task} {contest.floor:.1%}" for task, contest in held if contest.floor],
-        "Rounds of training steps that were contended": [f"{task} {contest.contended:.0%}" for task, contest in held],
+        "Noise floor of a training step": [f"{name} {contest.floor:.1%}" for name, contest in held if contest.floor],
+        "Rounds of training steps that were contended": [f"{name} {contest.contended:.0%}" for name, contest in held],
+        "Energy": [] if findings.metered or not findings.contests else ["not measured, this system shows no meter"],
     }
 
 

@@ -1,6 +1,6 @@
 """The plots of what was learned: losses and quality of every seed, and of a binary task what its test scores amount to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from operator import attrgetter
 from typing import Any
@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from harness import stats
 from harness.records import Cell, Trial
 from harness.report.drawing import INK, WIDTH, Drawn, Looks, line, plain
 from harness.report.tables import scored
@@ -17,20 +18,22 @@ from harness.report.words import digits, listed, name, plural
 
 EVEN = 0.5  # the probability above which an example is taken for a 1
 POINTS, FEWEST, ALL = 300, 30, 2000  # most points a loss curve is drawn with, least, and about as many as all of a plot have
-WHY = "Trainings compute in float32, whose rounding grows from step to step; equality is proven in float64."
+WHY = "Of what is proven in float64 this is rounding, which grows step by step; bfloat16 and stock modes compute otherwise."
 Points = Sequence[tuple[float, float]]
 Fits = Mapping[Cell, Sequence[Trial]]  # the trainings of each cell that ended well, a seed each
 
 
-def plots(fits: Fits, goal: Mapping[str, Any], styles: Looks) -> Drawn:
-    """Every plot of the trainings of a task; none without trainings."""
+def plots(fits: Fits, goal: Mapping[str, Any], styles: Looks, leads: Collection[stats.Entry]) -> Drawn:
+    """Every plot of the trainings of a task; none without trainings. ``leads``: the backends' first modes."""
     fits = {cell: sorted(trials, key=attrgetter("seed")) for cell, trials in fits.items()}  # they ended in any order
     if losses := {cell: found for cell, trials in fits.items() if (found := [t for t in trials if t.losses])}:
-        yield "Loss curves", *_losses(losses, styles)
-    curves = {cell: [points for t in trials if (points := _epochs(t, goal["metric"]))] for cell, trials in fits.items()}
+        yield "Loss curves", *_losses(losses, styles, leads)
+    figure = _monitored(fits, goal["metric"])
+    curves = {cell: [points for t in trials if (points := _epochs(t, figure))] for cell, trials in fits.items()}
     reached = {cell: found for cell, found in curves.items() if found}
     if any(len(points) > 1 for seeds in reached.values() for points in seeds):  # one epoch is no curve: a table tells it
-        yield "Quality over epochs", *_quality(reached, styles, goal=goal)
+        what = figure.replace("val_", "validation ").replace("_", " ")
+        yield "Quality over epochs", *_quality(reached, styles, what, goal=goal)
     scores = {cell: np.array(pairs).T for cell, trials in fits.items() if (pairs := scored(trials[0]))}
     if outcomes := {cell: pairs for cell, pairs in scores.items() if np.ptp(pairs[0])}:  # of labels both kinds occur
         one = ", first seed" * any(len(trials) > 1 for trials in fits.values())
@@ -39,10 +42,14 @@ def plots(fits: Fits, goal: Mapping[str, Any], styles: Looks) -> Drawn:
         yield f"Confusion at probability {EVEN}{one}", *_confusion(outcomes, styles)
 
 
-def _losses(fits: Fits, styles: Looks) -> tuple[Any, str]:
-    """Training loss of all cells and seeds over each other; below how far each is from the first cell, on a log axis."""
+def _losses(fits: Fits, styles: Looks, leads: Collection[stats.Entry]) -> tuple[Any, str]:
+    """Training loss of all cells and seeds over each other; below how far each is from one of them, on a log axis.
+
+    That is the first by name of those that ``leads`` names: the same in every task.
+    """
     losses = {cell: pd.DataFrame({t.seed: pd.Series(t.losses, dtype=float) for t in trials}) for cell, trials in fits.items()}
-    first, *others = losses
+    first = min(losses, key=lambda cell: (stats.entry(cell) not in leads, name(cell)))
+    others = [cell for cell in losses if cell != first]
     gaps = pd.DataFrame({cell: losses[cell].sub(losses[first]).abs().max(axis=1) for cell in others})
     apart = {cell: gap for cell in others if (gap := gaps[cell]).max() > 0}
     steps, count = max(map(len, losses.values())), sum(map(len, fits.values()))
@@ -73,14 +80,19 @@ def _losses(fits: Fits, styles: Looks) -> tuple[Any, str]:
     return figure, says
 
 
-def _epochs(trial: Trial, metric: str) -> Points:
-    """(epoch, figure) of the first figure that ends with the metric: test_accuracy, val_auc; without a number, by its place."""
-    figure = next((key for epoch in trial.epochs for key in epoch if metric and key.endswith(metric)), "")
+def _monitored(fits: Fits, metric: str) -> str:
+    """What the records tell of the metric epoch by epoch: test_accuracy, val_auc, or "" where they tell nothing."""
+    keys = (key for trials in fits.values() for trial in trials for epoch in trial.epochs for key in epoch)
+    return next((key for key in keys if metric and key.endswith(metric)), "")
+
+
+def _epochs(trial: Trial, figure: str) -> Points:
+    """(epoch, figure); an epoch without a number goes by its place."""
     return [(epoch.get("epoch", n), epoch[figure]) for n, epoch in enumerate(trial.epochs, start=1) if figure in epoch]
 
 
-def _quality(curves: Mapping[Cell, Sequence[Points]], styles: Looks, *, goal: Mapping[str, Any]) -> tuple[Any, str]:
-    """The task's metric over epochs, (epoch, value) by cell and seed; what was published is on the whole data: so labelled."""
+def _quality(curves: Mapping[Cell, Sequence[Points]], styles: Looks, what: str, *, goal: Mapping[str, Any]) -> tuple[Any, str]:
+    """``what`` over epochs, (epoch, value) by cell and seed; what was published is on the whole data: so labelled."""
     axes = Figure().subplots()
     if margin := float(goal.get("margin") or 0):
         epochs, middle = np.array(next(iter(curves.values()))[0]).T
@@ -96,13 +108,13 @@ def _quality(curves: Mapping[Cell, Sequence[Points]], styles: Looks, *, goal: Ma
         axes.axhline(value, color=INK, linewidth=1, linestyle=("--", ":")[number])
         side = "bottom" if value == max(lines.values()) else "top"
         axes.annotate(f"{label} {value:g}", (0.01, value), xycoords=("axes fraction", "data"), va=side)
-    axes.set(xlabel="epoch", ylabel=goal["metric"])
+    axes.set(xlabel="epoch", ylabel=what)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(y=0.12)
     last = "; ".join(f"{name(cell)} {digits(seeds[0][-1][1], 4)}" for cell, seeds in curves.items())
     first = " (first seed)" * any(len(seeds) > 1 for seeds in curves.values())
     band = f" Shaded: within {margin:g} of {name(next(iter(curves)))}, the margin of the task's spec." if margin else ""
-    return axes.figure, f"{goal['metric']} after the last epoch{first}: {last}.{band}"
+    return axes.figure, f"{what.capitalize()} after the last epoch{first}: {last}.{band}"
 
 
 def _outcomes(outcomes: Mapping[Cell, np.ndarray], styles: Looks) -> Drawn:

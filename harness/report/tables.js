@@ -33,13 +33,12 @@
     table.tBodies[0].append(...rows.map(({ row }) => row));
   }
 
-  function action(label, act) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "act";
-    button.textContent = label;
-    button.addEventListener("click", act);
-    return button;
+  function button(act, ...content) {
+    const made = document.createElement("button");
+    made.type = "button";
+    made.append(...content);
+    made.addEventListener("click", act);
+    return made;
   }
 
   function quoted(cell) { // as the CSV files beside the page have it: what a spreadsheet would run is text
@@ -63,21 +62,13 @@
     style.colorScheme = dark ? "light" : "dark";
   }
 
-  document.querySelector("nav")?.append(action("Light or dark", otherScheme));
-
-  for (const table of document.querySelectorAll(".wide > table")) {
-    if (table.tBodies[0].rows.length < 2) continue;
-    for (const head of table.tHead.rows[0].cells) {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.append(...head.childNodes);
-      button.addEventListener("click", () => sort(table, head));
-      head.append(button);
-    }
-  }
+  document.querySelector("nav")?.append(button(otherScheme, "Light or dark"));
 
   for (const table of document.querySelectorAll(".wide > table")) {
     const rows = [...table.tBodies[0].rows], wide = table.parentNode, long = rows.length >= 9;
+    for (const head of rows.length > 1 ? table.tHead.rows[0].cells : []) {
+      head.append(button(() => sort(table, head), ...head.childNodes));
+    }
     if (long) {
       const field = document.createElement("input");
       const told = document.createElement("output");
@@ -90,6 +81,6 @@
       });
       wide.before(field, told);
     }
-    if (long || wide.parentNode.tagName === "DETAILS") wide.before(action("Save as CSV", () => save(table)));
+    if (long || wide.parentNode.tagName === "DETAILS") wide.before(button(() => save(table), "Save as CSV"));
   }
 })();

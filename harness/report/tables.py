@@ -20,13 +20,15 @@ from harness import ledger, noise, stats
 from harness.errors import unknown
 from harness.measure import Canary
 from harness.records import Cell, Run, Trial, having
+from harness.report import warmups
 from harness.stats import Contest, Estimate, Proven
 
 COLUMNS = tomllib.loads(Path(__file__).with_name("columns.toml").read_text("utf-8"))
 MET = ("external_cpus", "steal", "pressure")  # of the noise of a sample, see harness/noise.py
 NAMES = attrgetter("task", "backend", "mode", "device", "data")
 TERMS = attrgetter("batch", "threads")
-SUNG = ("cpu", "float32")  # on what and in what the canary computes: of all else it says nothing
+KIND = attrgetter("device", "precision", "data")
+SUNG = ("cpu", "float32", 1)  # on what, in what and on how many CPUs the canary computes: of all else it says nothing
 TRIAL = ("phase", "of", "status", "seed", "generation", "round", "attempt", "position", "steps", "compilations", "at", "reason")
 TRIALS = (*Cell.__dataclass_fields__, *TRIAL, "block", "metric", "unit", "value")
 PHASES = ("first_call", "train", "epoch", "predict", "latency", "memory", "fit")
@@ -36,7 +38,6 @@ LATENCIES = {"latency_p50": 0.5, "latency_p90": 0.9, "latency_p99": 0.99}
 CALLS_FOR_P99 = 500
 RANK = re.compile(r"\A(\d+)-(\d+)\Z")
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # so begins what a spreadsheet runs
-MOST = 10**9  # calls: more are none, in a record from elsewhere
 BLOCKS = 20  # of a trial: more are calls
 QUANTILES = {"min": 0.0, "p10": 0.1, "p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
@@ -85,6 +86,11 @@ class Findings:
             return self
         held = [stats.among(contest, first) for contest in self.contests]
         return _found(self.run, [contest for contest in held if contest.blocks], lambda cell: stats.entry(cell) in first)
+
+    @property
+    def metered(self) -> bool:
+        """Whether some meter told of energy."""
+        return any(row.metric == "energy" for rows in self.rows.values() for row in rows)
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -149,7 +155,7 @@ class Findings:
 
     def contests_of(self, task: str, phase: str) -> list[Contest]:
         """The comparisons of one phase of one task on its main terms: one for each device, data set and precision."""
-        main = set(self.cells_of(task))
+        main = {replace(cell, batch=1) if phase == "latency" else cell for cell in self.cells_of(task)}
         return [c for c in self.contests if c.phase == phase and main & c.blocks.keys()]
 
     def goal(self, task: str) -> dict[str, Any]:
@@ -246,28 +252,31 @@ def _values(run: Run, trial: Trial) -> Iterator[tuple[str, str, str, float]]:
 
 
 def _warmed_up(trial: Trial) -> Iterator[tuple[str, str, str, float]]:
-    """The calls, the first left out, that a warm-up took until it was steady, as _values has them; none where it never was."""
-    kind = trial.facts.get("kind")
-    start = 0 if kind == "flat" else trial.facts.get("start")
-    ended = (trial.phase, trial.status) == ("warmup", "ok") and trial.of in SHOWN and kind != "no steady state"
-    if ended and isinstance(start, int) and 0 <= start < MOST:
+    """The calls and seconds, the first call left out, that a warm-up took until it was steady, as _values has them."""
+    ended = (trial.phase, trial.status) == ("warmup", "ok") and trial.of in SHOWN
+    if ended and (start := warmups.steady(trial)) is not None:
         yield trial.of, "calls_to_steady_state", "1", float(start)
+        if trial.times_ns:
+            yield trial.of, "warm_up", "s", warmups.waited(trial)
 
 
 def _costs(run: Run, trial: Trial, most: Mapping[str, float]) -> Iterator[tuple[str, str, str, float]]:
-    """CPU time and energy of a step, and its shares of what one CPU can compute and move at ``most``, as _values has them.
+    """CPU time, energy and operations a second of a step, and its shares of what one CPU does at ``most``, as _values has them.
 
-    The canary that says how much is most sings in float32 on a CPU: of another device or precision it says nothing.
+    The canary that says how much is most sings in float32 on one CPU: of another device or precision, or of more CPUs, which
+    may share what they compute and copy with, it says nothing.
     """
     count = trial.steps * len(trial.times_ns)
     wall = sum(trial.times_ns) / count / 1e9
     yield trial.phase, "cpu_time", "s", trial.cpu_ns / count / 1e9
     if (joules := trial.noise.get("energy_j", 0.0)) > 0:  # a meter that stood still is none
         yield trial.phase, "energy", "J", joules / count
-    alike = (trial.cell.device, trial.cell.precision) == SUNG
+    alike = (trial.cell.device, trial.cell.precision, trial.cell.threads) == SUNG
     for name, amount in work(run.part("tasks", trial.cell.task), trial.cell.batch, trial.phase).items():
+        if name == "peak":
+            yield trial.phase, "flop_rate", "FLOP/s", amount / wall
         if alike and most[name] > 0:  # not where no canary sang
-            yield trial.phase, f"share_of_{name}", "1", amount / wall / (most[name] * trial.cell.threads)
+            yield trial.phase, f"share_of_{name}", "1", amount / wall / most[name]
 
 
 def ceilings(run: Run) -> dict[str, float]:
@@ -355,7 +364,8 @@ def trust(findings: Findings) -> pd.DataFrame:
         of[noise.group(trial)[:4]].append(trial)
     for contest in findings.contests:
         terms, control = next(iter(contest.blocks)), contest.control
-        trials = of[terms.task, terms.batch, terms.threads, contest.phase]
+        met = of[terms.task, terms.batch, terms.threads, contest.phase]
+        trials = [t for t in met if t.phase == "canary" or KIND(t.cell) == KIND(terms)]
         songs = [sum(t.values.values()) for t in trials if t.phase == "canary" and t.status == "ok"]
         low, middle, high = np.quantile(songs or [np.nan], (0.05, 0.5, 0.95))
         repeated = {noise.group(t) for t in trials if t.attempt}

@@ -54,9 +54,8 @@ def print_figures(findings: Findings, cells: Sequence[Cell], phase: str) -> None
     rows = []
     found = [(cell, row) for cell in cells for row in findings.rows[cell] if row.phase == phase]
     for cell, row in found:
-        factor, unit = words.scale(row)
-        value, ratio = f"{digits(row.figure.value * factor)} {unit}", f"{digits(row.ratio.value)}x" if row.ratio else ""
-        figures = (row.metric, value, words.span(row.figure, factor), ratio, row.rank)
+        ratio = f"{digits(row.ratio.value)}x" if row.ratio else ""
+        figures = (row.metric, words.amount(row), words.within(row), ratio, row.rank)
         rows.append((cell.task, words.swept(cell), *figures, badge(findings.proofs[cell].state)))
     print_table(("task", "entry", "metric", "value", "95 % interval", "to best", "rank", "proof"), rows)
 

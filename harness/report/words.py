@@ -9,13 +9,14 @@ from typing import Any
 
 from harness import catalog
 from harness.errors import HarnessError
-from harness.records import Cell, Proof
+from harness.records import Cell, Proof, Run
 from harness.report.tables import SHOWN, Findings, Row, overall
 from harness.stats import PATIENCE, TIE_BAND, Contest, Estimate, Proven
 
 MARKS = {"proven": "✓", "failed": "✗", "not proven": "○", "skipped": "○"}
 PLAIN = range(-4, 7)  # powers of ten that are written without an exponent
 TIMES = ((1.0, 1.0, "s"), (1e-4, 1e3, "ms"), (0.0, 1e6, "µs"))  # from this many seconds, factor, unit
+OTHERS = {"bytes": (2**-20, "MiB"), "FLOP/s": (1e-9, "GFLOP/s")}  # units that are shown in another one
 ALL = {2: "both", 3: "all three", 4: "all four"}
 MANY = 4  # entries that a sentence can name
 NOTHING = 1e4  # from limit to limit: an interval of two generations and 78 pairs, which says no more than none
@@ -37,13 +38,26 @@ def time_unit(seconds: Iterable[float]) -> tuple[float, str]:
     return next((factor, unit) for least, factor, unit in TIMES if shortest >= least)
 
 
+def bounds(figure: Estimate | None) -> tuple[float, float] | None:
+    """The interval of a figure; None where there is none, or it says nothing."""
+    if figure is None or figure.low is None or figure.high is None:
+        return None
+    return None if figure.low > 0 and figure.high / figure.low > NOTHING else (figure.low, figure.high)
+
+
 def span(figure: Estimate | None, factor: float = 1.0) -> str:
     """The interval of a figure, "1.22 to 1.31"; nothing where there is none, "no limits" where it says nothing."""
-    if figure is None or figure.low is None or figure.high is None:
-        return ""
-    if figure.low > 0 and figure.high / figure.low > NOTHING:
-        return "no limits"
-    return f"{digits(figure.low * factor)} to {digits(figure.high * factor)}"
+    if ends := bounds(figure):
+        return f"{digits(ends[0] * factor)} to {digits(ends[1] * factor)}"
+    return "no limits" if figure and figure.low is not None and figure.high is not None else ""
+
+
+def within(row: Row) -> str:
+    """The interval of a figure in the unit in which it is shown, of a count in whole numbers."""
+    ends = bounds(row.figure)
+    if ends and row.unit == "1" and row.figure.value > 1 and all(map(float.is_integer, ends)):
+        return f"{ends[0]:,.0f} to {ends[1]:,.0f}"
+    return span(row.figure, scale(row)[0])
 
 
 def badge(state: str) -> str:
@@ -61,7 +75,7 @@ def scale(row: Row) -> tuple[float, str]:
     """The factor and name of the unit in which a figure is shown."""
     if row.unit == "s":
         return time_unit([row.figure.value])
-    return (2**-20, "MiB") if row.unit == "bytes" else (1.0, row.unit.removeprefix("1"))
+    return OTHERS.get(row.unit, (1.0, row.unit.removeprefix("1")))
 
 
 def amount(row: Row) -> str:
@@ -141,7 +155,13 @@ def made(findings: Findings) -> list[str]:
     size = [plural(cpus, "CPU")] if type(cpus) is int and 0 < cpus < 2**60 else []
     size += [f"{memory / 2**30:.0f} GiB"] if type(memory) is int and 0 < memory < 2**60 else []
     where = ", ".join(str(text) for text in (machine.get("cpu"), *size, machine.get("system")) if text)
-    return [str(text) for text in (str(run.at("created") or "")[:19].replace("T", " "), where, ", ".join(versions)) if text]
+    return [str(text) for text in (dated(run), where, ", ".join(versions)) if text]
+
+
+def dated(run: Run) -> str:
+    """When a run was begun, as far as it says."""
+    created = str(run.at("created") or "")
+    return created[:19].replace("T", " ") + " UTC" * created.endswith(("+00:00", "Z"))
 
 
 def title(cell: Cell) -> str:
