@@ -16,10 +16,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ttest_ind
 
-from harness import noise, records, stats
+from harness import noise, ranking, records, standing, stats
 from harness.errors import HarnessError, unknown
+from harness.ranking import Contest
 from harness.records import Cell, Run, having
-from harness.stats import Blocks, Contest, Proven, Ratio, Verdict
+from harness.standing import Proven
+from harness.stats import Blocks, Ratio, Verdict
 
 TERMS = ("schema", "seed", "environment", "code", "weights", "data")  # the parts of the manifest that two runs may share
 MEMORY = "environment.machine.memory_bytes"
@@ -165,11 +167,11 @@ def compare(base: Run, new: Run, *, across: bool = False, wanted: Mapping[str, s
         raise HarnessError(
             f"the two runs are of different machines ({'; '.join(other)}): compare runs of one, or give --across-machines."
         )
-    states = (stats.statuses(base), stats.statuses(new))
+    states = (standing.statuses(base), standing.statuses(new))
     wanted = {"phase": "", **(wanted or {})}
     chosen = set(having(states[0] | states[1], {key: value for key, value in wanted.items() if key != "phase"}))
     proofs = [{cell: proof for cell, proof in each.items() if cell in chosen} for each in states]
-    contests = _in_phase([[c for c in stats.contests(run) if c.blocks.keys() & chosen] for run in (base, new)], wanted["phase"])
+    contests = _in_phase([[c for c in ranking.contests(run) if c.blocks.keys() & chosen] for run in (base, new)], wanted["phase"])
     timed = [{(cell, c.phase): c for c in held for cell in c.blocks if cell in chosen} for held in contests]
     both = [place for place in timed[0] if place in timed[1]]
     missing = [f"{told(*p)}: only in {name}" for name, run in _sides(timed) for p in run if p not in both]

@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 import pandas as pd
 
-from harness import catalog, report, stats
+from harness import catalog, report, standing
 from harness.compare import Comparison
 from harness.errors import HarnessError
 from harness.records import Cell, Run, Trial
@@ -36,7 +36,7 @@ def junit(run: Run, file: Path) -> list[Path]:
     cases = []
     for proof in run.proofs:
         level = f"{proof.level} {proof.precision} against {proof.against}"
-        says = stats.located(proof) if proof.verdict == "failed" else proof.reason or "no reason was recorded"
+        says = standing.located(proof) if proof.verdict == "failed" else proof.reason or "no reason was recorded"
         cases.append(Case(proof.task, f"{proof.backend} {proof.mode}", level, proof.verdict, says))
     cases += [_lost(trial) for trial in run.trials if trial.status != "ok"]
     return write_cases(cases, file)

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from harness import noise
+from harness.ranking import OVERDRAWN, usable
 from harness.records import Run, Trial
-from harness.stats import OVERDRAWN, usable
 
 Trials = Sequence[Trial]
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from harness.channel import Message
+from harness.ranking import Contest
 from harness.records import Trial
-from harness.stats import Contest
 
 
 class Progress:

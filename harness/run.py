@@ -10,13 +10,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from harness import catalog, environment, launch, proof, records, roofline, sanity, stats, verify, weights
+from harness import catalog, environment, launch, proof, ranking, records, roofline, sanity, verify, weights
 from harness.launch import WorkerError
 from harness.measure import Stopwatch, cpu_seconds
 from harness.plan import Plan, Subject, clock
 from harness.progress import Progress
+from harness.ranking import Contest
 from harness.records import Journal, Proof, Run, Trial
-from harness.stats import Contest
 from harness.suite import Suite
 from harness.timing import Generation, Timing
 
@@ -77,7 +77,7 @@ class State:
 
 def judge(so_far: Run, progress: Progress) -> tuple[Contest, ...]:
     """What the records so far say, told to who watches."""
-    contests = stats.contests(so_far)
+    contests = ranking.contests(so_far)
     progress.judged(contests)
     return contests
 

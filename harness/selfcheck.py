@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness import catalog, stats
+from harness import catalog, ranking, stats
 from harness.errors import HarnessError
 from harness.plan import Entrant, Plan, percent
 from harness.records import Run
@@ -105,7 +105,7 @@ def judge(plan: Plan, run: Run) -> Finding:
 def verdicts(run: Run, modes: list[str]) -> tuple[dict[tuple[str, str], tuple[Ratio, Verdict]], str]:
     """Ratio and verdict of every pair of some modes, as if nothing else had run; and why none is ranked, if so."""
     chosen = tuple(t for t in run.trials if t.cell.mode in {*modes, "canary"})
-    held = stats.contests(replace(run, trials=chosen))
+    held = ranking.contests(replace(run, trials=chosen))
     if not held:
         return {}, "nothing was timed"
     contest = held[0]

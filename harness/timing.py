@@ -77,7 +77,7 @@ class Generation:
             self.repeat()
 
     def repeat(self) -> None:
-        """Run every contended round again, once; both are kept, and which one counts is a rule of harness/stats.py."""
+        """Run every contended round again, once; both are kept, and which one counts is a rule of harness/ranking.py."""
         disturbed = {key for key, _ in noise.contended(self.timing.journal.trials) if key.generation == self.number}
         again = 0
         for (s, phase), round_ in product(self.contests, range(self.plan.suite.rounds)):

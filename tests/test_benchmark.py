@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness import batches, catalog, data, environment, stats, verify, weights
+from harness import batches, catalog, data, environment, standing, verify, weights
 from harness.progress import Progress
 from harness.protocol import Batch, Handle, Session
 from harness.spec import Arrays, TaskSpec
@@ -86,7 +86,7 @@ def proven(spec: TaskSpec, backend: str, mode: str, arrays: Arrays) -> str:
     exhibit = verify.exhibit(spec, arrays, 0)
     with TemporaryDirectory() as scratch:
         rows = verify.verify([exhibit], {backend: (mode,)}, Workplace(Path(scratch)), Progress())
-    return stats.proven(rows, task=exhibit.task, backend=backend, mode=mode).state
+    return standing.proven(rows, task=exhibit.task, backend=backend, mode=mode).state
 
 
 def measured(benchmark: BenchmarkFixture, at: Opened, call: Callable[[Batch], Handle], *, backend: str, phase: str) -> Any:

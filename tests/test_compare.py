@@ -17,7 +17,7 @@ import pytest
 import scipy.stats
 from click.testing import CliRunner, Result
 
-from harness import compare, environment, records, stats
+from harness import compare, environment, records, standing, stats
 from harness.cli import main, viewing
 from harness.errors import HarnessError
 from harness.records import Cell, Proof, Trial
@@ -65,7 +65,7 @@ def made(folder: Path, *, seed: int = 1, generations: int = 8, speed: float = 1.
     proofs = [
         Proof("mnist_cnn", name, "eager", "float64", level, "numpy", 1e-15, 1e-10, "", "proven")
         for name in STEPS
-        for level in stats.LEVELS
+        for level in standing.LEVELS
     ]
     return save(folder, manifest(), trials, proofs)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness import data, environment, records, stats
+from harness import data, environment, ranking, records
 from harness.cli import options
 from harness.cli.live import EVERY_S, View, standing, told
 from harness.report.words import sized
@@ -209,7 +209,7 @@ def test_a_view_never_draws_by_itself(tmp_path: Path) -> None:
 
 def test_verdicts_so_far(tmp_path: Path) -> None:
     """Those of the report, and no other, a line a contest: its best, the ratios to it with their intervals, and words."""
-    contests = stats.contests(records.read(example_run(tmp_path / "run")))
+    contests = ranking.contests(records.read(example_run(tmp_path / "run")))
     lines = [standing(contest) for contest in contests]
     assert lines[0] == (
         "mnist_cnn train, batch 64: tensorflow graph; jax jit 1.01x (0.968 to 1.05) tie; torch eager 1.27x (1.24 to 1.30) slower"
@@ -225,14 +225,14 @@ def test_verdicts_so_far(tmp_path: Path) -> None:
 
 def test_what_is_not_ranked_is_not_called_slower(tmp_path: Path) -> None:
     """A refusal says so in place of every word; too few generations are indicative."""
-    (contest, *_) = stats.contests(records.read(example_run(tmp_path / "run")))
+    (contest, *_) = ranking.contests(records.read(example_run(tmp_path / "run")))
     line = standing(replace(contest, refusal="42% of the rounds were contended"))
     assert line.count("not ranked") == 2
     assert line.endswith("; 42% of the rounds were contended")
     assert "slower" not in line
-    (contest, *_) = stats.contests(records.read(example_run(tmp_path / "short", generations=2)))
+    (contest, *_) = ranking.contests(records.read(example_run(tmp_path / "short", generations=2)))
     assert standing(contest).count("indicative") == 2
-    (contest, *_) = stats.contests(replace(records.read(tmp_path / "run"), proofs=()))
+    (contest, *_) = ranking.contests(replace(records.read(tmp_path / "run"), proofs=()))
     assert standing(contest) == "mnist_cnn train, batch 64: nothing is proven"
 
 

@@ -29,7 +29,21 @@ import psutil
 import pytest
 
 import backends
-from harness import catalog, data, environment, launch, metrics, noise, records, report, run, selfcheck, stats, workplace
+from harness import (
+    catalog,
+    data,
+    environment,
+    launch,
+    metrics,
+    noise,
+    ranking,
+    records,
+    report,
+    run,
+    selfcheck,
+    standing,
+    workplace,
+)
 from harness.cli import options, viewing
 from harness.plan import Entrant, Plan, subject
 from harness.progress import Progress
@@ -356,7 +370,7 @@ def test_a_contended_round_runs_once_more(tmp_path: Path, monkeypatch: pytest.Mo
     assert [first[*each, 0, 1, 0] for each in who] == [1] * len(who)
     order = [(t.phase, t.attempt) for t in found.trials if t.generation == 0 and t.phase in {"train", "predict"}]
     assert order[-2:] == [("train", 1)] * 2
-    chosen, contended = stats.counted(found.trials)
+    chosen, contended = ranking.counted(found.trials)
     assert {t.attempt for t in chosen if "train" in (t.phase, t.of) and (t.generation, t.round) == (0, 1)} == {1}
     assert not any(contended.values())
 
@@ -831,7 +845,7 @@ def selfchecked(slowdown: float, truth: float, seed: int) -> selfcheck.Finding:
     suite = selfcheck.suite("quick")
     for entrant in plan.entrants:
         where = Cell("risk_mlp", "left", entrant.name, "cpu", "float32", "data", 32)
-        proofs += [Proof("risk_mlp", "left", where.mode, "float64", n, "numpy", 0.0, 1.0, "", "proven") for n in stats.LEVELS]
+        proofs += [Proof("risk_mlp", "left", where.mode, "float64", n, "numpy", 0.0, 1.0, "", "proven") for n in standing.LEVELS]
         for generation in range(suite.generations):
             step_s = 1e-3 * (1 + truth * bool(entrant.slowdown)) * np.exp(rng.normal(0, 0.01))
             for turn, luck in enumerate(rng.normal(0, 0.01, suite.rounds)):

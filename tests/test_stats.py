@@ -16,7 +16,7 @@ import scipy.stats
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from harness import ledger, noise, run, stats
+from harness import ledger, noise, ranking, run, standing, stats
 from harness.records import Cell, Proof, Run, Trial
 from harness.stats import Ratio
 
@@ -57,7 +57,7 @@ def simulate(times, **settings):
 
 def test_a_sample_is_the_median_time_of_a_step():
     """Seconds a step, from nanoseconds a block."""
-    found = stats.blocks([trial(1, 2, times=(40, 10, 20), steps=10)])
+    found = ranking.blocks([trial(1, 2, times=(40, 10, 20), steps=10)])
     assert stats.samples(found) == {(1, 2): pytest.approx(2e-9)}
 
 
@@ -65,15 +65,15 @@ def test_what_failed_or_compiled_is_not_used_but_counted():
     """A void trial leaves no trace in the samples; the count tells why."""
     void = [trial(0), trial(1, compilations=1), trial(2, status="timeout")]
     void += [trial(3, times=()), trial(4, times=(0,)), trial(5, steps=0)]
-    assert list(stats.blocks(void)) == [(0, 0)]
-    assert stats.unused(void)["compiled inside a block"] == 1
-    assert stats.unused(void)["timeout"] == 1
-    assert sum(stats.unused([*void, trial(phase="fit", status="failed")]).values()) == 5
+    assert list(ranking.blocks(void)) == [(0, 0)]
+    assert ranking.unused(void)["compiled inside a block"] == 1
+    assert ranking.unused(void)["timeout"] == 1
+    assert sum(ranking.unused([*void, trial(phase="fit", status="failed")]).values()) == 5
 
 
 def test_of_a_repeated_round_the_first_usable_trial_counts():
     """By rule, not by value."""
-    found = stats.blocks([trial(compilations=1), trial(times=(7,)), trial(times=(5,))])
+    found = ranking.blocks([trial(compilations=1), trial(times=(7,)), trial(times=(5,))])
     assert stats.samples(found) == {(0, 0): pytest.approx(7e-9)}
 
 
@@ -389,7 +389,7 @@ def test_generations_are_added_for_width_alone(centre, half, more):
     narrow, wide = Ratio(math.exp(centre), *ends, 25, 5, 1), Ratio(1.0, 0.5, 2.0, 25, 5, 1)
     ratios = {(a, b): narrow, (a, c): wide}
     verdicts = {pair: stats.verdict(found) for pair, found in ratios.items()}
-    held = stats.Contest("train", {}, ratios, verdicts, [a, b], a, {}, "", None, {})  # c is not proven: nobody waits for it
+    held = ranking.Contest("train", {}, ratios, verdicts, [a, b], a, {}, "", None, {})  # c is not proven: nobody waits for it
     suite = SimpleNamespace(generations=5, budget_s=60.0)
     plan = SimpleNamespace(suite=suite)
     assert run.wanted(plan, 5, (held,)) is more
@@ -426,11 +426,11 @@ def contest(states, *, generations=5, speeds=(1.0, 2.0, 3.0), more=(), **setting
             time = int(1e9 * speed * math.exp(rng.normal(0, 0.01)))
             trials.append(trial(*key, cell=cell, times=(time,), cpu_ns=settings.get("cpu", time)))
         trials += [make(cell, generation) for make in more for generation in range(generations)]
-        proofs[cell] = stats.Proven(state)
+        proofs[cell] = standing.Proven(state)
     share = settings.get("contended", 0.0)
     rounds = {(0, n): n < 100 * share for n in range(100)}
     said = [trial(cell=cell, phase="first_call", facts=settings.get(cell.backend, {})) for cell in proofs]
-    return stats.contest("train", trials, proofs, rounds, (), stats.computed(said))
+    return ranking.contest("train", trials, proofs, rounds, (), ranking.computed(said))
 
 
 def places(found):
@@ -484,7 +484,7 @@ def test_what_computes_otherwise_is_not_ranked(fact, other):
 def test_over_all_tasks_the_geometric_mean_of_ratios_counts():
     """A backend three times as fast in one task and twice as slow in another leads by sqrt(3 / 2)."""
     held = [contest(["proven"] * 3, speeds=speeds) for speeds in ((1.0, 3.0, 9.0), (2.0, 1.0, 9.0))]
-    found = stats.overall(held)
+    found = ranking.overall(held)
     assert list(found) == [("torch", "default"), ("tensorflow", "default"), ("jax", "default")]
     (best, _), (second, rank), (last, _) = found.values()
     assert (best.value, best.low) == (1.0, None)
@@ -517,19 +517,19 @@ def test_the_mean_over_tasks_is_paired_by_generation():
 )
 def test_without_two_ranked_tasks_and_two_entries_in_both_there_is_no_mean(held):
     """It would stand for something that was not measured."""
-    assert stats.overall([contest(**{"states": ["proven"] * 3, **settings}) for settings in held]) == {}
-    assert stats.overall([]) == {}
+    assert ranking.overall([contest(**{"states": ["proven"] * 3, **settings}) for settings in held]) == {}
+    assert ranking.overall([]) == {}
 
 
 def test_a_mean_needs_five_generations_in_common():
     """Each task has five of six; both have four."""
     held = [contest(["proven"] * 3, generations=6) for _ in range(2)]
-    assert stats.overall(held)
+    assert ranking.overall(held)
     for gone, found in enumerate(held):
         kept = {cell: {key: v for key, v in times.items() if key[0] != gone} for cell, times in found.blocks.items()}
         held[gone] = replace(found, blocks=kept)
         assert held[gone].refusal == ""
-    assert stats.overall(held) == {}
+    assert ranking.overall(held) == {}
 
 
 def warmup(cell, generation, kind="no steady state"):
@@ -569,11 +569,11 @@ def test_first_modes_have_half_of_the_level():
     """Three of eight entries: their pairs are told apart as if there were six, all others as if there were fifty."""
     first = [(name, "first") for name in "abc"]
     able = [*first, *((name, f"mode {i}") for name in "abc" for i in range(2))][:8]
-    counts = {(x, y): stats.simultaneous({x, y}, able, first) for x, y in combinations(able, 2)}
+    counts = {(x, y): ranking.simultaneous({x, y}, able, first) for x, y in combinations(able, 2)}
     assert Counter(counts.values()) == {6: 3, 50: 25}
     assert sum(1 / count for count in counts.values()) == pytest.approx(1)  # of the level, in all
-    assert stats.simultaneous({*first[:2]}, first, first) == stats.simultaneous({*first[:2]}, first, ()) == 3
-    assert stats.simultaneous({able[0], able[3]}, [able[0], able[3]], first) == 1  # one backend against itself
+    assert ranking.simultaneous({*first[:2]}, first, first) == ranking.simultaneous({*first[:2]}, first, ()) == 3
+    assert ranking.simultaneous({able[0], able[3]}, [able[0], able[3]], first) == 1  # one backend against itself
 
 
 def test_a_little_disturbance_is_borne():
@@ -608,12 +608,12 @@ def test_twins_that_did_not_even_start_are_missed_in_every_phase():
     trials = [trial(*key, cell=cell, times=(10**6 * (1 + number),)) for number, cell, key in turns]
     trials += [replace(t, phase="latency", cell=replace(t.cell, batch=1)) for t in trials]
     run = Run(Path(), {}, tuple(trials), (*proofs("torch eager"), *proofs("jax eager")))
-    assert {c.phase: c.refusal for c in stats.contests(run)} == {"train": "", "latency": ""}
+    assert {c.phase: c.refusal for c in ranking.contests(run)} == {"train": "", "latency": ""}
     dead = [trial(generation, cell=cells[0], phase="control", status="failed", times=()) for generation in range(5)]
-    told = {c.phase: c.refusal for c in stats.contests(replace(run, trials=(*trials, *dead)))}
+    told = {c.phase: c.refusal for c in ranking.contests(replace(run, trials=(*trials, *dead)))}
     assert told == dict.fromkeys(("train", "latency"), "the A/A control has 0 of the 3 generations that a noise floor needs")
     elsewhere = [replace(t, cell=replace(t.cell, threads=2)) for t in dead]
-    assert {c.refusal for c in stats.contests(replace(run, trials=(*trials, *elsewhere)))} == {""}
+    assert {c.refusal for c in ranking.contests(replace(run, trials=(*trials, *elsewhere)))} == {""}
 
 
 def test_a_control_that_is_off_by_less_than_a_verdict_raises_the_floor_alone():
@@ -745,13 +745,13 @@ def test_of_a_repeated_round_a_rule_chooses():
     bad = {"external_cpus": 0.5}
     trials = [quiet(0), quiet(1, **bad), quiet(2, **bad), quiet(3), quiet(4)]
     again = [replace(quiet(1), attempt=1), replace(quiet(2, **bad), attempt=1), replace(quiet(3), attempt=1)]
-    chosen, disturbed = stats.counted([*trials, *again])
+    chosen, disturbed = ranking.counted([*trials, *again])
     assert [(t.round, t.attempt) for t in chosen] == [(0, 0), (2, 0), (3, 0), (4, 0), (1, 1)]
     assert {group.round for group, bad in disturbed.items() if bad} == {2}
     lost = replace(quiet(4), attempt=1, status="failed")
     told = {"of rounds of which the other attempt counts": 3, "failed": 1}  # of round 1 the first, of 2 and 3 the second
-    assert stats.unused([*trials, *again, lost]) == told
-    assert stats.unused(trials) == {}
+    assert ranking.unused([*trials, *again, lost]) == told
+    assert ranking.unused(trials) == {}
 
 
 @pytest.mark.parametrize("lacking", [None, "torch", "jax", "the control"])
@@ -764,19 +764,19 @@ def test_a_second_attempt_counts_only_if_it_is_whole(lacking):
     who = {"torch": rounds[9], "jax": rounds[10], "the control": rounds[11]}
     met = [replace(t, noise={**t.noise, "external_cpus": 0.5}) if t.round == 3 else t for t in rounds]
     again = [replace(t, attempt=1) for name, t in who.items() if name != lacking]
-    chosen, disturbed = stats.counted([*met, void, *again, replace(void, attempt=1, status="failed")])
-    counts = {(t.cell.backend, t.phase, t.attempt) for t in chosen if t.round == 3 and stats.usable(t)}
+    chosen, disturbed = ranking.counted([*met, void, *again, replace(void, attempt=1, status="failed")])
+    counts = {(t.cell.backend, t.phase, t.attempt) for t in chosen if t.round == 3 and ranking.usable(t)}
     assert counts == {(t.cell.backend, t.phase, int(lacking is None)) for t in who.values()}
     assert disturbed[noise.group(who["torch"])] is (lacking is not None)
     broken = [replace(t, status="failed" if name == lacking else "ok", attempt=1) for name, t in who.items()]
-    assert {t.attempt for t in stats.counted([*met, *broken])[0] if t.round == 3} == {int(lacking is None)}
+    assert {t.attempt for t in ranking.counted([*met, *broken])[0] if t.round == 3} == {int(lacking is None)}
 
 
 def test_a_warm_up_counts_whatever_round_was_repeated():
     """It is of a process, and of no round: else two unsteady generations were one, and the entry were ranked."""
     rounds = [quiet(0, external_cpus=0.5), *map(quiet, range(1, 5)), replace(quiet(0), attempt=1)]
     begun = trial(0, phase="warmup", of="train", facts={"kind": "no steady state", "start": 0})
-    chosen, _ = stats.counted([begun, *rounds])
+    chosen, _ = ranking.counted([begun, *rounds])
     assert begun in chosen
     assert [(t.round, t.attempt) for t in chosen if t.phase == "train"] == [(1, 0), (2, 0), (3, 0), (4, 0), (0, 1)]
 
@@ -810,7 +810,7 @@ def test_a_busy_process_is_seen_by_the_others():
 # Proofs
 
 
-def proofs(entry="torch eager", *, against=stats.REFERENCE, levels=stats.LEVELS, **change):
+def proofs(entry="torch eager", *, against=standing.REFERENCE, levels=standing.LEVELS, **change):
     """The rows of a whole float64 proof; ``change`` maps a level to its verdict."""
     backend, mode = entry.split()
     return [
@@ -822,13 +822,13 @@ def proofs(entry="torch eager", *, against=stats.REFERENCE, levels=stats.LEVELS,
 def state(rows, entry="torch eager"):
     """What the rows prove of an entry."""
     backend, mode = entry.split()
-    return stats.proven(rows, task="t", backend=backend, mode=mode)
+    return standing.proven(rows, task="t", backend=backend, mode=mode)
 
 
 def test_proven_needs_every_level():
     """A proof that broke off half way proves nothing."""
-    assert state(proofs()) == stats.Proven("proven", "", 1e-14)
-    for level in stats.LEVELS:
+    assert state(proofs()) == standing.Proven("proven", "", 1e-14)
+    for level in standing.LEVELS:
         found = state([row for row in proofs() if row.level != level])
         assert (found.state, found.reason) == ("not proven", f"no proof of {level}")
 
@@ -859,7 +859,7 @@ def test_a_failed_pair_is_the_fault_of_who_fails_on_its_own():
 def test_skipped_and_absent_proofs_say_why():
     """Stock modes are timed, not proven; the reference needs no proof."""
     stock = Proof("t", "torch", "stock", "float64", "drift", "numpy", 0.1, None, "", "skipped", "timed, not proven")
-    assert state([stock], "torch stock") == stats.Proven("not proven", "timed, not proven, 0.1", None)
+    assert state([stock], "torch stock") == standing.Proven("not proven", "timed, not proven, 0.1", None)
     assert state([]).reason == "no proof in this run"
     assert state([], "numpy reference").state == "proven"
 

@@ -29,7 +29,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from harness import catalog, records, stats
+from harness import catalog, ranking, records, stats
 from harness.catalog import ROOT
 
 CONCORD = [sys.executable, "-m", "harness"]
@@ -125,7 +125,7 @@ def coverage() -> str:
     in selfchecks, where the truth is 1, as it is, however far off: so that rare large offsets count with all their weight.
     """
     folder = max((ROOT / "results").glob("*/run.json"), key=lambda path: path.stat().st_mtime).parent
-    drawn = {f"pairs of {folder.name}": [logs for c in stats.contests(records.read(folder)) for logs in noises(c)]}
+    drawn = {f"pairs of {folder.name}": [logs for c in ranking.contests(records.read(folder)) for logs in noises(c)]}
     for name in sorted({path.parent.parent.name for path in KEPT.glob("*/*/said.json")}):
         drawn[f"equals in {name}"] = [*chain.from_iterable(map(twins, sorted(KEPT.glob(f"{name}/*/run.json"))))]
     rng, told = np.random.default_rng(0), []
@@ -138,7 +138,7 @@ def coverage() -> str:
 
 def twins(manifest: Path) -> Iterator[np.ndarray]:
     """The log-ratios of each generation of the first two equals of a selfcheck."""
-    (contest,) = stats.contests(records.read(manifest.parent))
+    (contest,) = ranking.contests(records.read(manifest.parent))
     a, b, _ = sorted((cell for cell in contest.blocks if "+" not in cell.mode), key=lambda cell: cell.mode)  # "eager +10%"
     owner, logs = stats.paired_logs(*(stats.samples(contest.blocks[cell]) for cell in (a, b)))
     yield from (logs[owner == generation] for generation in np.unique(owner))
@@ -152,7 +152,7 @@ def holds(noise: list[np.ndarray], rng: np.random.Generator, pairs: int) -> bool
     return bool(ratio and ratio.low is not None and ratio.high is not None and ratio.low <= 1 <= ratio.high)
 
 
-def noises(contest: stats.Contest) -> Iterator[np.ndarray]:
+def noises(contest: ranking.Contest) -> Iterator[np.ndarray]:
     """The log-ratios of each generation of each proven pair, about the pair's mean, in units of its spread over generations."""
     for a, b in combinations(contest.proven, 2):
         owner, logs = stats.paired_logs(*(stats.samples(contest.blocks[cell]) for cell in (a, b)))
@@ -181,7 +181,7 @@ def repeat(*folders: str) -> str:
 
 def verdicts(folder: Path) -> dict[tuple[Any, ...], str]:
     """Every verdict of a run, either way round."""
-    held = [contest for contest in stats.contests(records.read(folder)) if not contest.refusal]
+    held = [contest for contest in ranking.contests(records.read(folder)) if not contest.refusal]
     return {(c.phase, a, b): verdict for c in held for (a, b), verdict in c.verdicts.items()}
 
 

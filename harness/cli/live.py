@@ -24,8 +24,9 @@ from harness.errors import printable
 from harness.measure import Stopwatch
 from harness.plan import Plan, clock
 from harness.progress import Progress
+from harness.ranking import Contest
 from harness.records import Run, Trial
-from harness.stats import GENERATIONS, Contest
+from harness.stats import GENERATIONS
 
 EVERY_S = 1.0  # between two drawings of what is told often: each costs 2 ms, and the terminal some more beside the next sample
 

@@ -53,7 +53,7 @@ def exit_code(folder: Path, *, strict: bool = False) -> int:
 
     A cell failed, too, where its proof had nothing to judge. ``strict``: 4 where all this is well, and noise refuses a ranking.
     """
-    from harness import ledger, records, stats, verify
+    from harness import ledger, ranking, records, verify
 
     found = records.read(folder)
     failed = [row for row in found.proofs if row.verdict == "failed"]
@@ -65,7 +65,7 @@ def exit_code(folder: Path, *, strict: bool = False) -> int:
         return options.EXIT_TIME
     if states - {"ok"}:
         return options.EXIT_CELL
-    return options.EXIT_NOISY if strict and any(contest.noisy for contest in stats.contests(found)) else 0
+    return options.EXIT_NOISY if strict and any(contest.noisy for contest in ranking.contests(found)) else 0
 
 
 @click.command(cls=Command)

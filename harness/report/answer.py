@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from harness import stats
+from harness import standing
 from harness.records import Cell, Proof
 from harness.report import words
 from harness.report.tables import Findings
@@ -60,4 +60,4 @@ def missing(findings: Findings, task: str) -> list[str]:
 
 def failed(proofs: Iterable[Proof]) -> list[str]:
     """Which levels of the proof failed, and where."""
-    return [f"{name(p)}, {p.level} against {p.against}: {stats.located(p)}" for p in proofs if p.verdict == "failed"]
+    return [f"{name(p)}, {p.level} against {p.against}: {standing.located(p)}" for p in proofs if p.verdict == "failed"]

@@ -13,13 +13,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from harness import noise, stats
+from harness import noise, ranking, stats
+from harness.ranking import Contest
 from harness.records import Cell
 from harness.report import learning, outcomes, warmups
 from harness.report.drawing import INK, ROW, STYLE, WIDTH, Curves, Drawn, Looks, line, looks, plain, stacked, svg
 from harness.report.tables import SUNG, Findings, ceilings, work
 from harness.report.words import bounds, digits, name, plural, sized, terms, time_unit
-from harness.stats import MARGIN, TIE_BAND, Contest
+from harness.stats import MARGIN, TIE_BAND
 
 PHASES = {
     "train": ("training step", "step"),
@@ -46,7 +47,7 @@ def plots(findings: Findings, task: str, ident: str) -> dict[str, tuple[str, str
     """Every plot of a task by its caption: its SVG, and the same in words. ``ident`` makes the ids unique."""
     styles = looks(findings.proofs)
     drawn = chain(
-        outcomes.plots(learning.fits(findings, task), findings.goal(task), styles, stats.first_modes(findings.run)),
+        outcomes.plots(learning.fits(findings, task), findings.goal(task), styles, ranking.first_modes(findings.run)),
         *(_timed(findings, task, styles, phase) for phase in PHASES),
         *(_sweep(findings, task, styles, *of) for of in product(("train", "predict"), SCALES)),
         *(draw(findings, task, styles) for draw in (_input, _warming, _start, _memory, _roofline)),
@@ -109,9 +110,9 @@ def _samples(findings: Findings, contest: Contest, styles: Looks) -> tuple[Any, 
         x = t.generation + 0.6 + 0.8 * (t.round + (cells.index(t.cell) + 0.5) / len(cells)) / rounds  # no two cells on one spot
         times = t.times_ns if t.phase != "latency" else [float(np.median(t.times_ns))]  # of hundreds of calls a sample
         own = [time / max(t.steps, 1) / 1e9 * factor for time in times]
-        flagged = not stats.usable(t) or (noise.group(t), t.attempt) in findings.contended
+        flagged = not ranking.usable(t) or (noise.group(t), t.attempt) in findings.contended
         found[t.cell, flagged] += [(x, y) for y in own]
-        far += [(x, y) for y in own] if stats.usable(t) and (t.generation, t.round) in outliers[t.cell] else []
+        far += [(x, y) for y in own] if ranking.usable(t) and (t.generation, t.round) in outliers[t.cell] else []
         values[t.cell] += own
     axes = Figure().subplots()
     crossed = [point for (_, flagged), points in found.items() if flagged for point in points]

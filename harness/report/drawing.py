@@ -21,7 +21,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 from harness.errors import printable
 from harness.records import Cell
 from harness.report.words import name
-from harness.stats import Proven
+from harness.standing import Proven
 
 INK = "#010203"  # stands for currentColor until the SVG is text
 LOOKS = {"torch": ("#d55e00", "o"), "tensorflow": ("#0072b2", "s"), "jax": ("#009e73", "^"), "numpy": (INK, "D")}

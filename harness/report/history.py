@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from harness import compare, records, stats
+from harness import compare, ranking, records, standing, stats
 from harness.errors import HarnessError, printable
 from harness.records import Cell, Run, having
 from harness.report import words
 from harness.report.terminal import print_table
 from harness.report.words import name
-from harness.stats import Estimate, Proven
+from harness.standing import Proven
+from harness.stats import Estimate
 
 LABEL = 80  # most characters of a label in the plot
 
@@ -60,8 +61,8 @@ def trends(runs: Sequence[Run], wanted: Mapping[str, str] | None = None) -> Tren
     found: dict[str, list[Point]] = defaultdict(list)
     seen: dict[str, dict[str, str]] = defaultdict(dict)
     for run in runs:
-        proofs, versions, steps = stats.statuses(run), _versions(run), defaultdict[str, dict[Cell, Estimate]](dict)
-        for contest in (c for c in stats.contests(run) if c.phase == "train"):
+        proofs, versions, steps = standing.statuses(run), _versions(run), defaultdict[str, dict[Cell, Estimate]](dict)
+        for contest in (c for c in ranking.contests(run) if c.phase == "train"):
             for cell, blocks in contest.blocks.items():
                 main = (cell.batch, cell.threads) == (run.at("tasks", cell.task, "batch") or cell.batch, 1)
                 if main and cell in chosen:

@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from harness import catalog, ledger, noise, stats
+from harness import catalog, ledger, noise, ranking, standing, stats
 from harness.errors import HarnessError
 from harness.records import Cell, Proof, Run
 from harness.report import answer, charts, drawing, tables, words
 from harness.report.tables import Findings
 from harness.report.words import digits, name
-from harness.stats import Proven
+from harness.standing import Proven
 
 TERMS = ("device", "precision", "data", "batch", "threads")  # said once where they are the same for a whole table
 PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]*==[\w.+-]+", re.ASCII)
@@ -108,8 +108,8 @@ def template(file: str) -> Template:
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader)
     environment.filters |= {"digits": digits, "span": words.span, "name": name, "text": _text, "numeric": _numeric}
-    marks = {mark: state for state, mark in words.MARKS.items()}
-    environment.globals |= {"stats": stats, "noise": noise, "words": words, "marks": marks}
+    environment.globals |= {"noise": noise, "ranking": ranking, "standing": standing, "stats": stats}
+    environment.globals |= {"words": words, "marks": {mark: state for state, mark in words.MARKS.items()}}
     return environment.get_template(file)
 
 
@@ -214,7 +214,7 @@ def _levels(proofs: Sequence[Proof]) -> pd.DataFrame:
     lines: dict[str, dict[str, str]] = {}
     for p in proofs:
         if p.against not in map(name, proofs):
-            line = lines.setdefault(name(p), {f"difference from {stats.REFERENCE}": name(p)})
+            line = lines.setdefault(name(p), {f"difference from {standing.REFERENCE}": name(p)})
             line.setdefault(p.level if p.precision == "float64" else f"{p.level}\n{p.precision}", words.judged(p, "\n"))
     return pd.DataFrame(lines.values()).fillna("-")
 

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from harness import stats
+from harness import ranking
 from harness.records import Cell, Trial
 from harness.report.drawing import INK, WIDTH, Drawn, Looks, line, plain
 from harness.report.tables import scored
@@ -23,7 +23,7 @@ Points = Sequence[tuple[float, float]]
 Fits = Mapping[Cell, Sequence[Trial]]  # the trainings of each cell that ended well, a seed each
 
 
-def plots(fits: Fits, goal: Mapping[str, Any], styles: Looks, leads: Collection[stats.Entry]) -> Drawn:
+def plots(fits: Fits, goal: Mapping[str, Any], styles: Looks, leads: Collection[ranking.Entry]) -> Drawn:
     """Every plot of the trainings of a task; none without trainings. ``leads``: the backends' first modes."""
     fits = {cell: sorted(trials, key=attrgetter("seed")) for cell, trials in fits.items()}  # they ended in any order
     if losses := {cell: found for cell, trials in fits.items() if (found := [t for t in trials if t.losses])}:
@@ -42,13 +42,13 @@ def plots(fits: Fits, goal: Mapping[str, Any], styles: Looks, leads: Collection[
         yield f"Confusion at probability {EVEN}{one}", *_confusion(outcomes, styles)
 
 
-def _losses(fits: Fits, styles: Looks, leads: Collection[stats.Entry]) -> tuple[Any, str]:
+def _losses(fits: Fits, styles: Looks, leads: Collection[ranking.Entry]) -> tuple[Any, str]:
     """Training loss of all cells and seeds over each other; below how far each is from one of them, on a log axis.
 
     That is the first by name of those that ``leads`` names: the same in every task.
     """
     losses = {cell: pd.DataFrame({t.seed: pd.Series(t.losses, dtype=float) for t in trials}) for cell, trials in fits.items()}
-    first = min(losses, key=lambda cell: (stats.entry(cell) not in leads, name(cell)))
+    first = min(losses, key=lambda cell: (ranking.entry(cell) not in leads, name(cell)))
     others = [cell for cell in losses if cell != first]
     gaps = pd.DataFrame({cell: losses[cell].sub(losses[first]).abs().max(axis=1) for cell in others})
     apart = {cell: gap for cell in others if (gap := gaps[cell]).max() > 0}

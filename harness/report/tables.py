@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from harness import ledger, noise, stats
+from harness import ledger, noise, ranking, standing, stats
 from harness.errors import unknown
 from harness.measure import Canary
+from harness.ranking import Contest
 from harness.records import Cell, Run, Trial, having
 from harness.report import warmups
-from harness.stats import Contest, Estimate, Proven
+from harness.standing import Proven
+from harness.stats import Estimate
 
 COLUMNS = tomllib.loads(Path(__file__).with_name("columns.toml").read_text("utf-8"))
 MET = ("external_cpus", "steal", "pressure")  # of the noise of a sample, see harness/noise.py
@@ -81,11 +83,11 @@ class Findings:
     @cached_property
     def in_first_modes(self) -> "Findings":
         """The same of each backend's first mode alone, ranked among themselves; all of it where there is no more to a run."""
-        first = stats.first_modes(self.run)
-        if len(first) <= 1 or first >= {*map(stats.entry, self.rows)}:
+        first = ranking.first_modes(self.run)
+        if len(first) <= 1 or first >= {*map(ranking.entry, self.rows)}:
             return self
-        held = [stats.among(contest, first) for contest in self.contests]
-        return _found(self.run, [contest for contest in held if contest.blocks], lambda cell: stats.entry(cell) in first)
+        held = [ranking.among(contest, first) for contest in self.contests]
+        return _found(self.run, [contest for contest in held if contest.blocks], lambda cell: ranking.entry(cell) in first)
 
     @property
     def metered(self) -> bool:
@@ -165,12 +167,12 @@ class Findings:
 
 def find(run: Run) -> Findings:
     """Everything the views show, computed from a run."""
-    return _found(run, stats.contests(run), lambda _cell: True)
+    return _found(run, ranking.contests(run), lambda _cell: True)
 
 
 def _found(run: Run, contests: Sequence[Contest], wanted: Callable[[Cell], bool]) -> Findings:
     """What the views show of the cells that are ``wanted``."""
-    proofs = {cell: proof for cell, proof in stats.statuses(run).items() if wanted(cell)}
+    proofs = {cell: proof for cell, proof in standing.statuses(run).items() if wanted(cell)}
     batched = dict.fromkeys(t.cell for t in run.trials if "latency" not in (t.phase, t.of) and t.phase != "canary")
     singles: dict[Cell, Cell] = {}
     for cell in sorted(batched, key=lambda cell: cell.batch != run.at("tasks", cell.task, "batch")):
@@ -230,9 +232,9 @@ def _single(run: Run, wanted: Callable[[Cell], bool]) -> Iterator[tuple[Cell, Ro
     """The rows of figures that are not paired and carry no rank, from a sample of each round, or of each seed of a training."""
     found: dict[tuple[Cell, str, str, str], dict[stats.Key, float]] = defaultdict(dict)
     most = ceilings(run)
-    for trial in [trial for trial in stats.counted(run.trials)[0] if wanted(trial.cell)]:
+    for trial in [trial for trial in ranking.counted(run.trials)[0] if wanted(trial.cell)]:
         sample = (trial.seed, 0) if trial.phase == "fit" else (trial.generation, trial.round)
-        figures = _costs(run, trial, most) if trial.phase in SHOWN and stats.usable(trial) and trial.cpu_ns else ()
+        figures = _costs(run, trial, most) if trial.phase in SHOWN and ranking.usable(trial) and trial.cpu_ns else ()
         if trial.phase == "first_call":
             sample = (trial.generation, int(trial.of == "control"))  # a process of its own beside its twin's
         for phase, metric, unit, value in chain(figures, _values(run, trial), _warmed_up(trial)):
@@ -352,7 +354,7 @@ def overall(findings: Findings) -> pd.DataFrame:
             held[phase, cell.device, cell.precision][task] = contest
     rows = []
     for terms, contests in held.items():
-        for entry, (ratio, rank) in stats.overall([*contests.values()]).items():
+        for entry, (ratio, rank) in ranking.overall([*contests.values()]).items():
             rows.append((*terms, ", ".join(contests), *entry, *_ends(ratio), rank))
     return frame("overall", rows)
 
@@ -411,7 +413,7 @@ def fairness(findings: Findings) -> pd.DataFrame:
 
 def rounds(findings: Findings) -> pd.DataFrame:
     """rounds.csv: a row a round and attempt, in the order of the run: the canary ahead of it, and the most that a sample met."""
-    counts = {(noise.group(t), t.attempt) for t in stats.counted(findings.run.trials)[0] if t.phase in noise.TIMED}
+    counts = {(noise.group(t), t.attempt) for t in ranking.counted(findings.run.trials)[0] if t.phase in noise.TIMED}
     found: dict[tuple[noise.Group, int], list[Trial]] = defaultdict(list)
     for trial in findings.run.trials:
         if trial.phase in {*noise.TIMED, "canary"} and trial.status == "ok":

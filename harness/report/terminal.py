@@ -8,7 +8,7 @@ from rich.console import Console, OverflowMethod
 from rich.table import Table
 from rich.text import Text
 
-from harness import ledger, stats
+from harness import ledger, standing
 from harness.errors import printable
 from harness.records import Cell, Proof
 from harness.report import answer, words
@@ -64,7 +64,7 @@ def print_proofs(proofs: Sequence[Proof]) -> None:
     """A line for each backend and mode: what is proven, its worst difference, or what failed first and where."""
     rows = []
     for task, backend, mode in dict.fromkeys((p.task, p.backend, p.mode) for p in proofs):
-        proof = stats.proven(proofs, task=task, backend=backend, mode=mode)
+        proof = standing.proven(proofs, task=task, backend=backend, mode=mode)
         rows.append((task, f"{backend} {mode}", badge(proof.state), digits(proof.worst, 2), proof.reason))
     print_table(("task", "backend", "proof", "worst", ""), rows)
 

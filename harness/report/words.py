@@ -9,9 +9,11 @@ from typing import Any
 
 from harness import catalog
 from harness.errors import HarnessError
+from harness.ranking import Contest
 from harness.records import Cell, Proof, Run
 from harness.report.tables import SHOWN, Findings, Row, overall
-from harness.stats import PATIENCE, TIE_BAND, Contest, Estimate, Proven
+from harness.standing import Proven
+from harness.stats import PATIENCE, TIE_BAND, Estimate
 
 MARKS = {"proven": "✓", "failed": "✗", "not proven": "○", "skipped": "○"}
 PLAIN = range(-4, 7)  # powers of ten that are written without an exponent
