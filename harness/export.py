@@ -18,6 +18,7 @@ from harness.compare import Comparison
 from harness.errors import HarnessError
 from harness.records import Cell, Run, Trial
 from harness.report import tables
+from harness.report.findings import find
 
 NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML 1.0 has no way to say
 
@@ -100,7 +101,7 @@ def parquet(run: Run, folder: Path) -> list[Path]:
     """The tables of the CSV files as Parquet, with their types; the paths. Needs pyarrow."""
     need("pyarrow", "parquet")
     folder.mkdir(parents=True, exist_ok=True)
-    found = tables.find(run)
+    found = find(run)
     missing = {column: [""] for column in tables.TRIALS} | {"value": ["", "nan"]}  # a reason may read NA
     numbers = {name for name, kind in (Cell.__annotations__ | Trial.__annotations__).items() if kind is int} | {"block", "value"}
     text, kinds = "".join(tables.trials(run, shown=lambda value: value)), dict.fromkeys({*tables.TRIALS} - numbers, "string")

@@ -24,6 +24,7 @@ from harness import catalog, data, download, launch, records, samples
 from harness.cli import main, options, viewing
 from harness.proof import missing
 from harness.report import drawing, tables
+from harness.report.findings import find
 from tests.test_run import PATIENCE_S, WRONG, build, command
 
 pytestmark = pytest.mark.processes
@@ -620,7 +621,7 @@ def test_figures_as_json_have_all_digits(quick: Callable[..., Said], tmp_path: P
         shutil.copy(ROOT / "results" / "example" / name, tmp_path)
     found = strictly(quick("show", tmp_path, "--json").out)
     assert (found["run"], found["report"]) == (str(tmp_path), None)
-    summary = tables.find(records.read(tmp_path)).summary
+    summary = tables.summary(find(records.read(tmp_path)))
     assert found["figures"] == summary.astype(object).where(summary.notna(), None).to_dict("records")
     least = min(row["value"] for row in found["figures"] if row["metric"] == "step_time")
     assert f"{least:.4g}" != f"{least:.15g}"
@@ -752,7 +753,7 @@ def test_views_name_versions_by_their_labels(quick: Callable[..., Said], version
     page = (out / "report.html").read_text("utf-8")
     assert f"{one} reference" in page
     assert f"{two} reference" in page
-    drawn = {cell.backend: look for cell, look in drawing.looks(tables.find(records.read(out)).proofs).items()}
+    drawn = {cell.backend: look for cell, look in drawing.looks(find(records.read(out)).proofs).items()}
     assert [len({look[what] for look in drawn.values()}) for what in ("color", "marker")] == [1, len(drawn)] == [1, 2]
 
 

@@ -16,6 +16,7 @@ from harness import catalog, export, records, report
 from harness.cli import main
 from harness.records import Cell, Proof, Run, Trial
 from harness.report import tables
+from harness.report.findings import find
 
 CELL = Cell("cifar_resnet:depth=20", "torch", "eager", "cpu", "float32", "cifar10", 8)
 EVIL = "../../\x00\x1b[31m<script>]]>\udc80\ufffe"
@@ -84,7 +85,7 @@ def test_parquet_reads_back_as_the_frames_of_the_csv_files(folder: Path, run: Ru
     """Value for value; what a CSV file loses, the type, is kept."""
     code, out, err = concord("export", folder, "--parquet", folder / "tables")
     assert (code, err) == (0, "")
-    wanted = report.frames(tables.find(run))
+    wanted = report.frames(find(run))
     assert out.splitlines() == [str(folder / "tables" / f"{name}.parquet") for name in [*wanted, "trials"]]
     for name, frame in wanted.items():
         found = pd.read_parquet(folder / "tables" / f"{name}.parquet")

@@ -23,7 +23,8 @@ from harness import batches, catalog, compare, download, export, records, report
 from harness.cli import main, options
 from harness.errors import HarnessError
 from harness.plan import Plan, subject
-from harness.report import comparison, history, tables, terminal
+from harness.report import comparison, history, terminal
+from harness.report.findings import find
 from harness.spec import ModelSpec, OptimizerSpec, ParamSpec, TrainSpec, glorot_uniform
 from harness.suite import Job, Suite
 from tests.test_run import at_home, build, carried_out, planned
@@ -87,7 +88,7 @@ def changed(folder: Path, draw: Callable[[Any], Any]) -> None:
 
 def every_view(folder: Path, other: Path) -> None:
     """Every view of a run, as text."""
-    found = tables.find(records.read(folder))
+    found = find(records.read(folder))
     report.write(found)
     pages = [(folder / name).read_text() for name in ("report.html", "report.md")]
     terminal.print_run(found)

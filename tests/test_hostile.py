@@ -21,7 +21,8 @@ from matplotlib import font_manager
 from harness import catalog, data, records, report
 from harness.cli import main, options
 from harness.records import Cell, Proof, Trial
-from harness.report import tables, terminal
+from harness.report import terminal
+from harness.report.findings import find
 from tests.test_report import EVIL, example_run
 from tests.test_run import build
 
@@ -98,7 +99,7 @@ def test_a_record_that_is_no_record(sent: Path, good: Path, fake: Callable[[Path
 
 def test_links_laid_where_views_are_written(sent: Path, tmp_path: Path) -> None:
     """To a file outside, under the names of views and of their drafts: replaced, and never followed."""
-    report.write(tables.find(records.read(sent)))
+    report.write(find(records.read(sent)))
     views = sorted(path for path in sent.iterdir() if path.name not in FILES)
     outside = tmp_path / "outside"
     outside.write_text("mine")
@@ -106,7 +107,7 @@ def test_links_laid_where_views_are_written(sent: Path, tmp_path: Path) -> None:
         view.unlink()
         for name in (view.name, f"{view.name}.{os.getpid()}.part"):
             (sent / name).symlink_to(outside)
-    report.write(tables.find(records.read(sent)))
+    report.write(find(records.read(sent)))
     assert outside.read_text() == "mine"
     assert sorted(path for path in sent.iterdir() if path.name not in FILES) == views
     assert [view for view in views if view.is_symlink()] == []
@@ -169,7 +170,7 @@ OBEYED = {char for char in CONTROL if not char.isprintable()}
 
 def printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """Every view of a run made, and what the terminal shows of it."""
-    found = tables.find(records.read(folder))
+    found = find(records.read(folder))
     report.write(found)
     terminal.print_run(found)
     terminal.print_proofs(found.run.proofs)

@@ -7,7 +7,8 @@ import pytest
 
 from harness import records
 from harness.records import Cell, Run, Trial
-from harness.report import learning, tables
+from harness.report import learning
+from harness.report.findings import find
 
 CELL = Cell("mnist_cnn", "torch", "eager", "cpu", "float32", "mnist (60,000)", 64)
 GOAL = {"title": "MNIST CNN", "metric": "accuracy", "target": 0.98, "published": 0.99, "margin": 0.005}
@@ -21,7 +22,7 @@ def training(backend, seed, *figures, cell=CELL):
 
 def findings(*trials, **goal):
     """A run of these trainings."""
-    return tables.find(Run(Path("run"), {"schema": records.SCHEMA, "tasks": {"mnist_cnn": {**GOAL, **goal}}}, trials, ()))
+    return find(Run(Path("run"), {"schema": records.SCHEMA, "tasks": {"mnist_cnn": {**GOAL, **goal}}}, trials, ()))
 
 
 FITS = (

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from harness import catalog, ledger, records, report
-from harness.report import tables
+from harness.report.findings import find
 
 HERE = Path(__file__).parent
 README = (catalog.ROOT / "README.md").read_text("utf-8")
@@ -51,5 +51,5 @@ def test_the_rules_of_the_ledger_are_counted() -> None:
 def test_the_csv_files_are_named() -> None:
     """All that a report writes, and no other."""
     named = re.findall(r"`(\w+)`", README.partition("and as CSV ")[2].partition(".\n")[0])
-    frames = report.frames(tables.find(records.read(catalog.ROOT / "results" / "example")))
+    frames = report.frames(find(records.read(catalog.ROOT / "results" / "example")))
     assert sorted(named) == sorted([*frames, "trials"])

@@ -27,6 +27,7 @@ from harness.cli import viewing
 from harness.records import Cell, Proof, Trial
 from harness.report import answer, charts, comparison, drawing, markdown, outcomes, tables, terminal, warmups, words
 from harness.report import html as page
+from harness.report.findings import SHOWN, find
 
 PRECISIONS = ("float64", "float32")
 AT = "2026-01-02T03:04:05.678+00:00"
@@ -221,7 +222,7 @@ def holes(task: str) -> list[Trial]:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example run with its report."""
     folder = example_run(tmp_path_factory.mktemp("runs") / "example")
-    assert report.write(tables.find(records.read(folder))) == folder / "report.html"
+    assert report.write(find(records.read(folder))) == folder / "report.html"
     return folder
 
 
@@ -234,13 +235,13 @@ def run(built):
 @pytest.fixture(scope="session")
 def findings(run):
     """What the views are made from."""
-    return tables.find(run)
+    return find(run)
 
 
 @pytest.fixture(scope="session")
 def summary(findings):
     """The rows of summary.csv."""
-    return findings.summary
+    return tables.summary(findings)
 
 
 @pytest.fixture(scope="session")
@@ -289,7 +290,7 @@ class Page(HTMLParser):
 
 def printed(found, capsys):
     """What the command line shows of a run."""
-    terminal.print_run(tables.find(found))
+    terminal.print_run(find(found))
     return capsys.readouterr().out
 
 
@@ -347,7 +348,7 @@ def test_first_calls_are_cold_or_warm(run):
         )
     ]
     chosen = {"plan": {"chosen": {"torch": ["eager", "compile"]}}, "progress": {"starts": [0]}}
-    found = tables.find(replace(run, manifest={**run.manifest, **chosen}, trials=tuple(calls)))
+    found = find(replace(run, manifest={**run.manifest, **chosen}, trials=tuple(calls)))
     told = {(c.mode, row.metric): (row.figure.value, row.figure.n) for c, rows in found.rows.items() for row in rows}
     assert told == {
         ("eager", "import"): (1.0, 3),
@@ -361,7 +362,7 @@ def test_first_calls_are_cold_or_warm(run):
 
 def test_too_few_calls_have_no_p99(tmp_path):
     """One generation of two rounds: 80 calls."""
-    found = tables.find(records.read(example_run(tmp_path, generations=1, rounds=2, tasks=["risk_mlp"]))).summary
+    found = tables.summary(find(records.read(example_run(tmp_path, generations=1, rounds=2, tasks=["risk_mlp"]))))
     assert set(found[found.phase == "latency"].metric) == {"latency_p50", "latency_p90"}
 
 
@@ -370,7 +371,7 @@ def test_figures_of_a_repeated_round_are_those_that_count(tmp_path, run):
     first = next(t for t in run.trials if t.phase == "train" and t.cell.task == "mnist_cnn")
     lost = replace(first, cpu_ns=2 * first.cpu_ns, noise={"throttled_s": 1.0})
     again = replace(first, attempt=1, cpu_ns=5 * first.cpu_ns)
-    found = tables.find(replace(run, trials=(lost, again)))
+    found = find(replace(run, trials=(lost, again)))
     count = first.steps * len(first.times_ns)
     assert found.value(first.cell, "train", "cpu_time") == pytest.approx(5 * first.cpu_ns / count / 1e9)
 
@@ -379,7 +380,7 @@ def test_what_has_no_ratio_stands_behind_what_has_one(run):
     """Seconds are no ratio: what has no round in common with the best would stand above it."""
     train = [t for t in run.trials if (t.phase, t.cell.task) in {("train", "mnist_cnn"), ("first_call", "mnist_cnn")}]
     alone = [replace(t, round=t.round + 9) if t.cell.backend == "jax" else t for t in train]
-    found = tables.find(replace(run, trials=tuple(alone)))
+    found = find(replace(run, trials=tuple(alone)))
     states = [(found.proofs[cell].state, cell.backend) for cell in found.cells_of("mnist_cnn")]
     proven = [backend for state, backend in states if state == "proven"]
     assert proven[-1] == "jax"
@@ -415,7 +416,7 @@ def test_a_task_that_has_only_proofs_is_told(tmp_path):
     """A run that broke off after the proof still has a report."""
     records.write_manifest(tmp_path, {})
     records.append(tmp_path / "proofs.jsonl", proofs("mnist_cnn", "jax jit")[0])
-    found = tables.find(records.read(tmp_path))
+    found = find(records.read(tmp_path))
     assert found.tasks == ["mnist_cnn"]
     assert words.sentence(found, "mnist_cnn") == "No training step was timed; nothing proven."
     assert "initial weights" in page.render(found, report.frames(found))
@@ -426,8 +427,8 @@ def test_a_suite_that_times_nothing_tells_proof_and_quality(tmp_path, run, capsy
     records.write_manifest(tmp_path, {**run.manifest, "tasks": {"risk_mlp": GOALS["risk_mlp"]}})
     write(tmp_path / "proofs.jsonl", [proof for proof in run.proofs if proof.task == "risk_mlp"])
     write(tmp_path / "trials.jsonl", [t for t in run.trials if (t.phase, t.cell.task) == ("fit", "risk_mlp")])
-    text = report.write(tables.find(records.read(tmp_path))).read_text(encoding="utf-8")
-    found = tables.find(records.read(tmp_path))
+    text = report.write(find(records.read(tmp_path))).read_text(encoding="utf-8")
+    found = find(records.read(tmp_path))
     told = words.sentence(found, "risk_mlp")
     assert told.startswith("No training step was timed; auc after training: JAX jit 0.78")
     assert told.endswith("; all three proven equal to 9e-14.")
@@ -436,7 +437,7 @@ def test_a_suite_that_times_nothing_tells_proof_and_quality(tmp_path, run, capsy
     assert "Quality over epochs" in text
     assert "every sample" not in text
     files = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    report.write(tables.find(records.read(tmp_path)))
+    report.write(find(records.read(tmp_path)))
     assert len(files) == 18
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files  # same records, same bytes
     assert re.search(
@@ -447,7 +448,7 @@ def test_a_suite_that_times_nothing_tells_proof_and_quality(tmp_path, run, capsy
 def test_an_empty_run_has_a_page_and_headed_files(tmp_path):
     """A manifest without anything else."""
     records.write_manifest(tmp_path, {"finished": None})
-    assert "did not finish" in report.write(tables.find(records.read(tmp_path))).read_text(encoding="utf-8")
+    assert "did not finish" in report.write(find(records.read(tmp_path))).read_text(encoding="utf-8")
     assert pd.read_csv(tmp_path / "losses.csv").columns.tolist() == tables.COLUMNS["losses"]
     assert len(pd.read_csv(tmp_path / "summary.csv")) == 0
 
@@ -555,7 +556,7 @@ def test_the_answer_is_one_sentence_a_task(findings):
 
 def test_one_generation_is_indicative_only(tmp_path):
     """No verdict, no rank, and the sentence says so."""
-    found = tables.find(records.read(example_run(tmp_path, generations=1, tasks=["risk_mlp"])))
+    found = find(records.read(example_run(tmp_path, generations=1, tasks=["risk_mlp"])))
     assert "No ranking (1 of the 5 generations a verdict needs: indicative)" in words.sentence(found, "risk_mlp")
     assert {row.rank for rows_ in found.rows.values() for row in rows_} == {""}
     assert set(tables.pairs(found).verdict) == {"indicative"}
@@ -608,7 +609,7 @@ def test_what_is_not_fair_or_too_noisy_is_told_first(tmp_path, run):
         write(folder / "trials.jsonl", trials)
         write(folder / "proofs.jsonl", [p for p in run.proofs if p.task == "mnist_cnn"])
         assert (viewing.exit_code(folder), viewing.exit_code(folder, strict=True)) == (0, code), name
-        found = tables.find(records.read(folder))
+        found = find(records.read(folder))
         pages[name] = page.render(found, report.frames(found))
     alert, told, answer_ = "This comparison is not fair.", "Python differs: torch eager torch, ", '<section id="answer"'
     assert pages["unfair"].index(alert) < pages["unfair"].index(told) < pages["unfair"].index(answer_)
@@ -644,11 +645,12 @@ def test_a_sweep_is_told_beside_the_main_terms(tmp_path, run):
     records.write_manifest(tmp_path, manifest(5, 5) | {"tasks": goals})
     write(tmp_path / "trials.jsonl", [*trials, *swept])
     write(tmp_path / "proofs.jsonl", [p for p in run.proofs if p.task == "mnist_cnn"])
-    found = tables.find(records.read(tmp_path))
+    found = find(records.read(tmp_path))
     assert {(c.batch, c.threads) for c in found.cells_of("mnist_cnn")} == {(64, 1)}
     assert {(c.batch, c.threads) for c in found.sweep_of("mnist_cnn")} == {(1, 1), (8, 1), (512, 1), (64, 2)}
     assert {(c.batch, c.threads) for c in found.rows if found.pick(c, "latency")} == {(64, 1), (64, 2)}
-    shown = found.summary[found.summary.metric.isin(tables.SHOWN.values())]
+    summary = tables.summary(found)
+    shown = summary[summary.metric.isin(SHOWN.values())]
     keys = ["task", "backend", "mode", "device", "data", "phase", "batch", "threads"]
     assert len(tables.spread(found).merge(shown, on=[*keys, "unit"], validate="1:1")) == len(shown) == len(tables.spread(found))
     assert len(found.contests_of("mnist_cnn", "train")) == 1
@@ -677,7 +679,7 @@ def measured(run, kind="warm-up"):
         replace(t, values=t.values | {"train_first_call_s": 9.0}) if t.phase == "first_call" and not t.generation else t
         for t in trials
     ]
-    return tables.find(replace(run, manifest=manifest_, trials=(*cold, *warmups, *songs)))
+    return find(replace(run, manifest=manifest_, trials=(*cold, *warmups, *songs)))
 
 
 def test_the_time_until_steady_training_is_told_in_steps_too(run):
@@ -719,7 +721,7 @@ def test_the_roofline_is_what_summary_csv_says_of_it(run):
     assert f"torch eager {words.digits(rate / 1e9)} GFLOP/s, {rate / 80e9:.0%} of the ceiling" in says
     assert rate / 80e9 == pytest.approx(found.pick(entry, "train", "share_of_peak").figure.value, rel=1e-3)
     mute = replace(found.run, trials=tuple(t for t in found.run.trials if t.phase != "canary"))
-    assert "ceiling" not in charts.plots(tables.find(mute), "mnist_cnn", "x")["Roofline of the training step"][1]
+    assert "ceiling" not in charts.plots(find(mute), "mnist_cnn", "x")["Roofline of the training step"][1]
 
 
 @pytest.mark.parametrize(
@@ -734,7 +736,7 @@ def test_shares_are_of_what_the_canary_sings(run, terms, told):
         for t in found.run.trials
     ]
     where = replace(cell("mnist_cnn", "torch eager"), **terms)
-    found = tables.find(replace(found.run, trials=tuple(moved)))
+    found = find(replace(found.run, trials=tuple(moved)))
     metrics = {row.metric for row in found.rows[where] if row.phase == "train"}
     assert {"share_of_peak", "share_of_bandwidth"} <= metrics if told else not {"share_of_peak", "share_of_bandwidth"} & metrics
     assert "cpu_time" in metrics
@@ -746,10 +748,10 @@ def test_trust_tells_of_one_precision_at_a_time(run):
     """Warm-ups of modes in bfloat16 that never were steady are no fault of float32."""
     where = replace(cell("mnist_cnn", "torch eager"), mode="bf16", precision="bfloat16")
     never = [Trial(where, "warmup", "ok", g, of="train", facts={"kind": "no steady state"}) for g in range(3)]
-    found = tables.trust(tables.find(replace(run, trials=(*run.trials, *never))))
+    found = tables.trust(find(replace(run, trials=(*run.trials, *never))))
     assert rows(found, task="mnist_cnn", phase="train").unsteady_warmups.tolist() == [0]
     mine = [replace(t, cell=replace(where, mode="eager", precision="float32")) for t in never]
-    found = tables.trust(tables.find(replace(run, trials=(*run.trials, *mine))))
+    found = tables.trust(find(replace(run, trials=(*run.trials, *mine))))
     assert rows(found, task="mnist_cnn", phase="train").unsteady_warmups.tolist() == [3]
 
 
@@ -763,7 +765,7 @@ def scored(run, **facts):
         for t in run.trials
         if t.phase == "fit" and t.cell.task == "risk_mlp"
     ]
-    return tables.find(replace(run, trials=tuple(fits)))
+    return find(replace(run, trials=tuple(fits)))
 
 
 def test_a_binary_outcome_has_its_curves_and_every_score_in_a_file(run):
@@ -797,7 +799,7 @@ def test_plots_say_what_they_are_of(run):
     assert "call of the training step, the very first left out" in drawn["Warm-up of the training step"][0]
     found = scored(run)
     later = [replace(t, seed=1, facts=t.facts | {"scores": t.facts["scores"][::-1]}) for t in found.run.trials]
-    both = tables.find(replace(found.run, trials=(*later, *found.run.trials)))
+    both = find(replace(found.run, trials=(*later, *found.run.trials)))
     one, both = (charts.plots(each, "risk_mlp", "x") for each in (found, both))
     for caption in ("ROC curve", "Precision and recall", "Calibration", "Confusion at probability 0.5"):
         assert both[f"{caption}, first seed"][1] == one[caption][1]
@@ -837,7 +839,7 @@ def test_the_code_stands_side_by_side(run):
     """Each backend's own lines, numbered and escaped, as the manifest kept them."""
     code = {"torch": "class Model:\n    x = '<b>'\n", "jax": "def model():\n    return 1\n"}
     told = manifest(5, 5) | {"tasks": {"mnist_cnn": GOALS["mnist_cnn"] | {"code": code}}}
-    found = tables.find(replace(run, manifest=told))
+    found = find(replace(run, manifest=told))
     text = page.render(found, report.frames(found))
     assert "<li>    x = &#39;&lt;b&gt;&#39;</li>" in text
     assert text.count('<pre tabindex="0"><ol>') == 2
@@ -871,7 +873,7 @@ def loss_curves(folder, curves):
     """The plot of the losses of these cells, from records."""
     records.write_manifest(folder, {})
     write(folder / "trials.jsonl", [Trial(where, "fit", "ok", losses=tuple(values)) for where, values in curves.items()])
-    found = tables.find(records.read(folder))
+    found = find(records.read(folder))
     return charts.plots(found, found.tasks[0], "x")["Loss curves"]
 
 
@@ -928,13 +930,13 @@ def in_modes(tmp_path_factory):
     write(folder / "trials.jsonl", trials)
     entries = ("torch compile", "torch bf16", *STEP_S["mnist_cnn"])
     write(folder / "proofs.jsonl", [row for entry in entries for row in proofs("mnist_cnn", entry)])
-    report.write(tables.find(records.read(folder)))
+    report.write(find(records.read(folder)))
     return folder
 
 
 def test_first_modes_are_ranked_among_themselves(in_modes):
     """The answer and its table know no second mode; all modes of a precision follow, each in a table of its own."""
-    found = tables.find(records.read(in_modes))
+    found = find(records.read(in_modes))
     groups = answer.groups(found)
     assert [group.title for group in groups] == [
         "each backend in its first mode",
@@ -957,7 +959,7 @@ def test_all_tasks_together_are_told_of_first_modes(run, capsys):
     same = [replace(p, mode="compile") for p in run.proofs if (p.backend, p.mode) == ("torch", "eager")]
     chosen = {"torch": ["eager", "compile"], "tensorflow": ["graph"], "jax": ["jit"]}
     told = run.manifest | {"plan": {"chosen": chosen}}
-    found = tables.find(replace(run, manifest=told, trials=(*run.trials, *half), proofs=(*run.proofs, *same)))
+    found = find(replace(run, manifest=told, trials=(*run.trials, *half), proofs=(*run.proofs, *same)))
     (every,), (first,) = words.together(found), words.together(answer.groups(found)[0].findings)
     assert "PyTorch compile" in every
     assert "PyTorch eager" in first
@@ -979,7 +981,7 @@ def test_a_first_mode_that_is_not_proven_ranks_nobody_alone(in_modes, tmp_path, 
         tmp_path / "proofs.jsonl", [replace(p, verdict="failed") if f"{p.backend} {p.mode}" in wrong else p for p in run.proofs]
     )
     write(tmp_path / "trials.jsonl", list(run.trials))
-    found = tables.find(records.read(tmp_path))
+    found = find(records.read(tmp_path))
     report.write(found)
     terminal.print_run(found)
     assert "No ranking (only one is proven)" in capsys.readouterr().out
@@ -990,9 +992,7 @@ def test_a_first_mode_that_is_not_proven_ranks_nobody_alone(in_modes, tmp_path, 
 
 def test_a_verdict_is_of_what_is_ranked(in_modes):
     """What is not proven has a ratio, and no word beside it."""
-    every = {
-        words.name(c): row for c, row in answer.table(answer.groups(tables.find(records.read(in_modes)))[1], "mnist_cnn").items()
-    }
+    every = {words.name(c): row for c, row in answer.table(answer.groups(find(records.read(in_modes)))[1], "mnist_cnn").items()}
     assert every["torch stock"][4].endswith(")")
     assert every["torch eager"][4].endswith(") slower")
 
@@ -1002,10 +1002,10 @@ def test_what_lies_far_off_is_ringed(run):
     trials = list(run.trials)
     at = next(i for i, t in enumerate(trials) if (t.phase, t.cell.task, t.generation, t.round) == ("train", "mnist_cnn", 2, 2))
     trials[at] = replace(trials[at], times_ns=tuple(5 * ns for ns in trials[at].times_ns))
-    found = tables.find(replace(run, trials=tuple(trials)))
+    found = find(replace(run, trials=tuple(trials)))
     _svg, says = charts.plots(found, "mnist_cnn", "t1")["Time of a training step: every sample"]
     assert ", 1 far from their median: " in says
-    assert found.summary.metric.eq("calls_to_steady_state").sum() == 0  # nobody warmed up here
+    assert tables.summary(found).metric.eq("calls_to_steady_state").sum() == 0  # nobody warmed up here
     assert tables.trust(found).severe_outliers.max() == 1
 
 
@@ -1261,7 +1261,7 @@ def test_every_number_of_the_table_of_first_modes_is_in_summary_csv(in_modes, su
     for line in lines:
         backend, mode = line["Backend"].split()
         for phase in ("train", "predict", "latency"):
-            (row,) = rows(held, backend=backend, mode=mode, metric=tables.SHOWN[phase]).itertuples()
+            (row,) = rows(held, backend=backend, mode=mode, metric=SHOWN[phase]).itertuples()
             assert numbers(line[f"{phase} to best"]) == near(row.first_ratio, row.first_low, row.first_high)
             assert phase != "train" or line["Rank"].replace("-", " to ") == row.first_rank
     assert summary[["first_ratio", "first_low", "first_high"]].isna().all(axis=None)
@@ -1374,7 +1374,7 @@ def test_a_head_sorts_the_verdicts_and_a_long_table_is_saved(run, tmp_path):
     learned = Trial(lost[-1].cell, "fit", "ok", values={"accuracy": 0.5}, at=AT)
     own = [t for t in (*kept, *lost, learned) if t.cell.task == task]
     goals = run.manifest | {"tasks": {task: GOALS[task]}}
-    found = tables.find(replace(run, manifest=goals, trials=tuple(own), proofs=tuple(p for p in run.proofs if p.task == task)))
+    found = find(replace(run, manifest=goals, trials=tuple(own), proofs=tuple(p for p in run.proofs if p.task == task)))
     times, quality, again, saved = seen(page.render(found, report.frames(found)), tmp_path, VERDICTS)
     assert times[:3] == again[:3] == ["jax jit", "torch eager", "tensorflow graph"]
     assert quality[:4] == ["tensorflow xla", *times[:3]]
@@ -1415,7 +1415,7 @@ def test_a_button_switches_between_light_and_dark(text, tmp_path):
 @pytest.mark.processes
 def test_a_narrow_page_scrolls_only_its_tables(run, tmp_path):
     """Nothing sticks out to the right, not even a digest, with everything unfolded."""
-    found = tables.find(replace(run, manifest={**run.manifest, "code": "d9146a3d" * 8}))
+    found = find(replace(run, manifest={**run.manifest, "code": "d9146a3d" * 8}))
     does = """document.querySelectorAll("details").forEach((d) => { d.open = true; });
     told.push(document.documentElement.scrollWidth <= innerWidth, innerWidth)"""
     assert seen(page.render(found, report.frames(found)), tmp_path, does, width=500) == [True, 500]
@@ -1424,7 +1424,7 @@ def test_a_narrow_page_scrolls_only_its_tables(run, tmp_path):
 @pytest.mark.processes
 def test_what_is_sorted_stays_text(tmp_path):
     """The script makes no markup of what records hold."""
-    text = report.write(tables.find(records.read(evil_run(tmp_path / "run")))).read_text(encoding="utf-8")
+    text = report.write(find(records.read(evil_run(tmp_path / "run")))).read_text(encoding="utf-8")
     does = """for (const head of document.querySelectorAll("thead button")) { head.click(); head.click(); }
     told.push(document.querySelectorAll("script").length, document.body.textContent.includes("{{ 7*7 }}"))"""
     assert seen(text, tmp_path, does) == [2, True]
@@ -1456,7 +1456,7 @@ INSTALLED = ["pip install jax==0.10.2 flax==0.12.8", "pip install torch==2.13.0"
 def test_the_page_says_what_makes_such_a_run_again(chosen, suite, told):
     """The packages of each worker, then the same entrants of the same suite."""
     more = {"suite": {"name": suite, "modes": "all" if suite == "full" else "default"}, "plan": {"chosen": chosen}}
-    found = tables.find(records.Run(Path("run"), AGAIN | more, (), ()))
+    found = find(records.Run(Path("run"), AGAIN | more, (), ()))
     assert "<pre>{}</pre>".format("\n".join([*INSTALLED, told])) in page.render(found, report.frames(found))
 
 
@@ -1512,7 +1512,7 @@ def evil_run(folder):
 
 def test_hostile_records_stay_text(tmp_path, capsys):
     """Names, paths, reasons, versions: nothing of them becomes markup, nothing is evaluated."""
-    text = report.write(tables.find(records.read(evil_run(tmp_path / "run")))).read_text(encoding="utf-8")
+    text = report.write(find(records.read(evil_run(tmp_path / "run")))).read_text(encoding="utf-8")
     found = Page(text)
     assert found.open == []
     assert text.count("<script") == 1
@@ -1528,7 +1528,7 @@ def test_no_text_is_a_formula_of_a_spreadsheet(tmp_path, monkeypatch, begin):
     """Whatever a record holds; and all of it is still to be read."""
     evil = f'{begin}HYPERLINK("http://x.example")'
     monkeypatch.setitem(globals(), "EVIL", evil)
-    report.write(tables.find(records.read(evil_run(tmp_path / "run"))))
+    report.write(find(records.read(evil_run(tmp_path / "run"))))
     files = {file.name: list(csv.reader(StringIO(file.read_bytes().decode()))) for file in (tmp_path / "run").glob("*.csv")}
     for name, lines in files.items():
         texts = [text for line in lines for text in line]
@@ -1540,7 +1540,7 @@ def test_a_manifest_may_lack_everything(tmp_path):
     """Hand-made runs have names instead of titles, and no goals."""
     example_run(tmp_path, generations=2, rounds=2, tasks=["risk_mlp"])
     records.write_manifest(tmp_path, {})
-    found = tables.find(records.read(tmp_path))
+    found = find(records.read(tmp_path))
     assert found.goal("risk_mlp") == {"title": "risk_mlp", "metric": ""}
     assert words.sentence(found, "risk_mlp").startswith("No ranking (2 of the 5 ")
 
@@ -1652,7 +1652,7 @@ def full_run():
 def test_the_page_of_a_full_run_has_less_than_three_megabytes(monkeypatch):
     """With every plot and table: 14 entries in four tasks, three in each sweep. Fewer draws give other digits, and no fewer."""
     monkeypatch.setattr(stats, "LOOKS", 25_000)
-    found = tables.find(full_run())
+    found = find(full_run())
     assert len(found.rows) == 14 * 4 + 3 * (3 + 9)
     assert {contest.refusal for contest in found.contests} == {""}
     assert len(page.render(found, report.frames(found)).encode()) < 3_000_000
@@ -1693,7 +1693,7 @@ def test_unfair_terms_stand_above_the_answer_in_markdown(tmp_path, run):
     trials = [replace(t, facts={"python": t.cell.backend}) for t in run.trials if t.cell.task == "risk_mlp"]
     records.write_manifest(tmp_path, {**run.manifest, "finished": None})
     write(tmp_path / "trials.jsonl", trials)
-    text = markdown.render(tables.find(records.read(tmp_path)))
+    text = markdown.render(find(records.read(tmp_path)))
     assert "did not finish" in text
     assert "<details>" not in text  # nothing was proven, so nothing is folded
     assert text.index("- Rule: Python differs: torch eager torch, ") < text.index("**Credit risk MLP.**")
@@ -1722,7 +1722,7 @@ def test_hostile_records_stay_text_in_markdown(tmp_path, monkeypatch, hostile):
     for number, evil in enumerate(("plain", hostile)):
         monkeypatch.setitem(globals(), "EVIL", evil)
         folder = evil_run(tmp_path / str(number))
-        text = markdown.render(tables.find(records.read(folder)))
+        text = markdown.render(find(records.read(folder)))
         counts.append([tag for tag, _ in shown(text).tags])
         assert len(text) < markdown.ROOM
     assert counts[0] == counts[1]
@@ -1738,7 +1738,7 @@ def test_markdown_that_is_too_long_loses_whole_blocks(tmp_path, run):
     records.write_manifest(tmp_path, {})
     some = [p for p in run.proofs if p.task == "risk_mlp"]
     write(tmp_path / "proofs.jsonl", [replace(p, task=task) for task in tasks for p in some])
-    text = markdown.render(tables.find(records.read(tmp_path)))
+    text = markdown.render(find(records.read(tmp_path)))
     page_ = shown(text)
     assert markdown.ROOM * 0.9 < len(text) < markdown.ROOM
     assert 0 < len(page_.every("details")) == len(page_.every("table")) < len(tasks)
@@ -1750,7 +1750,7 @@ def test_half_a_character_in_a_record_breaks_no_view(tmp_path):
     """JSON may hold a lone surrogate, which UTF-8 cannot."""
     records.write_manifest(tmp_path, {"environment": {"workers": ["none"], "machine": "none"}})
     records.append(tmp_path / "trials.jsonl", Trial(cell("risk_mlp", "jax jit"), "train", "failed", reason="\udc80 \U0001f600"))
-    report.write(tables.find(records.read(tmp_path)))
+    report.write(find(records.read(tmp_path)))
     assert "train failed: ? \U0001f600" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 

@@ -24,7 +24,8 @@ from harness import alone, data, records, report
 from harness.alone import SCRATCH
 from harness.cli import options
 from harness.errors import HarnessError
-from harness.report import html, markdown, tables
+from harness.report import html, markdown
+from harness.report.findings import find
 from tests.test_run import DYING, PATIENCE_S, build, command, of, text, workers
 
 FLOODING = DYING.replace("os._exit(9)", "[os.write(2, b'x' * 2**20) for _ in range(1024)]")
@@ -183,7 +184,7 @@ def test_a_view_that_does_not_fit(house: Path, interrupted: Path, tmp_path: Path
 def test_no_view_that_does_not_fit_replaces_one(interrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At whatever size the disk is full: every file is the old one or the new one, whole, and nothing half made lies about."""
     out = shutil.copytree(interrupted, tmp_path / "run")
-    found = tables.find(records.read(out))
+    found = find(records.read(out))
     page, short = 99 * html.render(found, report.frames(found)), markdown.render(found)
     monkeypatch.setattr(html, "render", lambda *_: page)  # the largest of all, and made but once
     monkeypatch.setattr(markdown, "render", lambda *_: short)

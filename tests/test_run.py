@@ -49,6 +49,7 @@ from harness.plan import Entrant, Plan, subject
 from harness.progress import Progress
 from harness.records import Cell, Proof, Run, Trial
 from harness.report import history, tables
+from harness.report.findings import find
 from harness.stats import Ratio
 from harness.suite import Job, Suite
 from harness.timing import Generation
@@ -186,7 +187,7 @@ def carried_out(plan: Plan, folder: Path, progress: Progress | None = None) -> R
     folder.mkdir()
     run.run(plan, folder, progress or Progress())
     assert workers() == []
-    report.write(tables.find(records.read(folder)))
+    report.write(find(records.read(folder)))
     return records.read(folder)
 
 
@@ -293,9 +294,9 @@ def test_a_scaled_task_is_timed_on_more_cpus_too(tmp_path: Path) -> None:
     granted = {(t.cell.threads, len(t.facts["cpus"])) for t in of(found, phase="first_call")}
     assert granted == {(count, count) for count in plan.threads}
     assert {t.cell.threads for t in of(found, phase="train")} == set(plan.threads)
-    terms = {cell.threads for contest in tables.find(found).contests for cell in contest.blocks}
+    terms = {cell.threads for contest in find(found).contests for cell in contest.blocks}
     assert terms == set(plan.threads)
-    assert len(tables.find(found).contests) == len(plan.threads)
+    assert len(find(found).contests) == len(plan.threads)
 
 
 def test_the_manifest_tells_what_was_run(sound: Run) -> None:

@@ -8,6 +8,7 @@ import pytest
 from harness import stats
 from harness.records import Cell
 from harness.report import tables, words
+from harness.report.findings import Row
 
 
 def test_the_sentence_over_all_tasks_names_no_more_than_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,4 +53,4 @@ def test_an_undecided_pair_says_what_it_would_take(low: float, high: float, told
 )
 def test_counts_have_whole_limits(unit: str, value: float, ends: tuple[float, float], told: str) -> None:
     """But shares have digits, and times."""
-    assert words.within(tables.Row("train", "what", unit, stats.Estimate(value, *ends, 5))) == told
+    assert words.within(Row("train", "what", unit, stats.Estimate(value, *ends, 5))) == told

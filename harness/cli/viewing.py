@@ -26,12 +26,13 @@ def finish(folder: Path, *, table: bool = True) -> None:
     from harness import records, report
     from harness.alone import held
     from harness.report import tables, terminal
+    from harness.report.findings import find
 
     with held(folder):
-        found = tables.find(records.read(folder))
+        found = find(records.read(folder))
         page = report.write(found)
     if table:
-        tell(document(folder, found.summary), lambda: terminal.print_run(found))
+        tell(document(folder, tables.summary(found)), lambda: terminal.print_run(found))
     click.echo(str(page), err=asked("as_json") or not table)
 
 
@@ -192,8 +193,9 @@ def show(run_folder: Path, only: dict[str, str]) -> None:
     """
     from harness import records
     from harness.report import tables, terminal
+    from harness.report.findings import find
 
-    found = tables.find(records.read(run_folder))
+    found = find(records.read(run_folder))
     cells, figures = tables.only(found, only)
     printed = partial(terminal.print_figures, phase=only["phase"]) if "phase" in only else terminal.print_run
     tell(document(run_folder, figures), lambda: printed(found, cells))

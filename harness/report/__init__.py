@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from harness.report.tables import Findings
+    from harness.report.findings import Findings
 
 
 def frames(found: "Findings") -> "dict[str, pd.DataFrame]":
@@ -14,7 +14,7 @@ def frames(found: "Findings") -> "dict[str, pd.DataFrame]":
     from harness.report import learning, tables
 
     return {
-        "summary": found.summary,
+        "summary": tables.summary(found),
         "pairs": tables.pairs(found),
         "spread": tables.spread(found),
         "overall": tables.overall(found),

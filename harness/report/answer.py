@@ -6,7 +6,7 @@ from typing import NamedTuple
 from harness import standing
 from harness.records import Cell, Proof
 from harness.report import words
-from harness.report.tables import Findings
+from harness.report.findings import Findings
 from harness.report.words import digits, name
 
 HEADS = ["backend", "proof", "rank", "train step", "train to best", "predict batch", "predict to best", "quality"]

@@ -18,7 +18,7 @@ from harness.ranking import Contest
 from harness.records import Cell
 from harness.report import learning, outcomes, warmups
 from harness.report.drawing import INK, ROW, STYLE, WIDTH, Curves, Drawn, Looks, line, looks, plain, stacked, svg
-from harness.report.tables import SUNG, Findings, ceilings, work
+from harness.report.findings import SUNG, Findings, ceilings, work
 from harness.report.words import bounds, digits, name, plural, sized, terms, time_unit
 from harness.stats import MARGIN, TIE_BAND
 

@@ -20,7 +20,7 @@ from harness import catalog, ledger, noise, ranking, standing, stats
 from harness.errors import HarnessError
 from harness.records import Cell, Proof, Run
 from harness.report import answer, charts, drawing, tables, words
-from harness.report.tables import Findings
+from harness.report.findings import CALLS_FOR_P99, Findings
 from harness.report.words import digits, name
 from harness.standing import Proven
 
@@ -231,7 +231,7 @@ def _figures(findings: Findings, task: str, phase: str) -> pd.DataFrame:
             if row.ratio:
                 line[f"{metric} to best"] = f"{digits(row.ratio.value)}x\n{words.span(row.ratio)}".strip()
         if "latency p50" in line and "latency p99" not in line:
-            line["latency p99"] = f"n too small\nfewer than {tables.CALLS_FOR_P99} calls"
+            line["latency p99"] = f"n too small\nfewer than {CALLS_FOR_P99} calls"
         if rows:
             lines.append(line | {"rank": max(row.rank for row in rows), "n": f"{max(row.figure.n for row in rows):,}"})
     return pd.DataFrame(lines).replace("", np.nan).dropna(axis="columns", how="all").fillna("-")

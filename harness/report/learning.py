@@ -7,7 +7,8 @@ import pandas as pd
 
 from harness import quality
 from harness.records import Cell, Trial
-from harness.report.tables import Findings, frame
+from harness.report.findings import Findings
+from harness.report.tables import frame
 
 
 def fits(findings: Findings, task: str) -> dict[Cell, list[Trial]]:

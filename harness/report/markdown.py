@@ -12,7 +12,7 @@ from markupsafe import Markup
 from harness import ledger
 from harness.records import Proof
 from harness.report import answer, words
-from harness.report.tables import Findings
+from harness.report.findings import Findings
 from harness.report.words import name
 
 ROOM = 60_000  # characters; a comment may have 65,536

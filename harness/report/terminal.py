@@ -12,7 +12,7 @@ from harness import ledger, standing
 from harness.errors import printable
 from harness.records import Cell, Proof
 from harness.report import answer, words
-from harness.report.tables import Findings
+from harness.report.findings import Findings
 from harness.report.words import badge, digits
 
 STYLES = {

@@ -11,7 +11,8 @@ from harness import catalog
 from harness.errors import HarnessError
 from harness.ranking import Contest
 from harness.records import Cell, Proof, Run
-from harness.report.tables import SHOWN, Findings, Row, overall
+from harness.report.findings import SHOWN, Findings, Row
+from harness.report.tables import overall
 from harness.standing import Proven
 from harness.stats import PATIENCE, TIE_BAND, Estimate
 
