@@ -20,7 +20,7 @@ import requests
 import urllib3
 from requests.adapters import BaseAdapter
 
-from harness import data, records
+from harness import data, disk
 from harness.alone import locked
 from harness.editions import FOLDERS, SOURCES, Edition, File, official
 from harness.errors import HarnessError
@@ -74,9 +74,9 @@ def _complete(folder: Path, edition: Edition, *, parts: Path, progress: Progress
         target = folder / file.name
         if target.exists():  # and is not what it should be; nothing of a user's is lost
             target.replace(f"{target}.damaged")
-        records.sync(parts / file.name)
+        disk.sync(parts / file.name)
         (parts / file.name).replace(target)
-    records.sync(folder)
+    disk.sync(folder)
 
 
 def _get(remote: str, mirrors: Sequence[str], *, files: Sequence[File], parts: Path, progress: Progress) -> None:

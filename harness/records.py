@@ -9,23 +9,19 @@ that were ``used_s``. Schema history, newest first:
 """
 
 import json
-import os
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, partial
-from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar
 
-from harness.errors import HarnessError, unknown, writing
+from harness.disk import add, put, sync
+from harness.errors import HarnessError, unknown
+from harness.parsing import LIMIT, parse, sound, typed
 
 SCHEMA = 2
-LONGEST = 100_000  # characters of a text that are read; views would show the rest nowhere, and choke on it
-LIMIT = 1 << 26  # bytes of a line, and of run.json; more is no record of ours
 BEGUN = {"proven": False, "complete": [], "aside": [], "starts": [0], "used_s": 0.0}  # the progress of a new run
-KEPT = "free space; what was recorded before is whole, see `concord run --resume`"
 Status = Literal["ok", "failed", "timeout", "skipped"]
 Verdict = Literal["proven", "failed", "skipped"]
 Record = TypeVar("Record")
@@ -191,27 +187,6 @@ def append(path: Path, record: Trial | Proof) -> None:
     add(path, json.dumps(row(record), allow_nan=True).encode("ascii"))  # a log may hold what UTF-8 cannot
 
 
-def add(path: Path, line: bytes) -> None:
-    """Add a line to a file, which may be new, on disk when this returns."""
-    new = not path.exists()
-    with writing(path, KEPT), path.open("ab") as file:
-        file.write(line + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    if new:
-        sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Have a file or the names in a folder on disk, where the system can: that of a file tells nothing of its name's."""
-    with suppress(OSError):  # Windows opens no folder, and some file systems sync none
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 @dataclass
 class Journal:
     """The records of a run as they come: on disk when ``keep`` returns, and at hand for what depends on them.
@@ -256,35 +231,10 @@ def in_generation(trial: Trial) -> bool:
     return trial.phase != "fit" and trial.status != "skipped"
 
 
-def mend(path: Path) -> None:
-    """Move a torn last line to ``path``.torn, so that the next record begins a line of its own."""
-    text = path.read_bytes() if path.is_file() else b""
-    end = text.rfind(b"\n") + 1
-    if end < len(text):
-        add(path.with_name(f"{path.name}.torn"), text[end:])
-        os.truncate(path, end)
-
-
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Replace run.json."""
     put(folder / "run.json", [json.dumps({"schema": SCHEMA, **manifest}, indent=2)])
     sync(folder.parent)  # the folder may be new itself
-
-
-def put(path: Path, lines: Iterable[str]) -> None:
-    """Replace a file: whoever reads, also after a crash, sees the old one or the new one, whole."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with writing(path, KEPT):
-            draft.unlink(missing_ok=True)
-            with draft.open("x", encoding="utf-8", newline="") as file:  # a link laid there would lead elsewhere
-                file.writelines(lines)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    sync(path.parent)
 
 
 def cut_short(trial: Trial) -> bool:
@@ -326,27 +276,6 @@ def each(path: Path, made: Callable[[dict[str, Any]], Record]) -> Iterator[Recor
                 yield record
 
 
-@contextmanager
-def sound(where: object) -> Iterator[None]:
-    """What is no JSON, or not of its kind, becomes one sentence."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, RecursionError) as error:  # the last: brackets without end
-        raise HarnessError(f"{where} is no record ({error}): restore it or remove the run.") from None
-
-
-def parse(text: bytes) -> dict[str, Any]:
-    """A JSON object; a ValueError or TypeError where there is none. Of a text that is very long, the beginning."""
-    if len(text) > LIMIT:
-        raise ValueError(f"longer than {LIMIT:,} bytes")
-    value = json.loads(text)
-    if b"\\ud" in text or b"\\uD" in text:  # it may be half a character, which no view could write
-        value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
-    if not isinstance(value, dict):
-        raise TypeError("it is not a JSON object")
-    return clipped(value) if len(text) > LONGEST else value
-
-
 def trial(found: dict[str, Any]) -> Trial:
     """A trial from its JSON object. A cell has no unknown fields: what differs in one would be taken for the same."""
     sequences = {name: tuple(found[name]) for name in ("times_ns", "losses", "epochs")}
@@ -378,43 +307,3 @@ def build(kind: type[Record], found: dict[str, Any]) -> Record:
     own = kind.__annotations__
     unknown = {name: value for name, value in found.items() if name not in own}
     return kind(**typed({name: value for name, value in found.items() if name in own} | {"unknown": unknown}, own))
-
-
-def typed(found: Mapping[str, Any], kinds: Mapping[Any, Any]) -> Mapping[str, Any]:
-    """What JSON held, each value by its name of the kind it must be; a TypeError names the first that is not."""
-    for name, kind in kinds.items():
-        if name in found and not fits([found[name]], kind):
-            raise TypeError(f"{name!r} is not what it must be")
-    return found
-
-
-def fits(values: Collection[Any], kind: Any) -> bool:
-    """Whether all values are of a kind: a type, an annotation, or a mapping of names to kinds; ``...`` stands for every name.
-
-    An integer counts something: 0 to 2**63 - 1. It can stand for a float.
-    """
-    types = set(map(type, values))
-    if kind is int or kind is float:
-        counts = values if kind is int else [value for value in values if type(value) is int]
-        return types <= {int, kind} and (not counts or 0 <= min(counts) <= max(counts) < 2**63)
-    if kind is Any or isinstance(kind, type):
-        return kind is Any or types <= {kind}
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin is tuple:
-        return types <= {tuple, list} and fits(list(chain.from_iterable(values)), inner[0])
-    if origin is Literal:
-        return all(value in inner for value in values)
-    if inner and origin is not Mapping:  # a union
-        return all(any(fits([value], one) for one in inner) for value in values)
-    names = {...: inner[1]} if inner else kind
-    every = ((k, [v for value in values for n, v in value.items() if name in {n, ...}]) for name, k in names.items())
-    return types <= {dict} and all(fits(found, k) for k, found in every)
-
-
-def clipped(value: Any) -> Any:
-    """A JSON value whose texts are no longer than LONGEST."""
-    if isinstance(value, str):
-        return value if len(value) <= LONGEST else value[:LONGEST] + "…"
-    if isinstance(value, list):
-        return value if set(map(type, value)) <= {int, float} else [clipped(each) for each in value]
-    return {clipped(key): clipped(each) for key, each in value.items()} if isinstance(value, dict) else value

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import compare, records, workplace
+from harness import compare, disk, records, workplace
 from harness.errors import HarnessError
 from harness.plan import Entrant, Plan, clock, subject
 from harness.records import Run
@@ -67,7 +67,7 @@ def ready(earlier: Run, again: Plan) -> Run:
     if changed := sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)):
         raise HarnessError(f"{folder} was begun with another {', '.join(changed)}: restore it, or begin a new run.")
     for name in ("trials.jsonl", "proofs.jsonl"):
-        records.mend(folder / name)
+        disk.mend(folder / name)
     progress = earlier.progress
     cut = len(progress["complete"]) + len(progress["aside"])
     if any(records.in_generation(trial) and trial.generation == cut for trial in earlier.trials):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from harness import records
+from harness import disk, records
 from harness.errors import HarnessError
 from harness.records import Cell, Proof, Trial
 
@@ -128,7 +128,7 @@ def journey(folder: Path, written: list[str]) -> None:
     for name, record in (("proofs", PROOF), ("trials", TRIAL), ("trials", replace(TRIAL, log="x" * 900))):
         records.write_manifest(folder, {"so far": written})
         path = folder / f"{name}.jsonl"
-        records.mend(path)
+        disk.mend(path)
         line = json.dumps(records.row(record))
         if line not in written:
             records.append(path, record)
@@ -166,7 +166,7 @@ def test_a_torn_line_is_moved_away_once(run: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole + whole[:-9])
     for _ in range(2):
-        records.mend(path)
+        disk.mend(path)
         assert path.read_bytes() == whole
         assert torn.read_bytes() == whole[:-9] + b"\n"
     records.append(path, TRIAL)

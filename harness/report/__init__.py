@@ -31,13 +31,13 @@ def frames(found: "Findings") -> "dict[str, pd.DataFrame]":
 
 def write(found: "Findings") -> Path:
     """Write the CSV files (UTF-8, one header row, full precision), report.html and report.md; the page's path."""
-    from harness import records
+    from harness import disk
     from harness.report import html, markdown, tables
 
     folder, parts = found.run.path, frames(found)
     for name, frame in parts.items():
-        records.put(folder / f"{name}.csv", [frame.map(tables.inert).to_csv(index=False, lineterminator="\n")])
-    records.put(folder / "trials.csv", tables.trials(found.run))
-    records.put(folder / "report.md", [markdown.render(found)])
-    records.put(folder / "report.html", [html.render(found, parts)])
+        disk.put(folder / f"{name}.csv", [frame.map(tables.inert).to_csv(index=False, lineterminator="\n")])
+    disk.put(folder / "trials.csv", tables.trials(found.run))
+    disk.put(folder / "report.md", [markdown.render(found)])
+    disk.put(folder / "report.html", [html.render(found, parts)])
     return folder / "report.html"

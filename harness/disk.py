@@ -1,0 +1,56 @@
+"""Files that are whole after a crash: a line is on disk when it is written, a file is replaced in one step."""
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from harness.errors import writing
+
+KEPT = "free space; what was recorded before is whole, see `concord run --resume`"
+
+
+def add(path: Path, line: bytes) -> None:
+    """Add a line to a file, which may be new, on disk when this returns."""
+    new = not path.exists()
+    with writing(path, KEPT), path.open("ab") as file:
+        file.write(line + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    if new:
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Have a file or the names in a folder on disk, where the system can: that of a file tells nothing of its name's."""
+    with suppress(OSError):  # Windows opens no folder, and some file systems sync none
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def mend(path: Path) -> None:
+    """Move a torn last line to ``path``.torn, so that the next record begins a line of its own."""
+    text = path.read_bytes() if path.is_file() else b""
+    end = text.rfind(b"\n") + 1
+    if end < len(text):
+        add(path.with_name(f"{path.name}.torn"), text[end:])
+        os.truncate(path, end)
+
+
+def put(path: Path, lines: Iterable[str]) -> None:
+    """Replace a file: whoever reads, also after a crash, sees the old one or the new one, whole."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with writing(path, KEPT):
+            draft.unlink(missing_ok=True)
+            with draft.open("x", encoding="utf-8", newline="") as file:  # a link laid there would lead elsewhere
+                file.writelines(lines)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync(path.parent)
