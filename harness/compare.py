@@ -16,21 +16,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ttest_ind
 
-from harness import noise, ranking, records, standing, stats
+from harness import machines, noise, ranking, standing, stats
 from harness.errors import HarnessError, unknown
 from harness.ranking import Contest
 from harness.records import Cell, Run, having
 from harness.standing import Proven
 from harness.stats import Blocks, Ratio, Verdict
 
-TERMS = ("schema", "seed", "environment", "code", "weights", "data")  # the parts of the manifest that two runs may share
-MEMORY = "environment.machine.memory_bytes"
-MACHINE = (  # of them, by dotted name, what makes times comparable
-    *("environment.machine.cpu", "environment.machine.cpus", "environment.machine.cpus_available"),
-    *("environment.machine.affinity", "environment.device", "GPUs", MEMORY),
-)
-KERNEL = 0.02  # the share of memory that a kernel keeps for itself varies; a module more or less is beyond it
-LONGEST = 120  # characters of a value that are told
 LOST = "BASE has a valid time of it, NEW has none"
 
 Place = tuple[Cell, str]  # a cell and a timed phase
@@ -163,7 +155,7 @@ def compare(base: Run, new: Run, *, across: bool = False, wanted: Mapping[str, s
     ``wanted`` chooses cells, see ``having``, and a phase: the fewer lines, the narrower their simultaneous intervals.
     Raises HarnessError for two machines, and where nothing was timed in both.
     """
-    if (other := machine_differences(base, new)) and not across:
+    if (other := machines.differences(base, new)) and not across:
         raise HarnessError(
             f"the two runs are of different machines ({'; '.join(other)}): compare runs of one, or give --across-machines."
         )
@@ -192,7 +184,7 @@ def compare(base: Run, new: Run, *, across: bool = False, wanted: Mapping[str, s
     if across:
         warnings.append("each time is in times of one entry of the same run: if that one changed, all others seem to")
     warnings += [*_warnings(base, new), *_unranked(contests)]
-    changes = _differing(*({name: v for name, v in facts(run).items() if name not in MACHINE} for run in (base, new)))
+    changes = machines.changes(base, new)
     return Comparison(base, new, lines, list(_means(samples)), proofs[0], proofs[1], warnings, changes, missing, lost)
 
 
@@ -310,39 +302,6 @@ def welch(base: "pd.Series[float] | np.ndarray", new: "pd.Series[float] | np.nda
         found = ttest_ind(new, base, equal_var=False).confidence_interval(1 - stats.ALPHA / pairs)
         low, high = max(float(found.low), centre - stats.WIDEST), min(float(found.high), centre + stats.WIDEST)
     return Ratio(math.exp(centre), math.exp(low), math.exp(high), sum(sizes), min(sizes), pairs)
-
-
-def machine_differences(base: Run, new: Run) -> list[str]:
-    """In what the machines of two runs differ; not their names, nor the frequency of the moment."""
-    ours, theirs = ({name: found.get(name) for name in MACHINE} for found in map(facts, (base, new)))
-    return _differing(ours, levelled(ours, theirs))
-
-
-def levelled(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Their facts with our size of memory, where the two differ by no more than what kernels keep for themselves."""
-    sizes: list[Any] = [found.get(MEMORY) for found in (ours, theirs)]
-    alike = all(isinstance(size, int | float) for size in sizes) and abs(sizes[0] - sizes[1]) <= KERNEL * max(sizes)
-    return {**theirs, MEMORY: sizes[0]} if alike else dict(theirs)
-
-
-def facts(run: Run) -> dict[str, Any]:
-    """All that the manifest says of a run's terms, by dotted names, and the GPUs as the workers saw them."""
-    gpus = sorted({str(gpu) for t in run.trials for gpu in t.facts.get("gpus") or ()})
-    return {"GPUs": gpus} | {k: v for part in TERMS for k, v in records.leaves(run.manifest.get(part), part)}
-
-
-def _differing(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What both name and is not the same."""
-    names = [name for name in base if name in new and base[name] != new[name]]
-    return [f"{name}: {str(base[name])[:LONGEST]} in BASE, {str(new[name])[:LONGEST]} in NEW" for name in names]
-
-
-def frameworks(run: Run) -> dict[str, str]:
-    """The version of every package that the workers named; of one that several named, with the backend's name."""
-    workers = run.part("environment", "workers")
-    found = [(p, name, v) for name in workers for p, v in run.part("environment", "workers", name, "versions").items()]
-    often = Counter(package for package, *_ in found)
-    return {p if often[p] == 1 else f"{p} of {name}": str(version) for p, name, version in found}
 
 
 def canary(run: Run) -> pd.Series:

@@ -173,15 +173,6 @@ def row(record: Trial | Proof) -> dict[str, Any]:
     return found | found.pop("unknown")
 
 
-def leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """The leaves of a part of the manifest by their dotted names; not where data and interpreters lie."""
-    if isinstance(value, dict):
-        for key in value.keys() - {"where", "interpreter"}:
-            yield from leaves(value[key], f"{name}.{key}")
-    else:
-        yield name, value
-
-
 def append(path: Path, record: Trial | Proof) -> None:
     """Add one record as one line, on disk when this returns."""
     add(path, json.dumps(row(record), allow_nan=True).encode("ascii"))  # a log may hold what UTF-8 cannot

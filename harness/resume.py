@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import compare, disk, records, workplace
+from harness import disk, machines, records, workplace
 from harness.errors import HarnessError
 from harness.plan import Entrant, Plan, clock, subject
 from harness.records import Run
@@ -62,8 +62,8 @@ def ready(earlier: Run, again: Plan) -> Run:
     HarnessError, and nothing is touched, where code, data, versions or the machine are no longer what they were.
     """
     folder, now = earlier.path, json.loads(json.dumps(describe(again)))
-    before, after = ({k: v for part in UNCHANGED for k, v in records.leaves(m[part], part)} for m in (earlier.manifest, now))
-    after = compare.levelled(before, after)
+    before, after = ({k: v for part in UNCHANGED for k, v in machines.leaves(m[part], part)} for m in (earlier.manifest, now))
+    after = machines.levelled(before, after)
     if changed := sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)):
         raise HarnessError(f"{folder} was begun with another {', '.join(changed)}: restore it, or begin a new run.")
     for name in ("trials.jsonl", "proofs.jsonl"):

@@ -17,7 +17,7 @@ import pytest
 import scipy.stats
 from click.testing import CliRunner, Result
 
-from harness import compare, environment, records, standing, stats
+from harness import compare, environment, machines, records, standing, stats
 from harness.cli import main, viewing
 from harness.errors import HarnessError
 from harness.records import Cell, Proof, Trial
@@ -347,7 +347,7 @@ def test_the_same_machine_may_have_another_name_and_free_memory(tmp_path, base):
     """Neither says anything of its speed."""
     facts = {"host": "b", "mhz": 1200, "memory_bytes": 7_990_000_000}
     new = changed(tmp_path / "new", base, lambda run: run["environment"]["machine"].update(facts))
-    assert compare.machine_differences(records.read(base), records.read(new)) == []
+    assert machines.differences(records.read(base), records.read(new)) == []
 
 
 def test_across_machines_only_ratios_within_a_run_are_compared(tmp_path, base):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import compare, ranking, records, standing, stats
+from harness import machines, ranking, records, standing, stats
 from harness.errors import HarnessError, printable
 from harness.records import Cell, Run, having
 from harness.report import words
@@ -69,7 +69,7 @@ def trends(runs: Sequence[Run], wanted: Mapping[str, str] | None = None) -> Tren
                     terms = f"{cell.task}, training step: {cell.device}, {cell.precision}, batch {cell.batch}"
                     steps[terms][cell] = stats.absolute(stats.samples(blocks))
         for terms, times in steps.items():
-            moved = bool(found[terms] and compare.machine_differences(found[terms][-1].run, run))
+            moved = bool(found[terms] and machines.differences(found[terms][-1].run, run))
             changes = [f"{package} {version}" for package, version in versions.items() if seen[terms].get(package) != version]
             seen[terms] |= versions
             date = words.dated(run)
@@ -82,7 +82,7 @@ def _versions(run: Run) -> dict[str, str]:
     machine, code = run.part("environment", "machine"), run.at("code")
     own = {"Python": machine.get("python"), "NumPy": run.at("environment", "machine", "packages", "numpy")}
     own |= {"Concord": run.at("concord"), "Concord's code": code[:8] if isinstance(code, str) else None}
-    return compare.frameworks(run) | {what: str(value) for what, value in own.items() if value}
+    return machines.versions(run) | {what: str(value) for what, value in own.items() if value}
 
 
 def document(found: Trends) -> list[dict[str, Any]]:
@@ -90,7 +90,7 @@ def document(found: Trends) -> list[dict[str, Any]]:
     return [
         {"run": str(point.run.path), "created": point.run.at("created"), **asdict(cell)}
         | {"step_time_s": time.value, "ci_low": time.low, "ci_high": time.high, "proof": point.proofs[cell].state}
-        | {"versions": compare.frameworks(point.run), "changes": point.changes}
+        | {"versions": machines.versions(point.run), "changes": point.changes}
         for points in found.values()
         for point in points
         for cell, time in point.times.items()
