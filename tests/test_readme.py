@@ -53,3 +53,13 @@ def test_the_csv_files_are_named() -> None:
     named = re.findall(r"`(\w+)`", README.partition("and as CSV ")[2].partition(".\n")[0])
     frames = report.frames(find(records.read(catalog.ROOT / "results" / "example")))
     assert sorted(named) == sorted([*frames, "trials"])
+
+
+def test_the_map_of_the_harness_names_every_file() -> None:
+    """Each once, and of the report's those that the others share."""
+    table = (catalog.ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## The way of a figure")[2].partition("\n## ")[0]
+    named = re.findall(r"`([a-z]+)`", table)
+    files = {path.stem for folder in ("", "report") for path in (catalog.ROOT / "harness" / folder).glob("*.py")}
+    assert len(named) == len({*named})
+    assert {*named} <= files
+    assert {path.stem for path in (catalog.ROOT / "harness").glob("*.py")} - {*named} == {"__init__", "__main__"}
