@@ -94,8 +94,17 @@ def torch_loop(spec: TaskSpec, batch: HostBatch) -> Step:
 
 
 def tensorflow_fused_loop(spec: TaskSpec, batch: HostBatch) -> Step:
-    """The same with TensorFlow's own fused updates, a kernel a parameter, which Keras's optimizers do not use."""
+    """The same with TensorFlow's own losses and its fused updates, a kernel a parameter: Keras's have operations of their own."""
     return tensorflow_loop(spec, batch, fused=True)
+
+
+def own_loss(y: Any, logits: Any) -> Any:
+    """The mean loss of TensorFlow itself: of labels (B, 1) that are probabilities, or of classes (B,)."""
+    import tensorflow as tf
+
+    if y.dtype.is_floating:
+        return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=logits))
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits))
 
 
 def fused_update(kind: str, variables: list[Any]) -> Callable[[list[Any]], None]:
@@ -164,10 +173,12 @@ def tensorflow_loop(spec: TaskSpec, batch: HostBatch, *, fused: bool = False) ->
     }[spec.optimizer.kind]()
     losses = keras.losses
     binary = spec.outputs == 1
-    criterion: Any = (losses.BinaryCrossentropy if binary else losses.SparseCategoricalCrossentropy)(from_logits=True)
+    criterion: Any = own_loss
+    if not fused:
+        criterion = (losses.BinaryCrossentropy if binary else losses.SparseCategoricalCrossentropy)(from_logits=True)
     optimizer.build(model.trainable_variables)
     update = fused_update(spec.optimizer.kind, model.trainable_variables) if fused else optimizer.apply
-    x, y = tf.constant(batch.x), tf.constant(batch.y.reshape(-1, 1))
+    x, y = tf.constant(batch.x), tf.constant(batch.y.reshape(-1, 1).astype("float32") if binary else batch.y)
 
     @tf.function
     def train(x: Any, y: Any, masks: Any) -> Any:
