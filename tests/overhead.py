@@ -1,6 +1,6 @@
 """What a session costs beside a loop written by hand: `python tests/overhead.py BACKEND [TASK...]`.
 
-`tensorflow+fused` is TensorFlow beside a loop with its own fused updates, which Keras's optimizers are not.
+`tensorflow+fused` is TensorFlow beside a loop with its own losses and fused updates, in the place of Keras's.
 
 Both train the same architecture on one CPU, in turns of about 0.25 s, in several fresh processes: where two equal loops of one
 process happen to put their tensors makes 3 % already. Printed is the paired ratio session/bare with its 95 % interval over the
