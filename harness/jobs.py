@@ -12,7 +12,7 @@ from typing import cast
 
 import numpy as np
 
-from harness import batches, catalog, environment, measure, roofline
+from harness import batches, catalog, environment, measure, nvml, roofline
 from harness.channel import Message
 from harness.errors import HarnessError
 from harness.fit import fit
@@ -188,15 +188,17 @@ class Worker:
         return {**asdict(result), "values": result.final | peaks | self.peaks("", before)}, {}
 
     def peaks(self, what: str, before: dict[str, int]) -> dict[str, float]:
-        """``peak_bytes``, the most that was resident since ``before`` above what was then, and the GPU's; named after ``what``.
+        """``peak_bytes``, the most that was resident since ``before`` above what was then; named after ``what``.
+
+        On a GPU also the most that the framework's allocator gave out, and what the process holds there by the driver's count.
 
         That of training counts all of it: building, compiling, evaluations. ``predict_peak_bytes`` is that of a process which has
         built and loaded the model and predicted one batch of training's size, but not yet trained. Both hold what a compiler left
         behind, 39 MiB in JAX, where no earlier seed has filled the compile cache.
         """
         found = {f"{what}peak_bytes": float(measure.memory()["peak"] - before["resident"])} if before else {}
-        on_device = self.engine.device_peak()
-        return found if on_device is None else found | {f"{what}device_peak_bytes": float(on_device)}
+        of_gpu = {"device_peak_bytes": self.engine.device_peak(), "device_held_bytes": nvml.held_bytes()}
+        return found | {f"{what}{name}": float(size) for name, size in of_gpu.items() if size is not None}
 
 
 def endless(epoch: Callable[[], Iterator[Batch]], session: Session, stacked: int) -> Iterator[Batch]:

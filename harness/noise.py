@@ -8,13 +8,12 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from harness import environment
+from harness import environment, nvml
 from harness.records import Cell, Trial
 
 with suppress(ImportError):  # not on Windows
@@ -70,24 +69,8 @@ def energy() -> dict[str, float]:
         with suppress(OSError, ValueError):  # since 2020 most systems show it to root alone
             if (zone / "name").read_text("ascii").startswith("package-"):  # others are parts of one, or, as psys, hold them all
                 found[f"{zone.name}_j"] = int((zone / "energy_uj").read_text("ascii")) / 1e6
-    return found | gpu_energy()
-
-
-def gpu_energy() -> dict[str, float]:
-    """Joules of the GPU in use since its driver was loaded, if NVIDIA's library is there and the worker was not told to use none.
-
-    That is the first one which the worker may see, by its UUID or its number: NVML counts by the bus, and CUDA is told to do so.
-    """
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0].strip()
-    if first in {"", "-1"} or not find_spec("pynvml"):
-        return {}
-    import pynvml
-
-    with suppress(pynvml.NVMLError):  # no driver, no such GPU, or one older than Volta
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(int(first)) if first.isdecimal() else pynvml.nvmlDeviceGetHandleByUUID(first)
-        return {"gpu_j": pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3}  # of mJ
-    return {}
+    joules = nvml.energy_j()
+    return found if joules is None else found | {"gpu_j": joules}
 
 
 def between(before: Mapping[str, float], after: Mapping[str, float], *, wall_s: float, cpu_s: float) -> dict[str, float]:

@@ -94,6 +94,23 @@ facts = Session.facts
 Session.facts = lambda self, batch: {**facts(self, batch), "device": "gpu"}
 """
 )
+METERED = (
+    THERE
+    + """
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType, SimpleNamespace
+nvml = sys.modules["pynvml"] = ModuleType("pynvml")
+nvml.__spec__ = ModuleSpec("pynvml", None)
+nvml.NVMLError = RuntimeError
+nvml.nvmlInit = lambda: None
+nvml.nvmlDeviceGetHandleByIndex = lambda number: number
+joules = iter(range(0, 10**9, 500))
+nvml.nvmlDeviceGetTotalEnergyConsumption = lambda gpu: next(joules)
+processes = [SimpleNamespace(pid=1, usedGpuMemory=2**30), SimpleNamespace(pid=os.getpid(), usedGpuMemory=5 * 2**20)]
+nvml.nvmlDeviceGetComputeRunningProcesses = lambda gpu: processes
+"""
+)
 CACHING = """
 from pathlib import Path
 described, opened = describe, open_session
@@ -694,16 +711,18 @@ def test_the_reference_needs_no_gpu(tmp_path: Path) -> None:
 
 
 def test_a_gpu_is_in_every_record(tmp_path: Path) -> None:
-    """Of a backend that sees one: cells, memory of the device, threads of the host; the canary stays on the CPU."""
-    out, house = tmp_path / "out", build(tmp_path / "house", {"left": THERE})
+    """Of a backend that sees one: cells, memory and energy of the device, threads of the host; the canary stays on the CPU."""
+    out, house = tmp_path / "out", build(tmp_path / "house", {"left": METERED})
     with command(house, "run", "tiny", "--device", "gpu", "--out", out, "--data-dir", data.SAMPLES) as process:
         _told, progress = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, progress
     found = records.read(out)
     assert {t.cell.device for t in of(found, backend="left")} == {"gpu"}
     assert {t.cell.device for t in found.trials if t.phase == "canary"} == {"cpu"}
-    assert [t.values["device_peak_bytes"] for t in of(found, phase="fit")] == [3 * 2**20]
-    assert "device_peak" in set(pd.read_csv(out / "summary.csv").metric)
+    (trained,) = of(found, phase="fit")
+    assert [trained.values[f"device_{what}_bytes"] for what in ("peak", "held")] == [3 * 2**20, 5 * 2**20]
+    assert {"device_peak", "device_held"} <= set(pd.read_csv(out / "summary.csv").metric)
+    assert all(t.noise["energy_j"] >= 0.5 for t in of(found, phase="train"))
 
 
 def test_a_gpu_that_is_not_used_is_no_gpu(tmp_path: Path) -> None:

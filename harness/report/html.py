@@ -30,7 +30,7 @@ WHOLE = 1e4  # from here on a float that is a whole number counts something
 FIGURES = {  # a table a phase
     "fit": "Quality after training",
     "first_call": "Before the steady state: import, build, first calls",
-    "memory": "Memory at most, above that before the model",
+    "memory": "Memory",
     "train": "Training step",
     "epoch": "Training step with its own input",
     "predict": "Prediction of a batch",
