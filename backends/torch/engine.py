@@ -65,6 +65,17 @@ def optimizer(spec: OptimizerSpec, parameters: list[nn.Parameter], *, stock: boo
     return torch.optim.AdamW(parameters, lr=spec.lr, weight_decay=spec.weight_decay, **betas)
 
 
+def compiled(model: nn.Module) -> Callable[..., Tensor]:
+    """A program a shape, as jax.jit and tf.function have, however many sessions of a process share a model's code.
+
+    By default the second size of batch makes one program for all sizes to come, and after the eighth no more are compiled.
+    """
+    import torch._dynamo.config  # takes a second, which only this mode must pay
+
+    torch._dynamo.config.recompile_limit = 64
+    return torch.compile(model, dynamic=False)
+
+
 def open_session(spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray) -> "Session":
     if mode not in MODES:
         raise unknown("mode of torch", mode, MODES)
@@ -85,7 +96,7 @@ class Session:
         library = import_module(f"backends.torch.{spec.name}")
         self.model: nn.Module = library.Model(spec.model, layers.STOCK if self.stock else layers.EXACT)
         self.model.to(self.device, self.dtype, memory_format=self.memory_format)
-        self.forward: Callable[..., Tensor] = torch.compile(self.model) if mode == "compile" else self.model
+        self.forward: Callable[..., Tensor] = compiled(self.model) if mode == "compile" else self.model
         if mode == "bf16":
             low = torch.autocast(self.device.type, torch.bfloat16)(self.model)
             self.forward = lambda x, masks: low(x, masks).to(self.dtype)

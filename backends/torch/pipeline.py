@@ -19,8 +19,10 @@ from harness.spec import Arrays, DataSpec
 def pipeline(data: DataSpec, arrays: Arrays, *, seed: int, placed: list[Batch]) -> Callable[[], Iterator[Batch]]:
     """See harness.protocol.Engine.pipeline."""
     like, templates = placed[0], cycle(placed)
+    mean, std = (torch.tensor(v, dtype=like.x.dtype, device=like.x.device)[:, None, None] for v in (data.mean, data.std))
     x, y = torch.tensor(arrays["x_train"]), torch.tensor(arrays["y_train"], dtype=like.y.dtype)
     channels_first = x.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format) if x.ndim == 4 else x
+    last = x.ndim == 4 and like.x.stride(1) == 1  # as a session in that mode places them
     dataset = TensorDataset(channels_first, y)
     generator = torch.Generator().manual_seed(seed)
     sampler = BatchSampler(RandomSampler(dataset, generator=generator), len(like.y), drop_last=True)
@@ -31,7 +33,9 @@ def pipeline(data: DataSpec, arrays: Arrays, *, seed: int, placed: list[Batch]) 
             images = rows.to(like.x.device)
             if data.augment == "pad4_crop_flip":
                 images = crop_flip(images, generator)
-            yield next(templates)._replace(x=normalise(data, images, like.x.dtype), y=labels.to(like.y.device))
+            fed = normalise(images, like.x.dtype, mean, std)
+            fed = fed.clone(memory_format=torch.channels_last) if last else fed
+            yield next(templates)._replace(x=fed, y=labels.to(like.y.device))
 
     return epoch
 
@@ -47,9 +51,8 @@ def crop_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return high.gather(3, columns[:, None, None, :].to(images.device).expand(-1, channels, side, -1))
 
 
-def normalise(data: DataSpec, x: Tensor, dtype: torch.dtype) -> Tensor:
+def normalise(x: Tensor, dtype: torch.dtype, mean: Tensor, std: Tensor) -> Tensor:
     """Pixels to (pixel/255 - mean)/std by channel; features pass."""
     if x.dtype != torch.uint8:
         return x.to(dtype)
-    mean, std = (torch.tensor(v, dtype=dtype, device=x.device)[:, None, None] for v in (data.mean, data.std))
     return x.to(dtype).div_(255.0).sub_(mean).div_(std)
