@@ -63,12 +63,10 @@ class Line:
         """What the ratio says of NEW, by the rule within a run."""
         return stats.verdict(self.ratio, floor=self.floor)
 
-    def slower(self, threshold: float) -> bool:
-        """Whether the whole interval lies beyond 1 + threshold, and not all of it within the noise floor."""
-        ratio = self.ratio
-        if ratio.low is None or ratio.high is None or self.verdict == "indicative":
-            return False
-        return ratio.low > 1 + threshold and ratio.high > 1 + self.floor
+    @property
+    def told(self) -> str:
+        """The same in a word; ``not ranked`` where a run itself was too noisy to say."""
+        return "not ranked" if self.noisy and self.verdict != "indicative" else self.verdict
 
 
 @dataclass(frozen=True)
@@ -126,13 +124,14 @@ class Comparison:
         for line in [*self.lines, *self.means]:
             gate = f"{line.phase} not slower than {most:g}x".strip()  # a mean is of no phase
             low, high = line.ratio.low or 0.0, line.ratio.high or math.inf
+            beyond = low > most and line.verdict != "indicative"
             verdict: Literal["held", "fired", "blind"] = "blind"
             if line.noisy:
                 says = line.noisy
-            elif line.slower(threshold):
+            elif beyond and high > 1 + line.floor:
                 verdict, within = "fired", f"{line.ratio.value:.3f}x ({low:.3f} to {high:.3f})"
                 says = f"{told(line.cell, line.phase, line.terms)}: {within}, all of it beyond {most:g}"
-            elif low > most and line.verdict != "indicative":
+            elif beyond:
                 says = f"slower than {most:g}, but within the noise floor"
             elif high > most:
                 says = f"neither shows nor excludes a slowdown beyond {most:g}: more generations would tell"
@@ -141,10 +140,11 @@ class Comparison:
             yield Check(line.cell, gate, verdict, says, line.terms)
 
     def _unproven(self) -> Iterator[Check]:
-        """What NEW has not proven, with the reason; modes that only show their drift (stock) have nothing to prove."""
-        drifting = {(p.task, p.backend, p.mode) for p in self.new.proofs if p.level == "drift"}
+        """What NEW has not proven, with the reason; who only shows a drift (stock) or is not installed has nothing to prove."""
+        skipped = [p for p in self.new.proofs if p.level in {"drift", "trace"} and p.verdict == "skipped"]
+        aside = {(p.task, p.backend, p.mode) for p in skipped}
         for cell, proof in self.new_proofs.items():
-            if (cell.task, cell.backend, cell.mode) not in drifting:
+            if (cell.task, cell.backend, cell.mode) not in aside:
                 says = f"{cell.task} {cell.backend} {cell.mode} is {proof.state} in NEW: {proof.reason}"
                 yield Check(cell, "proven", "held" if proof.state == "proven" else "fired", says, terms(cell))
 

@@ -49,6 +49,11 @@ class Contest:
         """See ``stats.noise_floor``."""
         return stats.noise_floor(self.control)
 
+    def told(self, a: Cell, b: Cell) -> str:
+        """The verdict on ``b`` in a word; ``not ranked`` where nothing is, whatever the interval says: see ``refusal``."""
+        verdict = self.verdicts[a, b]
+        return "not ranked" if self.refusal and verdict != "indicative" else verdict
+
     def half_widths(self) -> list[float]:
         """Those of the proven pairs' intervals; infinite where there is none yet."""
         pairs = (ratio for pair, ratio in self.ratios.items() if set(pair) <= set(self.proven))

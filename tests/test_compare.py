@@ -243,9 +243,9 @@ def line(low: float | None, high: float | None, *, generations: int = 8, floor: 
         (line(None, None, generations=1), False),
     ],
 )
-def test_a_gate_asks_for_the_whole_interval(found, fires):
+def test_a_gate_asks_for_the_whole_interval(base, found, fires):
     """Never for a point, nor beyond what equals differ by."""
-    assert found.slower(0.03) is fires
+    assert bool(replace(held(base, base), lines=[found]).judged(slower=0.03).gates) is fires
 
 
 def test_a_gate_says_what_it_cannot_see(tmp_path, base):
@@ -278,6 +278,8 @@ def test_a_gate_judges_nothing_that_a_run_was_too_noisy_to_rank(tmp_path, base, 
         said = concord("compare", one, other, "--fail-if-slower", "3%", "--json")
         found = json.loads(said.stdout)
         assert (said.exit_code, found["gates"]) == (4, [])
+        assert {line["verdict"] for line in found["lines"]} == {"not ranked"}
+        assert "3 lines compared: 3 not ranked." in concord("compare", one, other).stdout
         assert f"3 of 3 lines: {name} ranks nothing there, 100% of the rounds were contended" in found["warnings"]
     assert concord("compare", base, slow, "--fail-if-slower", "3%").exit_code == 1
 
@@ -660,6 +662,24 @@ def test_an_unproven_cell_beside_the_filter_fires_no_gate(tmp_path, base, concor
     new = save(tmp_path / "new", dict(run.manifest), list(run.trials), [p for p in run.proofs if p.backend != "torch"])
     for only, code in (("backend=torch", 1), ("backend=jax", 0)):
         assert concord("compare", base, new, "--fail-if-unproven", "--filter", only).exit_code == code
+
+
+def test_a_framework_that_is_not_installed_fires_no_gate(tmp_path, base, concord):
+    """It is missing, which is exit code 3 elsewhere, and here where BASE had it."""
+    run = records.read(base)
+    gone = [replace(p, level="trace", verdict="skipped") for p in run.proofs if p.backend == "jax"][:1]
+    kept = [record for record in (*run.trials, *run.proofs) if getattr(record, "cell", record).backend != "jax"]
+    trials, proofs = [r for r in kept if isinstance(r, Trial)], [r for r in kept if isinstance(r, Proof)]
+    trials.append(Trial(CELLS["jax"], "train", "skipped", reason="JAX is not installed"))
+    runs = [save(tmp_path / name, dict(run.manifest), trials, [*proofs, *gone]) for name in ("base", "new")]
+    assert concord("compare", *runs, "--fail-if-unproven").exit_code == 0
+    assert concord("compare", base, runs[1], "--fail-if-unproven").exit_code == 3
+
+
+def test_what_differs_is_told_in_one_order(base):
+    """That of the manifest, and not that of a set, which each process has its own of."""
+    names = list(machines.facts(records.read(base)))
+    assert [n for n in names if n.startswith("environment.machine")] == [f"environment.machine.{key}" for key in MACHINE]
 
 
 @pytest.mark.parametrize(

@@ -336,6 +336,25 @@ def test_latency_of_single_calls_stands_with_its_training(findings):
     assert findings.pick(cell("risk_mlp", "torch eager"), "latency").ratio.value > 2
 
 
+def test_single_calls_are_named_after_their_own_batch(run):
+    """In a sweep too: a call is of one example, whatever the training it stands with."""
+    where = replace(cell("risk_mlp", "jax jit"), threads=2)
+    swept = [Trial(where, "train", "ok", steps=9, times_ns=(9,)), Trial(replace(where, batch=1), "latency", "ok", times_ns=(9,))]
+    goals = run.manifest["tasks"] | {where.task: GOALS[where.task] | {"batch": where.batch}}
+    found = find(replace(run, manifest={**run.manifest, "tasks": goals}, trials=(*run.trials, *swept)))
+    named = {phase: words.labels(found, where.task, phase)[where] for phase in ("train", "latency")}
+    assert named == {"train": f"jax jit, batch {where.batch}, 2 CPUs", "latency": "jax jit, batch 1, 2 CPUs"}
+
+
+def test_what_is_not_ranked_has_no_verdict(run, findings):
+    """Neither in pairs.csv nor beside a ratio, whatever the interval says: here all rounds were contended."""
+    loud = find(replace(run, trials=tuple(replace(t, noise={"throttled_s": 1.0}) for t in run.trials)))
+    assert "slower" in {*tables.pairs(findings).verdict}
+    assert {*tables.pairs(loud).verdict} == {"not ranked"}
+    assert tables.pairs(loud).generations_needed.isna().all()
+    assert {row.verdict for rows in loud.rows.values() for row in rows} == {"", "not ranked"}
+
+
 def test_first_calls_are_cold_or_warm(run):
     """Cold in the processes that began with an empty cache, a control's among them, which is told beside its twin's."""
     where = cell("mnist_cnn", "torch eager")

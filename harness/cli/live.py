@@ -26,7 +26,6 @@ from harness.plan import Plan, clock
 from harness.progress import Progress
 from harness.ranking import Contest
 from harness.records import Run, Trial
-from harness.stats import GENERATIONS
 
 EVERY_S = 1.0  # between two drawings of what is told often: each costs 2 ms, and the terminal some more beside the next sample
 
@@ -145,11 +144,11 @@ def standing(contest: Contest) -> str:
 
     cell, best = next(iter(contest.blocks)), contest.best
     pairs = [(pair, ratio) for pair, ratio in contest.ratios.items() if pair[0] == best and pair[1] in contest.proven]
-    refusal = "" if any(ratio.generations < GENERATIONS for _, ratio in pairs) else contest.refusal
+    few = pairs and all(contest.verdicts[pair] == "indicative" for pair, _ in pairs)
+    refusal = "" if few else contest.refusal
     found = [f"{best.backend} {best.mode}"] if best else []
     for pair, ratio in sorted(pairs, key=lambda both: both[1].value):
-        word = "not ranked" if refusal else contest.verdicts[pair]
-        found.append(f"{pair[1].backend} {pair[1].mode} {sized(ratio)} {word}")
+        found.append(f"{pair[1].backend} {pair[1].mode} {sized(ratio)} {contest.told(*pair)}")
     threads = f", {cell.threads} CPUs" if cell.threads > 1 else ""
     return f"{cell.task} {contest.phase}, batch {cell.batch}{threads}: {'; '.join([*found, refusal] if refusal else found)}"
 

@@ -35,7 +35,7 @@ def _ratio(line: Line) -> dict[str, Any]:
     """A line's ratio and verdict, for JSON."""
     ratio = line.ratio
     told = {"ratio": ratio.value, "ci_low": ratio.low, "ci_high": ratio.high, "generations": ratio.generations}
-    return {"verdict": line.verdict, "noise_floor": line.floor} | told
+    return {"verdict": line.told, "noise_floor": line.floor} | told
 
 
 def notes(found: Comparison) -> dict[str, Sequence[str]]:
@@ -56,7 +56,7 @@ def table(found: Comparison) -> pd.DataFrame:
             "phase": line.phase,
             "NEW / BASE": f"{digits(line.ratio.value, 4)}x",
             "interval": words.span(line.ratio) or "-",
-            "verdict": line.verdict,
+            "verdict": line.told,
             "BASE": f"{digits(line.base * factor)} {unit}",
             "NEW": f"{digits(line.new * factor)} {unit}",
             "canary": f"{digits(line.pace, 4)}x" if line.pace != 1 else "-",  # where nothing is taken off
@@ -81,8 +81,9 @@ def method(found: Comparison) -> str:
     paced = any(line.pace != 1 for line in found.lines)
     over = ", over what the canary (a fixed product) took in the same generations" if paced else ""
     but = ", but for what slows the canary too" if paced else ""
+    time = "time, in times of the entry it is set beside," if any(line.against for line in found.lines) else "time"
     return (
-        "Each ratio is the time in NEW over that in BASE, from the medians of generations (fresh processes) of two runs that"
+        f"Each ratio is the {time} in NEW over that in BASE, from the medians of generations (fresh processes) of two runs that"
         f" share no round{over}: Welch's t, simultaneous 95 % for all lines and means."
         f" It does not know how two sittings at one machine differ{but}."
     )
@@ -90,7 +91,7 @@ def method(found: Comparison) -> str:
 
 def summed(found: Comparison) -> str:
     """How many lines have which verdict."""
-    counts = Counter(line.verdict for line in found.lines)
+    counts = Counter(line.told for line in found.lines)
     told = words.listed(f"{count} {verdict}" for verdict, count in counts.most_common())
     return f"{words.plural(len(found.lines), 'line')} compared: {told}."
 
@@ -117,7 +118,7 @@ def show(found: Comparison) -> None:
 
 def markdown(found: Comparison) -> str:
     """The same for a pull request's comment (GitHub's Markdown): what matters most first, cut by whole rows to its size."""
-    found = replace(found, lines=sorted(found.lines, key=lambda line: line.verdict not in {"slower", "faster"}))
+    found = replace(found, lines=sorted(found.lines, key=lambda line: line.told not in {"slower", "faster"}))
     parts = [f"## {quoted(title(found))}", quoted(summed(found)), *_noted(found, "gates"), *_noted(found, "warnings")]
     if found.means:
         parts += [f"{HEAD}.", markdown_table(map(str, means(found)), means(found).to_numpy().tolist())]

@@ -154,12 +154,13 @@ def _found(run: Run, contests: Sequence[Contest], wanted: Callable[[Cell], bool]
 
 
 def _timed(contest: Contest) -> Iterator[tuple[Cell, Row]]:
+    best = contest.best
     for cell, times in contest.blocks.items():
-        ratio: Estimate | None = contest.ratios.get((contest.best, cell)) if contest.best else None
-        if cell == contest.best:
+        ratio: Estimate | None = contest.ratios.get((best, cell)) if best else None
+        word = contest.told(best, cell) if best and ratio and cell in contest.proven else ""
+        if cell == best:
             ratio = Estimate(1.0, None, None, len(times))
-        verdict = contest.verdicts.get((contest.best, cell), "") if contest.best and cell in contest.ranks else ""
-        place = (ratio, contest.ranks.get(cell, ""), verdict)
+        place = (ratio, contest.ranks.get(cell, ""), word if word != "indicative" else "")  # of which the sentence tells
         if contest.phase == "latency":
             for metric, share in LATENCIES.items():
                 figure = stats.quantile(times, share)

@@ -91,8 +91,9 @@ def pairs(findings: Findings) -> pd.DataFrame:
                 names = (b.task, b.device, b.data, contest.phase, b.backend, b.mode, a.backend, a.mode)
                 within = stats.within(*(stats.samples(contest.blocks[cell]) for cell in (a, b)), pairs=r.pairs)
                 figures = (r.value, r.low, r.high, r.generations, r.n, r.detectable(contest.floor), *(within or (None, None)))
-                needed = r.needed(contest.floor) if contest.verdicts[a, b] == "undecided" else None
-                rows.append((*names, contest.verdicts[a, b], *figures, needed, *TERMS(b)))
+                verdict = contest.told(a, b)
+                needed = r.needed(contest.floor) if verdict == "undecided" else None
+                rows.append((*names, verdict, *figures, needed, *TERMS(b)))
     return frame("pairs", rows).astype({"generations_needed": "Int64"})
 
 
