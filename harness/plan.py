@@ -149,7 +149,8 @@ class Plan:
             batches.setdefault(f"{s.task} on {s.dataset.label}", []).append(str(s.batch))
         tasks = ", ".join(f"{task}, batches of {' '.join(of)}" if of[1:] else task for task, of in batches.items())
         turns = f"{suite.generations} or more generations of {suite.rounds} rounds" if suite.generations else "no timing"
-        most = f", {'at most' if suite.hard else 'more generations within'} {clock(suite.budget_s)}" if suite.budget_s else ""
+        limit = "at most" if suite.hard or not suite.generations else "more generations within"
+        most = f", {limit} {clock(suite.budget_s)}" if suite.budget_s else ""
         return f"{len(self.entrants)} entrants; {tasks}: proof, training, {turns}; about {clock(self.seconds())}{most}"
 
 

@@ -233,6 +233,13 @@ def cut_short(trial: Trial) -> bool:
     return trial.phase == "fit" and (trial.status == "skipped" or (trial.status == "timeout" and bool(trial.values)))
 
 
+def latest(trials: Iterable[Trial]) -> list[Trial]:
+    """All but the trainings that were cut short and then begun again."""
+    held = list(trials)
+    last = {(t.cell, t.seed): t for t in held if t.phase == "fit"}
+    return [t for t in held if not cut_short(t) or last[t.cell, t.seed] is t]
+
+
 def read(folder: Path) -> Run:
     """A run from its directory, without what was done again. A torn last line is set aside; all else must parse."""
     manifest_path = folder / "run.json"
@@ -246,11 +253,10 @@ def read(folder: Path) -> Run:
     with sound(manifest_path):
         typed(manifest, MANIFEST)
     proofs = tuple(each(folder / "proofs.jsonl", partial(build, Proof)))
-    run = Run(folder, manifest, tuple(each(folder / "trials.jsonl", trial)), proofs)
+    named = folder if folder.name.strip(".") else folder.resolve()  # views call a run by its folder, which "." does not name
+    run = Run(named, manifest, tuple(each(folder / "trials.jsonl", trial)), proofs)
     aside = run.progress["aside"]
-    whole = {(t.cell, t.seed) for t in run.trials if t.phase == "fit" and not cut_short(t)}
-    kept = (t for t in run.trials if not (in_generation(t) and t.generation in aside))
-    return replace(run, trials=tuple(t for t in kept if not (cut_short(t) and (t.cell, t.seed) in whole)))
+    return replace(run, trials=tuple(latest(t for t in run.trials if not (in_generation(t) and t.generation in aside))))
 
 
 def each(path: Path, made: Callable[[dict[str, Any]], Record]) -> Iterator[Record]:

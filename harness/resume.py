@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import disk, machines, records, workplace
+from harness import catalog, disk, machines, records, verify, workplace
 from harness.errors import HarnessError
 from harness.plan import Entrant, Plan, clock, subject
 from harness.records import Run
@@ -19,20 +19,25 @@ from harness.run import describe
 from harness.suite import Job, Suite
 from harness.workplace import Workplace
 
-# Of the manifest: or the two halves would be of different things.
-UNCHANGED = ("code", "data", "weights", "environment")
+# Of the manifest, beside the code: or the two halves would be of different things.
+UNCHANGED = ("data", "weights", "environment")
 
 
 def unfinished(folder: Path, budget_s: float | None) -> Run:
-    """The interrupted run in a folder, with another budget if one is given; HarnessError where there is none to go on with."""
+    """The interrupted run in a folder, with another budget if one is given.
+
+    HarnessError where there is none to go on with, or the code is another.
+    """
     run = records.read(folder)
     if run.manifest.get("finished"):
         raise HarnessError(f"{folder} is finished, there is nothing to go on with: `concord report` makes its views.")
     if "plan" not in run.manifest:
         raise HarnessError(f"{folder} was made by a Concord that kept no plan: begin a new run.")
+    if run.manifest.get("code") != verify.code_digest(catalog.ROOT):
+        raise HarnessError(f"{folder} was begun with another code: restore it, or begin a new run.")
     suite = {**run.part("suite"), **({"budget_s": budget_s, "hard": True} if budget_s else {})}
-    budget = suite.get("budget_s") or 0.0
-    if suite.get("hard") and run.progress["used_s"] >= budget:
+    budget, untimed = suite.get("budget_s") or 0.0, not suite.get("generations")
+    if budget and (suite.get("hard") or untimed) and run.progress["used_s"] >= budget:
         raise HarnessError(f"{folder} has used up its {clock(budget)}: give it more in all with --max-time.")
     return replace(run, manifest={**run.manifest, "suite": suite})
 
@@ -59,7 +64,7 @@ def plan(manifest: Mapping[str, Any], place: Workplace) -> Plan:
 def ready(earlier: Run, again: Plan) -> Run:
     """The run as it can be gone on with: torn lines moved away, a generation that was cut short set aside.
 
-    HarnessError, and nothing is touched, where code, data, versions or the machine are no longer what they were.
+    HarnessError, and nothing is touched, where data, versions or the machine are no longer what they were.
     """
     folder, now = earlier.path, json.loads(json.dumps(describe(again)))
     before, after = ({k: v for part in UNCHANGED for k, v in machines.leaves(m[part], part)} for m in (earlier.manifest, now))

@@ -52,7 +52,8 @@ def run(plan: Plan, folder: Path, progress: Progress, earlier: Run | None = None
         progress.say(f"time    {len(complete)} generations in {clock(used)}{ahead}")
         if 0 < plan.suite.budget_s < used + each and (plan.suite.hard or least <= 0):
             break
-    state.save(finished=records.now() if len(complete) >= plan.suite.generations else None)  # or it can be given more time
+    short = len(complete) < plan.suite.generations or any(map(records.cut_short, records.latest(journal.trials)))
+    state.save(finished=None if short else records.now())  # what the time cut short can be given more
 
 
 class State:
@@ -106,7 +107,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "environment": {
             "machine": environment.machine(),
             "device": plan.workplace.device,
-            "workers": {name: {**asdict(found), "variables": variables} for name, found in plan.installed.items()},
+            "workers": {name: {**asdict(plan.installed[name]), "variables": variables} for name in plan.chosen},
         },
         "tasks": {task: task_facts(s, sorted(plan.chosen)) for task, s in plan.tasks().items()},
         "data": {

@@ -462,10 +462,12 @@ def fetch(name, progress, *, data_dir=None):
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The reference alone, a tiny suite and one of three generations, a mirror that is none."""
+    """The reference alone, a tiny suite, one of three generations and one of none, a mirror that is none."""
     root = build(tmp_path_factory.mktemp("cli") / "house", {})
     tiny = (root / "suites" / "tiny.py").read_text("utf-8")
-    (root / "suites" / "long.py").write_text(tiny.replace("generations=1", "generations=3"), encoding="utf-8")
+    for name, generations in (("long", 3), ("untimed", 0)):
+        suite = tiny.replace("generations=1", f"generations={generations}")
+        (root / "suites" / f"{name}.py").write_text(suite, encoding="utf-8")
     with (root / "harness" / "download.py").open("a", encoding="utf-8") as file:
         file.write(FETCH)
     return root
@@ -823,6 +825,22 @@ def test_a_run_out_of_time_can_be_given_more(house: Path, tmp_path: Path) -> Non
     assert len(run.progress["complete"]) == run.at("suite", "generations") > 1
     assert (run.at("suite", "budget_s"), bool(run.manifest["finished"])) == (1200, True)
     assert {t.status for t in run.trials if t.phase == "fit"} == {"ok"}  # what the time had cut is done, and stands for it
+
+
+def test_trainings_out_of_time_can_be_given_more(house: Path, tmp_path: Path) -> None:
+    """In a suite that times nothing too: it is not finished, says how to go on, and then does what was cut."""
+    out = tmp_path / "out"
+    said = typed(house, "run", "untimed", "-b", REFERENCE, "--max-time", "0.001s", "--out", out, "--data-dir", data.SAMPLES)
+    assert said.code == options.EXIT_TIME, said.err
+    assert "training, no timing; about" in said.err
+    assert f"go on by: concord run --resume {out} --max-time TIME" in said.err
+    assert records.read(out).manifest["finished"] is None
+    assert "has used up its 0 s" in typed(house, "run", "--resume", out).err
+    said = typed(house, "run", "--resume", out, "--max-time", "20m", "--quiet")
+    assert said.code == 0, said.err
+    run = records.read(out)
+    assert [t.status for t in run.trials] == ["ok"]
+    assert run.manifest["finished"]
 
 
 @pytest.mark.parametrize(

@@ -812,6 +812,14 @@ def test_a_budget_adds_whole_generations(tmp_path: Path, monkeypatch: pytest.Mon
     assert Counter(t.generation for t in of(found, backend="left", phase="train")) == {0: 1, 1: 1, 2: 1}
 
 
+def test_a_manifest_names_those_alone_that_take_part(tmp_path: Path) -> None:
+    """Whoever else is installed, but has none of the modes asked for, is not looked for when the run is gone on with."""
+    with at_home(build(tmp_path / "house", {"left": "", "right": ""})):
+        plan = planned(tmp_path / "scratch", ("left", "right"))
+        facts = run.describe(replace(plan, chosen={"left": ("plain",)}))
+    assert [*facts["environment"]["workers"]] == ["left"]
+
+
 def test_trainings_of_one_spec_with_other_parameters_share_no_folder() -> None:
     """They run at once: what one prints must not stand in the other's log, nor its temporary files beside the other's."""
     labels: list[str] = []

@@ -61,8 +61,9 @@ def exit_code(folder: Path, *, strict: bool = False) -> int:
     if any(map(verify.judged, failed)) or (strict and ledger.differences(found)):
         return options.EXIT_PROOF
     states = {trial.status for trial in found.trials} | {row.verdict for row in failed}
-    cut = found.at("suite", "hard") and len(found.progress["complete"]) < found.at("suite", "generations")
-    if cut and "failed" not in states:
+    least = found.at("suite", "generations") or 0
+    short = len(found.progress["complete"]) < least or any(map(records.cut_short, found.trials))
+    if short and (found.at("suite", "hard") or not least) and "failed" not in states:
         return options.EXIT_TIME
     if states - {"ok"}:
         return options.EXIT_CELL
