@@ -105,19 +105,29 @@ RULES = (
 
 
 def judge(run: Run) -> list[Line]:
-    """Every rule on the entries that were timed; those in bfloat16 among themselves, since they are compared so."""
+    """Every rule on the entries that were timed; those in bfloat16 among themselves, since they are compared so.
+
+    Who failed in a generation was on no CPU in it, who failed in a task had no data of it, who ran out of memory at a batch was
+    given none of that size, and in sweeps are first modes alone: holes, and not unfair. So each set of entries is judged on where
+    just these were: the largest in full, of smaller ones what differs.
+    """
     entries: dict[str, dict[str, list[Trial]]] = defaultdict(lambda: defaultdict(list))
     for trial in run.trials:
         if trial.status == "ok" and trial.phase in {*noise.TIMED, "first_call"} and not trial.of:
             entries[trial.cell.precision][f"{trial.cell.backend} {trial.cell.mode}"].append(trial)
     lines = []
     for precision, group in entries.items():
-        # Who failed in a generation was on no CPU in it, who failed in a task had no data of it, and who ran out of memory at a
-        # batch was given none of that size: holes, and not unfair.
-        common = set.intersection(*({noise.group(t)[:5] for t in trials} for trials in group.values()))
-        shared = {entry: [t for t in trials if noise.group(t)[:5] in common] for entry, trials in group.items()}
-        if common:  # or there is nothing that is compared
-            lines += [Line(precision, rule, {entry: rule.value(trials) for entry, trials in shared.items()}) for rule in RULES]
+        there: dict[tuple[object, ...], set[str]] = defaultdict(set)
+        for entry, trials in group.items():
+            for trial in trials:
+                there[noise.group(trial)[:5]].add(entry)
+        sets = {tuple(sorted(those)) for those in there.values() if len(those) > 1 or len(group) == 1}  # who is compared
+        for number, those in enumerate(sorted(sets, key=lambda those: (-len(those), those))):
+            shared = {
+                entry: [t for t in group[entry] if there[noise.group(t)[:5]] == {*those}] for entry in group if entry in those
+            }
+            found = [Line(precision, rule, {entry: rule.value(trials) for entry, trials in shared.items()}) for rule in RULES]
+            lines += [line for line in found if not number or line.verdict == "differs"]
     return lines
 
 

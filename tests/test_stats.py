@@ -923,6 +923,23 @@ def test_a_task_that_failed_is_not_unfair():
     assert not ledger.differences(Run(Path(), {}, (*more, *jax), ()))  # nothing in common: nothing is compared
 
 
+def test_those_who_alone_were_in_a_sweep_are_judged_among_themselves():
+    """Beside modes that were not: what differs there is told of those who were, and what does not is told once."""
+    sweep = replace(CELL, batch=512)
+
+    def placed(who, digest):
+        cell = replace(sweep, backend=who)
+        return [trial(cell=cell, phase="first_call", facts={"batches": digest}), trial(cell=cell)]
+
+    stock = [replace(t, cell=replace(t.cell, mode="stock")) for t in entry("torch")]
+    main = [*entry("torch"), *entry("jax"), *stock]
+    assert judged(main, placed("torch", "aa"), placed("jax", "aa")) == []
+    assert judged(main, placed("torch", "aa"), placed("jax", "bb")) == ["batches placed differs: torch eager aa, jax eager bb"]
+    found = ledger.judge(Run(Path(), {}, (*main, *placed("torch", "aa"), *placed("jax", "aa")), ()))
+    assert [line.rule for line in found] == [*ledger.RULES]
+    assert {*found[0].values} == {"torch eager", "jax eager", "torch stock"}
+
+
 @pytest.mark.parametrize("lacking", [1, 512])
 def test_a_batch_that_failed_is_not_unfair(lacking):
     """Who ran out of memory at one batch was given none of it; of the others both must have had the same."""
