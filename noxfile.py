@@ -142,10 +142,11 @@ def example(session: nox.Session) -> None:
     """Show a run in the README: `nox -s example -- results/RUN` takes it to results/example. Needs Chromium for the picture."""
     session.install("-e", ".")
     run, kept, readme = Path(session.posargs[0]), Path("results", "example"), Path("README.md")
+    held = {name: (run / name).read_bytes() for name in ("run.json", "proofs.jsonl", "trials.jsonl")}  # or nothing is touched
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir()
-    for record in ("run.json", "proofs.jsonl", "trials.jsonl"):
-        shutil.copy(run / record, kept)
+    for name, content in held.items():
+        (kept / name).write_bytes(content)
     session.run("concord", "report", str(kept))
     answer = (kept / "report.md").read_text("utf-8").split("\n\n", 1)[1].split("<details>")[0].rpartition("\n\n**")[0]
     before, mark, rest = readme.read_text("utf-8").partition("<!-- example -->\n")

@@ -158,7 +158,8 @@ def _reason(error: requests.RequestException | urllib3.exceptions.HTTPError) -> 
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate is not valid here"
     if "timed out" in str(error):
-        return f"no answer for {TIMEOUTS_S[1]:g} s"
+        connecting = isinstance(error, requests.ConnectTimeout)
+        return f"no connection within {TIMEOUTS_S[0]:g} s" if connecting else f"no answer for {TIMEOUTS_S[1]:g} s"
     if isinstance(error, requests.Timeout):
         return str(error)
     if isinstance(error, urllib3.exceptions.ProtocolError | urllib3.exceptions.SSLError):

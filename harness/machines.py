@@ -57,7 +57,8 @@ def versions(run: Run) -> dict[str, str]:
 def leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
     """The leaves of a part of the manifest by their dotted names; not where data and interpreters lie."""
     if isinstance(value, dict):
-        for key in value.keys() - {"where", "interpreter"}:
-            yield from leaves(value[key], f"{name}.{key}")
+        for key in value:
+            if key not in {"where", "interpreter"}:
+                yield from leaves(value[key], f"{name}.{key}")
     else:
         yield name, value

@@ -4,7 +4,6 @@
 afterwards, against each cell's own baseline: an idle JAX worker alone changes context a thousand times in a thousand steps.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -57,8 +56,9 @@ def read() -> dict[str, float]:
         own = (f"cpu{number}" for number in environment.available_cpus())
         found["steal_s"] = sum(ticks[name][7] for name in own if name in ticks) * TICK_S
     for name, path, key in (("pressure_s", PRESSED, "total="), ("throttled_s", THROTTLED, "throttled_usec ")):
-        if path.is_file() and key in (text := path.read_text("ascii")):
-            found[name] = int(text.split(key)[1].split()[0]) / 1e6
+        with suppress(OSError):  # it is not there; or, where the system was booted without PSI, it is and does not answer
+            if key in (text := path.read_text("ascii")):
+                found[name] = int(text.split(key)[1].split()[0]) / 1e6
     return found | energy()
 
 

@@ -20,7 +20,7 @@ from harness.trace import SEEN, STEPS, UPDATES, learning_rates
 LOSS_TOLERANCE = 1e-12  # float64, relative
 TENSOR_TOLERANCE = 1e-10  # float64, relative to the tensor's largest element
 FLOAT32_LOSS_TOLERANCE = 1e-6  # float32, relative, at step 0
-FLOAT32_TENSOR_TOLERANCE = 1e-5  # at step 0; exact float32 stays below 1e-6 in all tasks, TF32 rounds at 5e-4, bfloat16 at 4e-3
+FLOAT32_TENSOR_TOLERANCE = 1e-5  # at step 0; exact float32 stays below 1.4e-6 in all tasks, TF32 rounds at 5e-4, bfloat16 at 4e-3
 FLOAT32_FACTOR = 10.0  # float32 losses may be off by so many times what the reference's are
 FLOAT32_LOSSES_FLOOR = 1e-3  # a pre-activation that rounds to the other side of its ReLU moves losses: by 9e-5 at 20 layers
 FLOAT32_FLOOR = 1e-4  # of typical elements after ten steps

@@ -254,7 +254,8 @@ def _refusals(
     kinds = {entry(cell): kind for cell in found.proven if (kind := seen.get(replace(cell, batch=0)))}
     if len({*kinds.values()}) > 1:
         yield "not computed alike: " + ", ".join(f"{' '.join(who)} in {kind}" for who, kind in kinds.items()), False
-    unsteady = Counter(t.cell for t in trials if t.phase == "warmup" and t.facts.get("kind") == "no steady state")
+    never = {(t.cell, t.generation) for t in trials if t.phase == "warmup" and t.facts.get("kind") == "no steady state"}
+    unsteady = Counter(cell for cell, _ in never)
     for cell in found.proven:
         if unsteady[cell] > 1:
             yield f"{cell.backend} {cell.mode} reached no steady state in {unsteady[cell]} generations", True

@@ -54,6 +54,8 @@ class Finding:
 
     def told(self) -> str:
         """What came out, in sentences."""
+        if not self.names and not self.planted:
+            return f"One backend under {COPIES} names: nothing to judge ({self.refusal})."
         widest = max((r.half or 0.0 for r, _ in self.names.values()), default=0.0)
         pairs = ", ".join(f"{digits(ratio.value)}x {verdict}" for ratio, verdict in self.names.values())
         equal = f"FALSE WINNER between {'; '.join(self.winners)}" if self.winners else "no false winner"

@@ -174,7 +174,7 @@ class Generation:
             steps = self.sample_steps(worker, subject, entrant, phase, message)
             reply, _ = worker.ask({**message, "steps": steps})
         except WorkerError as error:
-            self.lost(subject, entrant, phase, error)
+            self.lost(subject, entrant, phase, error, **common)
             return
         finally:
             worker.pause()
@@ -202,11 +202,11 @@ class Generation:
         found = self.plan.cell(subject, entrant.backend, mode, self.threads)
         return replace(found, batch=1) if phase == "latency" else found
 
-    def lost(self, subject: Subject, entrant: Entrant, phase: str, error: WorkerError) -> None:
-        """A failure is a record, and the end of this cell's turns in this generation."""
+    def lost(self, subject: Subject, entrant: Entrant, phase: str, error: WorkerError, **common: Any) -> None:
+        """A failure is a record, with what the samples of its round have in ``common``, and the cell's end in this generation."""
         self.gone.add((subject.task, subject.batch, entrant))
         cell, what = self.cell(subject, entrant), "control" if self.is_control(entrant) else phase
-        self.keep(Trial(cell=cell, phase=what, status=error.status, reason=error.reason, log=error.log))
+        self.keep(Trial(cell=cell, phase=what, status=error.status, reason=error.reason, log=error.log, **common))
 
     def keep(self, trial: Trial) -> None:
         """Write a record of this generation down."""

@@ -1,6 +1,7 @@
 """Where backends can run: which interpreter serves which backend, which CPU is free, who is still alive."""
 
 import json
+import os
 import queue
 import shutil
 import subprocess
@@ -46,11 +47,14 @@ class Installed:
 
 
 def probe(name: str, interpreter: str) -> Installed:
-    """Ask an interpreter for a backend's packages, in an environment as clean as its workers' will be."""
+    """Ask an interpreter for a backend's packages, in an environment as clean as its workers' will be.
+
+    Not in Concord's own folder, where it would look first: an installed Concord lies beside the packages of its own environment.
+    """
     door = catalog.backend(name)
     command, env = [interpreter, "-c", PROBE, door.IMPORT, *door.DISTRIBUTIONS], environment.inherited(interpreter)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=catalog.ROOT, env=env)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=os.path.sep, env=env)
         return Installed(interpreter, *json.loads(done.stdout))
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         fact = f"--python {name}={interpreter} is not a Python that answers ({error})"

@@ -20,7 +20,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from harness import catalog, data, download, launch, records, samples
+from harness import catalog, data, download, launch, records, samples, workplace
 from harness.cli import main, options, viewing
 from harness.proof import missing
 from harness.report import drawing, tables
@@ -218,6 +218,18 @@ def test_missing_frameworks_are_told_with_the_extra(quick: Callable[..., Said], 
         f"[{FRAMEWORK}]",
         code=options.EXIT_CELL,
     )
+
+
+def test_a_lent_interpreter_is_asked_for_its_own_packages(
+    tmp_path: Path, bare_python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for what lies beside Concord, which is its own environment where it was installed from a wheel."""
+    (tmp_path / "backends").symlink_to(ROOT / "backends")
+    for name in ("numpy", "einops"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    monkeypatch.setattr(catalog, "ROOT", tmp_path)
+    assert {"numpy", "einops"} <= {*workplace.probe(REFERENCE, str(bare_python)).missing}
 
 
 def test_no_framework_at_all(quick: Callable[..., Said], bare_python: Path) -> None:
@@ -948,6 +960,22 @@ def test_a_folder_s_own_defaults_stand_below_variables_and_options(here: Path, m
     monkeypatch.setenv("CONCORD_RUN_MAX_TIME", "30m")
     assert "at most 30 min" in told()
     assert "at most 40 s" in told("--max-time", "40s")
+
+
+@pytest.mark.parametrize("where", ["option", "variable", "file"])
+def test_a_home_that_no_shell_has_seen(
+    here: Path, quick: Callable[..., Said], monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Else a run would find its data, and keep for its resumption a folder named ~."""
+    home = Path.home()
+    home.mkdir()
+    (home / "data").symlink_to(data.SAMPLES)
+    if where == "variable":
+        monkeypatch.setenv("CONCORD_RUN_DATA_DIR", "~/data")
+    elif where == "file":
+        Path("concord.toml").write_text('[run]\ndata-dir = "~/data"\n', "utf-8")
+    said = quick("run", "smoke", "--dry-run", "--json", "-b", REFERENCE, *(["--data-dir=~/data"] if where == "option" else []))
+    assert strictly(said.out)["data_dir"] == str(home / "data")
 
 
 def test_defaults_beside_a_run_are_not_read(here: Path) -> None:

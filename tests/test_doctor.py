@@ -168,12 +168,16 @@ def test_room(tmp_path: Path) -> None:
         ("max 100000\n", "good", "max"),
         ("150000 100000\n", "warning", "150000; steadier is max: mend"),
         (None, "not known", "path"),
+        ("", "not known", "path"),
+        ("a folder", "not known", "path"),
     ],
 )
 def test_a_setting(tmp_path: Path, text: str | None, state: str, says: str) -> None:
-    """By its first word; what the system does not show is not known."""
+    """By its first word; what the system does not show, or does not answer to, is not known."""
     path = tmp_path / "path"
-    if text:
+    if text == "a folder":
+        path.mkdir()
+    elif text is not None:
         path.write_text(text)
     found = doctor.setting("CPU quota", str(path), good="max", do="mend")
     assert found.state == state

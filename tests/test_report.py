@@ -1357,13 +1357,14 @@ def test_a_table_is_saved_as_it_is_shown(text, tmp_path):
     const field = table.querySelector("input"); field.value = "TORCH eager"; field.dispatchEvent(new Event("input"));
     const cells = table.querySelector("tbody tr:not([hidden])").cells;
     cells[1].textContent = '=1+"1"'; cells[2].textContent = "-0.5"; cells[3].textContent = "-"; cells[4].textContent = "-1+cmd";
+    cells[5].textContent = "2-3";
     [...table.querySelectorAll("button")].find((b) => b.textContent === "Save as CSV").click();
     told.push(read("backend").length)"""
     saved, file, shown = seen(text, tmp_path, does)
     assert saved[0] == "\ufeff"
     head, first, *rest = csv.reader(saved[1:].splitlines())
     assert head[:2] == ["backend", "precision"]
-    assert first[:5] == ["torch eager", '\'=1+"1"', "-0.5", "-", "'-1+cmd"]
+    assert first[:6] == ["torch eager", '\'=1+"1"', "-0.5", "-", "'-1+cmd", "2 to 3"]
     assert {line[0] for line in rest} <= {"torch eager"}
     assert len(rest) + 1 == shown
     assert file.startswith("All-levels-of-the-proof")

@@ -446,6 +446,7 @@ def test_dying_in_the_middle_of_a_block(troubled: Run) -> None:
     """A failed record with the exit code in every generation; proof and training, which are shorter, stand."""
     lost = of(troubled, backend="dying", status="failed")
     assert [trial.generation for trial in lost] == [0, 1]
+    assert [trial.position > 0 for trial in lost] == [False, True]  # first in the first turn, which rotates
     assert {trial.reason for trial in lost} == {"the worker died (exit code 9)"}
     assert [trial.status for trial in of(troubled, backend="dying", phase="fit")] == ["ok"]
     assert {row.verdict for row in troubled.proofs if row.backend == "dying" and row.against == "numpy"} == {"proven"}
@@ -864,6 +865,13 @@ def test_what_a_selfcheck_must_find(slowdown: float, planted: str, refusal: str,
     assert (told.found, len(told.winners)) == (found, winners)
     assert ("NOT" in told.told()) is not found
     assert ("FALSE WINNER" in told.told()) is bool(winners)
+
+
+def test_a_selfcheck_that_timed_nothing_found_no_equals() -> None:
+    """It says so, and not that there was no false winner."""
+    told = selfcheck.Finding({}, {}, 0.1, "nothing was timed")
+    assert told.told() == "One backend under 3 names: nothing to judge (nothing was timed)."
+    assert not told.found
 
 
 def selfchecked(slowdown: float, truth: float, seed: int) -> selfcheck.Finding:

@@ -426,6 +426,27 @@ def test_a_loss_that_is_no_number(
         start(root=root(DIVERGING)).ask(message, weights)
 
 
+SCHEDULED = """
+step = Session.train_step
+Session.train_step = lambda self, batch: step(self, batch) * 0 + len(self.table)
+"""
+
+
+@pytest.mark.parametrize(("most", "steps"), [(0, 15), (6, 6), (60, 15)])
+def test_a_schedule_is_laid_over_the_steps_that_are_taken(
+    start: Start,
+    root: Root,
+    small_data: Callable[[str], Path],
+    exhibit: Callable[[str], Exhibit],
+    most: int,
+    steps: int,
+) -> None:
+    """All of them, or no more than asked for, or than there are: milestones are shares of what training takes."""
+    message = {**FIT, "data": str(small_data("risk_mlp")), "max_steps": most, "seconds": None}
+    reply, _ = start(root=root(SCHEDULED)).ask(message, launch.weights_message(exhibit("risk_mlp").weights))
+    assert reply["losses"] == [steps] * steps
+
+
 SPENDING = """
 def spending(function, size):
     def spend(*given, **named):

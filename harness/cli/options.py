@@ -128,7 +128,16 @@ class Wanted:
         return tuple(subject(j, data_dir=self.data_dir, scratch=place.scratch, seed=self.seed) for j in suite.jobs)
 
 
-PATH = click.Path(path_type=Path, readable=False)  # who opens it says what can be done
+class Folder(click.Path):
+    """A path that may begin with ~ where no shell has seen it: in concord.toml, in a variable, after an equals sign."""
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        """The path, with its home."""
+        path: Any = super().convert(value, param, context)
+        return path.expanduser()
+
+
+PATH = Folder(path_type=Path, readable=False)  # who opens it says what can be done
 SHARED: dict[str, Callable[[Any], Any]] = {
     "backends": names("--backends", "-b", known=catalog.backends, told="Only these, by name: torch,jax. Default: all."),
     "modes": names("--modes", "-m", known=catalog.modes, told="Only these modes, or 'all'. Default: each backend's first."),

@@ -104,9 +104,14 @@ def share(_context: click.Context, _option: click.Parameter, value: str | None) 
     help="Exit code 1 if the whole interval of some cell lies beyond this. Default: no such gate.",
 )
 @click.option(
-    "--fail-if-unproven", "unproven", is_flag=True, help="Exit code 1 if NEW has not proven a cell (stock modes aside)."
+    "--fail-if-unproven",
+    "unproven",
+    is_flag=True,
+    help="Exit code 1 if NEW has not proven a cell; stock modes, and what is not installed, aside.",
 )
-@click.option("--across-machines", "across", is_flag=True, help="Compare only ratios to the fastest proven entry in each run.")
+@click.option(
+    "--across-machines", "across", is_flag=True, help="Compare only ratios to one entry: BASE's fastest proven in both."
+)
 @filters("task", "backend", "mode", "phase")
 @talks
 @click.option("--markdown", type=PATH, help="Write it for a pull request's comment, too.")

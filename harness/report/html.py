@@ -222,7 +222,7 @@ def _levels(proofs: Sequence[Proof]) -> pd.DataFrame:
 def _figures(findings: Findings, task: str, phase: str) -> pd.DataFrame:
     """Every figure of a phase with its interval below: an entry a row, those of sweeps too, a metric a column."""
     lines = []
-    for cell, label in words.labels(findings, task).items():
+    for cell, label in words.labels(findings, task, phase).items():
         rows, line = [row for row in findings.rows[cell] if row.phase == phase], {"backend": label}
         for row in rows:
             metric = row.metric.replace("_", " ")

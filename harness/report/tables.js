@@ -41,8 +41,8 @@
     return made;
   }
 
-  function quoted(cell) { // as the CSV files beside the page have it: what a spreadsheet would run is text
-    const text = words(cell);
+  function quoted(cell) { // as the CSV files beside the page have it: no formula, and no rank 2-3, which is a date
+    const text = words(cell).replace(/^(\d+)-(\d+)$/, "$1 to $2");
     const runs = /^[-=+@]./.test(text) && Number.isNaN(Number(text));
     return `"${runs ? "'" : ""}${text.replaceAll('"', '""')}"${",".repeat(cell.colSpan - 1)}`;
   }

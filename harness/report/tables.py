@@ -133,7 +133,8 @@ def trust(findings: Findings) -> pd.DataFrame:
         songs = [sum(t.values.values()) for t in trials if t.phase == "canary" and t.status == "ok"]
         low, middle, high = np.quantile(songs or [np.nan], (0.05, 0.5, 0.95))
         repeated = {noise.group(t) for t in trials if t.attempt}
-        unsteady = sum(t.phase == "warmup" and t.facts.get("kind") == "no steady state" for t in trials)
+        never = [t for t in trials if t.phase == "warmup" and t.facts.get("kind") == "no steady state"]
+        unsteady = len({(t.cell, t.generation) for t in never})  # two jobs may share single calls
         interval = (*_ends(control), contest.floor or None)
         seen = [r.detectable(contest.floor) for (a, _), r in contest.ratios.items() if a == contest.best]
         names = (terms.task, contest.phase, terms.device, terms.precision, terms.data, *TERMS(terms))

@@ -56,7 +56,7 @@ def print_figures(findings: Findings, cells: Sequence[Cell], phase: str) -> None
     for cell, row in found:
         ratio = f"{digits(row.ratio.value)}x" if row.ratio else ""
         figures = (row.metric, words.amount(row), words.within(row), ratio, row.rank)
-        rows.append((cell.task, words.swept(cell), *figures, badge(findings.proofs[cell].state)))
+        rows.append((cell.task, words.swept(cell, phase), *figures, badge(findings.proofs[cell].state)))
     print_table(("task", "entry", "metric", "value", "95 % interval", "to best", "rank", "proof"), rows)
 
 

@@ -94,14 +94,16 @@ def name(entry: Cell | Proof) -> str:
     return f"{entry.backend} {entry.mode}"
 
 
-def swept(cell: Cell) -> str:
-    """A cell's name with the terms of a sweep."""
-    return f"{name(cell)}, batch {cell.batch}, {plural(cell.threads, 'CPU')}"
+def swept(cell: Cell, phase: str = "") -> str:
+    """A cell's name with the terms of a sweep, of its single calls if that is the phase."""
+    batch = 1 if phase == "latency" else cell.batch
+    return f"{name(cell)}, batch {batch}, {plural(cell.threads, 'CPU')}"
 
 
-def labels(findings: Findings, task: str) -> dict[Cell, str]:
+def labels(findings: Findings, task: str, phase: str = "") -> dict[Cell, str]:
     """How each cell of a task is called, in order: those on its main terms by name, those of sweeps with their terms."""
-    return {cell: name(cell) for cell in findings.cells_of(task)} | {cell: swept(cell) for cell in findings.sweep_of(task)}
+    sweep = {cell: swept(cell, phase) for cell in findings.sweep_of(task)}
+    return {cell: name(cell) for cell in findings.cells_of(task)} | sweep
 
 
 def judged(proof: Proof, between: str = " ") -> str:
