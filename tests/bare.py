@@ -107,28 +107,43 @@ def own_loss(y: Any, logits: Any) -> Any:
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits))
 
 
-def fused_update(kind: str, variables: list[Any]) -> Callable[[list[Any]], None]:
-    """The updates of Keras's optimizers at their defaults, by fused kernels."""
+def fused_momentum(variables: list[Any]) -> Callable[[list[Any]], None]:
+    """SGD with momentum and decay, by a fused kernel a parameter."""
+    import tensorflow as tf
+
+    velocities = [tf.Variable(tf.zeros_like(v.value)) for v in variables]
+
+    def apply(grads: list[Any]) -> None:
+        for v, g, velocity in zip(variables, grads, velocities, strict=True):
+            decayed = g + 1e-4 * v.value
+            tf.raw_ops.ResourceApplyMomentum(var=v.value.handle, accum=velocity.handle, lr=LR, grad=decayed, momentum=0.9)
+
+    return apply
+
+
+def fused_adam(variables: list[Any], decay: float) -> Callable[[list[Any]], None]:
+    """Adam or AdamW at Keras's defaults, by a fused kernel a parameter, which reads the powers of both betas once a step."""
     import tensorflow as tf
 
     first, second = ([tf.Variable(tf.zeros_like(v.value)) for v in variables] for _ in range(2))
     powers = [tf.Variable(tf.constant(beta)) for beta in (0.9, 0.999)]
 
     def apply(grads: list[Any]) -> None:
-        for v, g, one, two in zip(variables, grads, first, second, strict=True):
-            if kind == "sgd":
-                g = g + 1e-4 * v.value  # noqa: PLW2901 - the decay belongs to it
-                tf.raw_ops.ResourceApplyMomentum(var=v.value.handle, accum=one.handle, lr=LR, grad=g, momentum=0.9)
-                continue
-            if kind == "adamw":
-                v.value.assign_sub(LR * 0.004 * v.value)
-            rates = {"lr": LR, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-7}
-            slots = {"m": one.handle, "v": two.handle, "beta1_power": powers[0], "beta2_power": powers[1]}
-            tf.raw_ops.ResourceApplyAdam(var=v.value.handle, **slots, **rates, grad=g)
-        for power, beta in zip(powers, (0.9, 0.999), strict=True):
-            power.assign(power * beta)
+        one, two = (power.read_value() for power in powers)
+        rates = {"lr": LR, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-7, "beta1_power": one, "beta2_power": two}
+        for v, g, m, square in zip(variables, grads, first, second, strict=True):
+            if decay:
+                v.value.assign_sub(LR * decay * v.value)
+            tf.raw_ops.ResourceApplyAdam(var=v.value.handle, m=m.handle, v=square.handle, grad=g, **rates)
+        powers[0].assign(one * 0.9)
+        powers[1].assign(two * 0.999)
 
     return apply
+
+
+def fused_update(kind: str, variables: list[Any]) -> Callable[[list[Any]], None]:
+    """The updates of an optimizer by fused kernels."""
+    return fused_momentum(variables) if kind == "sgd" else fused_adam(variables, decay=0.004 if kind == "adamw" else 0.0)
 
 
 def tensorflow_loop(spec: TaskSpec, batch: HostBatch, *, fused: bool = False) -> Step:
