@@ -1,4 +1,4 @@
-"""The figures behind "How far to trust it": `python tests/trust.py NAME [COUNT]`, or all of them by `nox -s trust` (hours).
+"""The figures behind "How far to trust it": `python tests/trust.py NAME [COUNT [BACKEND...]]`, or all by `nox -s trust` (hours).
 
 equals    A/A under load: `selfcheck` COUNT times while another process burns one CPU on and off; how often an equal won
 power     a delay of 10 % planted in one process, COUNT times on the quiet machine: how often quick's five generations find it
@@ -7,8 +7,8 @@ coverage  the intervals' coverage, by simulation on the noise of a recorded run 
 repeat    two runs of quick, or those in folders that are named: how many verdicts contradict each other
 cost      quick, smoke and --help: how long; and the harness's own share of the CPU time
 
-Selfchecks are kept in results/trust and not run again, so that hours of them can be had in several sittings: remove the folder
-to begin anew.
+Selfchecks take the frameworks in turn, or the backends that are named. They are kept in results/trust and not run again, so that
+hours of them can be had in several sittings: remove the folder to begin anew.
 """
 
 import json
@@ -62,15 +62,15 @@ def run(*arguments: str) -> tuple[int, str, float]:
     return done.returncode, done.stdout, time.perf_counter() - start
 
 
-def selfchecks(name: str, count: int, *options: str, loaded: bool = False) -> list[tuple[int, str]]:
+def selfchecks(name: str, count: int, backends: tuple[str, ...], *options: str, loaded: bool = False) -> list[tuple[int, str]]:
     """Exit code and sentence of that many selfchecks, each with another seed, of one backend after another.
 
     Of those that came to a finding alone: one that never ran has called no equal faster either.
     """
     ended, codes = list[tuple[int, str]](), Counter[int]()
     with neighbour() if loaded else nullcontext():
-        for number, backend in zip(range(count), cycle(catalog.frameworks()), strict=False):
-            code, told = kept(KEPT / name / str(number), *options, "--backend", backend, "--seed", str(number))
+        for number, backend in zip(range(count), cycle(backends or catalog.frameworks()), strict=False):
+            code, told = kept(KEPT / name / f"{number}-{backend}", *options, "--backend", backend, "--seed", str(number))
             codes[code] += 1
             ended += [(code, sentence[0]) for sentence in [FINDING.search(told)] if sentence]
     if not ended:
@@ -92,27 +92,27 @@ def kept(folder: Path, *options: str) -> tuple[int, str]:
     return code, told
 
 
-def equals(count: int = 40) -> str:
+def equals(count: int = 40, *backends: str) -> str:
     """False winners among equals on a loaded machine."""
-    told = [sentence for _, sentence in selfchecks("equals", count, loaded=True)]
+    told = [sentence for _, sentence in selfchecks("equals", count, backends, loaded=True)]
     wrong, refused = (sum(word in sentence for sentence in told) for word in ("FALSE WINNER", "contended"))
     counted = f"{len(told)} selfchecks ({count} begun) beside a neighbour"
     return f"a false winner in {wrong} of {counted}; {refused} refused a ranking as contended"
 
 
-def power(count: int = 40) -> str:
+def power(count: int = 40, *backends: str) -> str:
     """Planted delays found on a quiet machine."""
-    return found("power", "10 %", count)
+    return found("power", "10 %", count, backends)
 
 
-def small(count: int = 40) -> str:
+def small(count: int = 40, *backends: str) -> str:
     """Smaller ones, by a longer suite."""
-    return found("small", "5 %", count, "rigorous", "--slowdown", "0.05")
+    return found("small", "5 %", count, backends, "rigorous", "--slowdown", "0.05")
 
 
-def found(name: str, planted: str, count: int, *options: str) -> str:
+def found(name: str, planted: str, count: int, backends: tuple[str, ...], *options: str) -> str:
     """How many of some selfchecks found their delay."""
-    codes = [code for code, _ in selfchecks(name, count, *options)]
+    codes = [code for code, _ in selfchecks(name, count, backends, *options)]
     counted = f"{len(codes)} selfchecks ({count} begun)"
     return f"a planted {planted} found in {codes.count(0)} of {counted}; {codes.count(1)} false winners"
 
