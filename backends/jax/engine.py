@@ -205,7 +205,7 @@ class Session:
     def sync(self, handle: Array) -> None:
         """Wait for the handle and, once, for the state that a step or a load left.
 
-        A prediction leaves none: to look through the whole state after each took single calls 3 us of 19.
+        A prediction leaves none: to look through the whole state after each was 8 us of 36 for a single call of the credit MLP.
         """
         handle.block_until_ready()
         if self.pending:
