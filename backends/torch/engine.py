@@ -70,7 +70,7 @@ def compiled(model: nn.Module) -> Callable[..., Tensor]:
 
     By default the second size of batch makes one program for all sizes to come, and after the eighth no more are compiled.
     """
-    import torch._dynamo.config  # takes a second, which only this mode must pay
+    import torch._dynamo.config  # only this mode must pay for it
 
     torch._dynamo.config.recompile_limit = 64
     return torch.compile(model, dynamic=False)
