@@ -19,10 +19,10 @@ with suppress(ImportError):  # not on Windows
     import resource
 
 TIMED = ("train", "predict", "latency", "epoch")
-EXTERNAL, STOLEN, PRESSURE = 0.15, 0.01, 0.10  # cores, shares of the time; pressure above the cell's own median
+EXTERNAL, STOLEN, PRESSURE = 0.15, 0.01, 0.10  # cores, shares of the time; pressure at least, above the cell's own median
 STARVED, SWITCHED, SLOWED = 0.8, 5.0, 1.10  # cpu/wall, involuntary switches a step, canary: times the median
 SEVERE = 10 * 1.4826  # median absolute deviations of an entry's samples, as in hyperfine
-MARKED = 3.5 * 1.4826  # median absolute deviations of a canary: nearer to the median it is what this machine always does
+MARKED = 3.5 * 1.4826  # median absolute deviations of a canary, of a cell's pressure: nearer to the median it is as always
 TICK_S = 0.01  # what Linux counts CPU time in (USER_HZ)
 PRESSED, THROTTLED = Path("/proc/pressure/cpu"), Path("/sys/fs/cgroup/cpu.stat")
 SWITCHES = 50  # in a sample; fewer are never a sign
@@ -132,7 +132,7 @@ def _samples(trials: list[Trial]) -> list[set[str]]:
     marks = {
         "others used the CPUs": external > EXTERNAL + 2 * TICK_S / wall,  # a tick at either end may be our own
         "time was stolen": steal > STOLEN + TICK_S / wall,
-        "tasks waited for a CPU": pressure > _usual(pressure) + PRESSURE,
+        "tasks waited for a CPU": pressure > _usual(pressure) + max(PRESSURE, MARKED * _usual(abs(pressure - _usual(pressure)))),
         "the process was throttled": np.array([t.noise.get("throttled_s", 0.0) > 0 for t in trials]),
         "the process did not get its CPU": used < STARVED * _usual(used),
         "the process was pushed off its CPU": (a_step > SWITCHED * _usual(a_step)) & (switches > SWITCHES),

@@ -660,6 +660,14 @@ def test_a_disturbed_round_is_told_from_a_cells_own_baseline(met, why):
     assert noise.contended([replace(t, phase="control", of="train") for t in trials]) == told  # the twin's turn is one, too
 
 
+def test_pressure_that_a_process_puts_on_itself_disturbs_nothing():
+    """JAX's two threads wait for each other for 0.5 to 0.8 of the time, on their one CPU; it is no neighbour that does it."""
+    own = (0.55, 0.62, 0.59, 0.73, 0.64, 0.80, 0.57, 0.69)
+    trials = [quiet(r, pressure=share) for r, share in enumerate(own)]
+    assert noise.contended(trials) == {}
+    assert [key.round for key, _ in noise.contended([*trials, quiet(8, pressure=1.1)])] == [8]
+
+
 def test_a_slow_canary_and_a_starved_process_spoil_a_round():
     """The canary for all of the round, a process without its CPU for its partners too."""
     trials = [quiet(r) for r in range(6)] + [canary(0, r, slow=1.2 if r == 2 else 1.0) for r in range(6)]
