@@ -151,7 +151,7 @@ class Worker:
         timed: measure.Timed = measure.calls if phase == "latency" else partial(measure.block, slowdown=cell.slowdown)
         take: Callable[..., measure.Sample] = measure.sample
         if phase == "epoch":
-            cell.session.sync(cell.session.train_step(cell.trained[0]))  # what follows a load is no beginning of an epoch
+            measure.settle(cell.session, cell.session.train_step, cell.trained)  # the epoch's beginning is timed, too
             cell.stream = cell.epoch()
             take = partial(measure.fed_sample, per_epoch=cell.per_epoch)
         return take(cell.session, call, over, message["steps"], timed=timed, stacked=stacked)._asdict(), {}

@@ -32,7 +32,7 @@ def pipeline(per_epoch: int, taken: list[int]) -> measure.Timed:
     return lambda session, _call, batches, count: timed(session, call, batches, count)
 
 
-@pytest.mark.parametrize("steps", [1, 7, 98, 99, 150, 1000])
+@pytest.mark.parametrize("steps", [1, 7, 99, 100, 150, 1000])
 def test_a_step_that_is_fed_holds_its_share_of_an_epochs_beginning(steps: int) -> None:
     """However few of an epoch's steps the block has: what all of them cost, over their number."""
     session: Any = SimpleNamespace(sync=lambda _: None, compilations=lambda: 0)
@@ -41,7 +41,7 @@ def test_a_step_that_is_fed_holds_its_share_of_an_epochs_beginning(steps: int) -
     call: Any = lambda batch: timed(session, None, [batch], 1)[0]  # noqa: E731
     found = measure.fed_sample(session, call, [None], steps, timed=timed, stacked=1, per_epoch=100)
     assert found.times_ns[0] / found.steps == pytest.approx(STEP + START / 100, rel=0.06)
-    assert found.steps == (steps if steps <= 98 else max(1, round(steps / 100)) * 100)
+    assert found.steps == (steps if steps <= 99 else max(1, round(steps / 100)) * 100)
 
 
 def test_what_the_beginning_of_an_epoch_met_is_met_by_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +198,9 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Such a session, whose clock is the only one."""
     found = Asynchronous()
     clock = SimpleNamespace(perf_counter_ns=lambda: found.now_ns, process_time_ns=lambda: found.now_ns // 2)
+    clock.perf_counter = lambda: found.now_ns / 1e9
     monkeypatch.setattr(measure, "time", clock)
+    monkeypatch.setattr(measure, "SETTLE_S", 0.0)  # one call
     return found
 
 
@@ -221,11 +223,26 @@ def test_what_is_compiled_inside_a_block_is_counted(session: Any) -> None:
     assert measure.sample(session, session.call, [None], 1, timed=measure.block, stacked=1).compilations == 0
 
 
+@pytest.mark.parametrize(("settle_s", "calls"), [(0.0, 1), (2.5e-6, 3), (1e-5, 10)])
+def test_a_block_begins_when_the_process_has_its_caches_again(
+    session: Any, monkeypatch: pytest.MonkeyPatch, settle_s: float, calls: int
+) -> None:
+    """Untimed calls, over the batches in turn, each waited for: one at least, and as many as last so long."""
+    monkeypatch.setattr(measure, "SETTLE_S", settle_s)
+    taken: list[int] = []
+    call: Any = lambda batch: (taken.append(batch), session.call(batch))[1]  # noqa: E731
+    found = measure.sample(session, call, [0, 1], 4, timed=measure.block, stacked=1)  # type: ignore[list-item]
+    assert taken == [n % 2 for n in range(calls)] + [0, 1, 0, 1]
+    assert (found.times_ns, session.syncs) == ([4004], calls + 1)
+    measure.sample(session, call, [0], 4, timed=measure.block, stacked=1, settled=True)  # type: ignore[list-item]
+    assert len(taken) == calls + 8
+
+
 def test_no_garbage_is_collected_inside_a_block(session: Any) -> None:
     """What there was is collected before; afterwards it goes on as ever, after an error too."""
     assert gc.isenabled()
     measure.sample(session, session.call, [None], 4, timed=measure.block, stacked=1)
-    assert session.collecting == [True, False, False, False, False]
+    assert session.collecting == [False] * 5  # the one ahead of it, too
     assert gc.isenabled()
 
     def broken(*_: Any) -> list[int]:
