@@ -21,7 +21,6 @@ from harness.suite import Suite
 from harness.timing import Generation, Timing
 
 EPOCH_S = 3600.0  # of one epoch of a training: one that takes longer hangs
-NARROW = 0.03  # half-width of a log-ratio's interval at which no generation is added
 UNSAFE = re.compile(r"[^\w.-]+")  # in the name of a folder: a task's key has its parameters, "risk_mlp:data=credit_default"
 
 
@@ -90,7 +89,7 @@ def wanted(plan: Plan, done: int, contests: tuple[Contest, ...]) -> bool:
     """
     if done < plan.suite.generations or not plan.suite.budget_s:
         return done < plan.suite.generations
-    return any(half > NARROW for contest in contests for half in contest.half_widths())
+    return any(half > plan.suite.narrow for contest in contests for half in contest.half_widths())
 
 
 def describe(plan: Plan) -> dict[str, Any]:

@@ -80,13 +80,17 @@ class Finding:
         return {"says": self.told(), "false_winners": self.winners, "found": self.found, "refusal": self.refusal, **lines}
 
 
-def suite(name: str) -> Suite:
-    """What is run: as long as the suite ``name`` measures at least, so that it is its verdicts which are tried."""
+def suite(name: str, max_time: float | None) -> Suite:
+    """What is run: the least that the suite ``name`` measures, so that it is its verdicts which are tried.
+
+    With ``max_time``, in seconds, generations are added as it adds them: until all is as narrow as it wants.
+    """
     like = catalog.suite(name)
     if like.generations < stats.GENERATIONS:
         least = f"{like.generations} generations, a verdict needs {stats.GENERATIONS}"
         raise HarnessError(f"suite {name} gives no verdicts to check ({least}): take another, as quick or rigorous.")
-    return replace(like, title=f"one backend under {COPIES} names, and one slowed down", jobs=(JOB,), seeds=1, budget_s=0.0)
+    title = f"one backend under {COPIES} names, and one slowed down"
+    return replace(like, title=title, jobs=(JOB,), seeds=1, budget_s=max_time or 0.0, hard=bool(max_time))
 
 
 def entrants(backend: str, mode: str, slowdown: float) -> tuple[Entrant, ...]:

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from harness.errors import HarnessError
 
 MOST = 10**9  # of anything that is counted, and of seconds
+MEASURES = {"sample_s": 0.001, "narrow": 0.001, "budget_s": 0}  # what need not be whole, and the least of it
 Phase = Literal["train", "predict", "latency", "epoch"]
 Modes = Literal["default", "all"]
 
@@ -37,7 +38,7 @@ class Suite:
 
     A generation is one fresh process a backend; a round is one sample of every cell, in rotated order; a sample is a block of
     steps that lasts about ``sample_s``. Ranks need at least 5 generations: the generation is the unit of inference. More are
-    added until every interval is narrow, or ``budget_s`` is used up; whether a difference is significant is never looked at.
+    added until every interval is ``narrow``, or ``budget_s`` is used up; whether a difference is significant is never looked at.
     """
 
     title: str
@@ -47,12 +48,13 @@ class Suite:
     rounds: int = 5
     sample_s: float = 0.25
     seeds: int = 1  # trainings of each task
+    narrow: float = 0.03  # half-width of a log-ratio's interval
     budget_s: float = 0.0  # of the whole run, proof and training included; 0 for the least number of generations
     hard: bool = False  # the budget ends the run even before the least number: it came from --max-time
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run: a HarnessError names it."""
-        for name, least in {"generations": 0, "rounds": 1, "sample_s": 0.001, "seeds": 1, "budget_s": 0}.items():
+        for name, least in {"generations": 0, "rounds": 1, "seeds": 1, **MEASURES}.items():
             _least(f"suite {self.title!r}", name, getattr(self, name), least)
         _known(f"suite {self.title!r}", "modes", [self.modes], get_args(Modes))
         if not self.jobs:
@@ -61,7 +63,7 @@ class Suite:
 
 def _least(where: str, name: str, value: Any, least: float) -> None:
     """Refuse what is no number, or too small a one; of what is counted, what is not whole."""
-    kind, called = (int | float, "a number") if name.endswith("_s") else (int, "a whole number")
+    kind, called = (int | float, "a number") if name in MEASURES else (int, "a whole number")
     if not isinstance(value, kind) or isinstance(value, bool) or not least <= value <= MOST:
         raise HarnessError(f"{where}: {name} is {value!r}: make it {called} from {least:g} to {MOST:,}.")
 

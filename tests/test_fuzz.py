@@ -198,7 +198,7 @@ def test_tensors(axes: list[str], shape: list[int]) -> None:
         assert weights.initial(spec, 0)["layer/kernel"].shape == tuple(shape)
 
 
-NUMBERS = {"generations": 0, "rounds": 1, "sample_s": 0.001, "seeds": 1, "budget_s": 0}  # and the least
+NUMBERS = {"generations": 0, "rounds": 1, "sample_s": 0.001, "seeds": 1, "narrow": 0.001, "budget_s": 0}  # and the least
 
 
 @pytest.fixture(scope="module")

@@ -874,11 +874,18 @@ def test_a_selfcheck_that_timed_nothing_found_no_equals() -> None:
     assert not told.found
 
 
+def test_a_selfcheck_lasts_as_long_as_it_is_given() -> None:
+    """The suite's least number of generations, or with --max-time what its suite adds within it."""
+    (least, given), like = (selfcheck.suite("rigorous", time) for time in (None, 900.0)), catalog.suite("rigorous")
+    assert (least.budget_s, least.hard, given.budget_s, given.hard) == (0.0, False, 900.0, True)
+    assert {(s.generations, s.rounds, s.sample_s, s.narrow) for s in (least, given, like)} == {(10, 40, 0.05, 0.015)}
+
+
 def selfchecked(slowdown: float, truth: float, seed: int) -> selfcheck.Finding:
     """What a selfcheck says of times with 1 % noise a process and 1 % a round, where the last process takes 1 + ``truth``."""
     rng, trials, proofs = np.random.default_rng(seed), [], []
     plan: Any = SimpleNamespace(entrants=selfcheck.entrants("left", "plain", slowdown))
-    suite = selfcheck.suite("quick")
+    suite = selfcheck.suite("quick", None)
     for entrant in plan.entrants:
         where = Cell("risk_mlp", "left", entrant.name, "cpu", "float32", "data", 32)
         proofs += [Proof("risk_mlp", "left", where.mode, "float64", n, "numpy", 0.0, 1.0, "", "proven") for n in standing.LEVELS]

@@ -381,16 +381,17 @@ def test_two_runs_do_not_contradict_each_other(half, pairs, generations, most):
 @pytest.mark.parametrize("centre", [0.0, 0.02, 0.5])
 @pytest.mark.parametrize(("half", "more"), [(0.029, False), (0.031, True), (None, True)])
 def test_generations_are_added_for_width_alone(centre, half, more):
-    """Until every interval of the proven is within 3 %, whatever it says: a tie, nothing, or a winner; within the budget only."""
+    """Until every interval of the proven is as narrow as the suite says, whatever it tells: a tie, nothing, or a winner."""
     a, b, c = (replace(CELL, backend=name) for name in ("torch", "jax", "tensorflow"))
     ends = (None, None) if half is None else (math.exp(centre - half), math.exp(centre + half))
     narrow, wide = Ratio(math.exp(centre), *ends, 25, 5, 1), Ratio(1.0, 0.5, 2.0, 25, 5, 1)
     ratios = {(a, b): narrow, (a, c): wide}
     verdicts = {pair: stats.verdict(found) for pair, found in ratios.items()}
     held = ranking.Contest("train", {}, ratios, verdicts, [a, b], a, {}, "", None, {})  # c is not proven: nobody waits for it
-    suite = SimpleNamespace(generations=5, budget_s=60.0)
+    suite = SimpleNamespace(generations=5, narrow=0.03, budget_s=60.0)
     plan = SimpleNamespace(suite=suite)
     assert run.wanted(plan, 5, (held,)) is more
+    assert run.wanted(SimpleNamespace(suite=SimpleNamespace(generations=5, narrow=0.01, budget_s=60.0)), 5, (held,))
     assert run.wanted(plan, 4, (held,))
     assert not run.wanted(plan, 5, ())
     suite.budget_s = 0.0

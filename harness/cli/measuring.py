@@ -19,8 +19,8 @@ from harness.cli.options import (
     Wanted,
     asked,
     complete,
-    duration,
     filters,
+    max_time_option,
     out_option,
     shared,
     talks,
@@ -80,7 +80,7 @@ def verify(tasks: tuple[str, ...], wanted: Wanted) -> None:
 @talks
 @out_option
 @wait_option
-@click.option("--max-time", callback=duration, metavar="TIME", help="Of the whole run: 90s, 10m, 2h. Default: the suite's.")
+@max_time_option("the suite's")
 @click.option("--dry-run", is_flag=True, help="Print the plan and how long it takes, and stop.")
 @click.option(
     "--strict", is_flag=True, help="Exit code 1 if a rule of the fairness ledger is broken, 4 if noise refuses a ranking."
@@ -151,10 +151,13 @@ def run(
 @talks
 @out_option
 @wait_option
-def selfcheck(suite: str, wanted: Wanted, backend: str, slowdown: float, out: Path | None, wait: bool) -> None:
+@max_time_option("the suite's least number of generations")
+def selfcheck(
+    suite: str, wanted: Wanted, backend: str, slowdown: float, out: Path | None, wait: bool, max_time: float | None
+) -> None:
     """Run one backend against itself, as often as SUITE does: equals must not be ranked, a planted delay must be found.
 
-    A delay below 2 % must stay unranked: verdicts begin there.
+    A delay below 2 % must stay unranked: verdicts begin there. With --max-time generations are added until all is narrow.
 
     Exit code 1 if an equal won or the proof failed, 3 if a process failed, 4 if the machine is too noisy to find the delay.
 
@@ -162,14 +165,14 @@ def selfcheck(suite: str, wanted: Wanted, backend: str, slowdown: float, out: Pa
     Examples:
       concord selfcheck
       concord selfcheck --wait --out results/check
-      concord selfcheck rigorous --backend jax --slowdown 0.05
+      concord selfcheck rigorous --backend jax --slowdown 0.05 --max-time 15m
     """
     from harness import records, selfcheck
     from harness.plan import Plan
 
     chosen, _, installed = choose(replace(wanted, backends=[backend] if backend else []))
     name, (mode, *_) = next(iter(chosen.items()))
-    recipe, entrants = selfcheck.suite(suite), selfcheck.entrants(name, mode, slowdown)
+    recipe, entrants = selfcheck.suite(suite, max_time), selfcheck.entrants(name, mode, slowdown)
     with wanted.workplace() as place:
         subjects = wanted.subjects(recipe, place)
         plan = Plan("selfcheck", recipe, subjects, {name: (mode,)}, {}, installed, place, entrants, wanted.data_dir)

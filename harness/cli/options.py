@@ -159,6 +159,12 @@ wait_option = click.option("--wait", is_flag=True, help="Where another run is me
 out_option = click.option("--out", type=PATH, help="The run's folder. Default: results/TIME-SUITE.")
 
 
+def max_time_option(default: str) -> Callable[[Verb], Verb]:
+    """How long a run may take, and how long it takes where nobody says."""
+    told = f"Of the whole run: 90s, 10m, 2h. Default: {default}."
+    return click.option("--max-time", callback=duration, metavar="TIME", help=told)
+
+
 def talks(verb: Verb) -> Verb:
     """How every verb talks, see ``asked``: whether as JSON, and how much of it on stderr."""
     for *flags, told in (
