@@ -115,7 +115,7 @@ def fed_sample(
     epoch: in time, CPU time and energy. A longer block is of whole epochs, which hold it.
     """
     take = partial(sample, session, call, batches, timed=timed, stacked=stacked, settled=True)
-    if steps + stacked > per_epoch:
+    if -(-steps // stacked) * stacked + stacked > per_epoch:
         whole = math.lcm(per_epoch, stacked)
         return take(max(1, round(steps / whole)) * whole)
     first, found = take(stacked), take(steps)

@@ -19,14 +19,15 @@ with suppress(ImportError):  # not on Windows
     import resource
 
 TIMED = ("train", "predict", "latency", "epoch")
-EXTERNAL, STOLEN, PRESSURE = 0.15, 0.01, 0.10  # cores, shares of the time; pressure at least, above the cell's own median
+EXTERNAL = 0.15  # CPUs that others may use for every two of the machine, see ``allowed``
+STOLEN, PRESSURE = 0.01, 0.10  # shares of the time; pressure at least, above the cell's own median
 STARVED, SWITCHED, SLOWED = 0.8, 5.0, 1.10  # cpu/wall, involuntary switches a step, canary: times the median
 SEVERE = 10 * 1.4826  # median absolute deviations of an entry's samples, as in hyperfine
 MARKED = 3.5 * 1.4826  # median absolute deviations of a canary, of a cell's pressure: nearer to the median it is as always
 TICK_S = 0.01  # what Linux counts CPU time in (USER_HZ)
 PRESSED, THROTTLED = Path("/proc/pressure/cpu"), Path("/sys/fs/cgroup/cpu.stat")
-SWITCHES = 50  # in a sample; fewer are never a sign
-SHARES = ("external_cpus", "steal", "pressure")  # of the wall time
+SWITCHES = 330  # a second; fewer are never a sign
+SHARES = ("external_cpus", "cpus", "steal", "pressure")  # of the wall time, or the same all the time
 RAPL = Path("/sys/class/powercap")  # where Linux shows the energy meters of Intel and AMD processors
 
 
@@ -52,6 +53,7 @@ def read() -> dict[str, float]:
         rows = [line.split() for line in stat.read_text("ascii").splitlines() if line.startswith("cpu")]
         ticks = {name: list(map(int, counts[:8])) for name, *counts in rows}
         # in the order of proc(5): user nice system idle iowait irq softirq steal
+        found["cpus"] = len(ticks) - 1
         found["busy_s"] = (sum(ticks["cpu"]) - sum(ticks["cpu"][3:5])) * TICK_S
         own = (f"cpu{number}" for number in environment.available_cpus())
         found["steal_s"] = sum(ticks[name][7] for name in own if name in ticks) * TICK_S
@@ -78,7 +80,7 @@ def between(before: Mapping[str, float], after: Mapping[str, float], *, wall_s: 
     passed = {name: after[name] - before[name] for name in before.keys() & after.keys()}
     found = {"wall_s": wall_s}
     if "busy_s" in passed:
-        found["external_cpus"] = max(0.0, passed["busy_s"] - cpu_s) / wall_s
+        found |= {"external_cpus": max(0.0, passed["busy_s"] - cpu_s) / wall_s, "cpus": after["cpus"]}
         found["steal"] = passed["steal_s"] / wall_s
     if "pressure_s" in passed:
         found["pressure"] = passed["pressure_s"] / wall_s
@@ -86,6 +88,14 @@ def between(before: Mapping[str, float], after: Mapping[str, float], *, wall_s: 
     if meters and min(meters) >= 0:  # or one started again at 0, as they do after minutes or hours
         found["energy_j"] = sum(meters)
     return found | {name: passed[name] for name in ("switches", "page_faults", "throttled_s") if name in passed}
+
+
+def allowed(cpus: float) -> float:
+    """How many CPUs others may use of a machine's before they count: those they share caches and clock with are few of many.
+
+    Who takes the worker's own CPU is found by other signs, whatever the machine's size.
+    """
+    return EXTERNAL * max(1.0, cpus / 2)
 
 
 def together(*blocks: Mapping[str, float]) -> dict[str, float]:
@@ -108,9 +118,14 @@ def contended(trials: Iterable[Trial]) -> dict[tuple[Group, int], list[str]]:
         elif trial.status == "ok" and all(0 < song < np.inf for song in _songs(trial)):
             cells[None, trial.phase].append(trial)
     found: dict[tuple[Group, int], set[str]] = defaultdict(set)
+    rounds: dict[tuple[Group, int], list[Trial]] = defaultdict(list)
     for (cell, _), own in cells.items():
         for trial, reasons in zip(own, (_samples if cell else _canaries)(own), strict=True):
             found[group(trial), trial.attempt] |= reasons
+            if cell:
+                rounds[group(trial), trial.attempt].append(trial)
+    for place, members in rounds.items():
+        found[place] |= _taken(members)
     return {key: sorted(reasons) for key, reasons in found.items() if reasons}
 
 
@@ -122,22 +137,40 @@ def group(trial: Trial) -> Group:
 
 def _samples(trials: list[Trial]) -> list[set[str]]:
     """What each sample of a cell and phase met that it does not usually meet."""
-    names = ("external_cpus", "steal", "pressure", "switches")
-    external, steal, pressure, switches = (np.array([t.noise.get(name, np.nan) for t in trials]) for name in names)
+    pressure, switches = (np.array([t.noise.get(name, np.nan) for t in trials]) for name in ("pressure", "switches"))
     busy = np.array([max(sum(t.times_ns), 1) for t in trials]) / 1e9
-    wall = np.array([t.noise.get("wall_s", 0.0) for t in trials])  # of single calls not all are kept
-    wall = np.where(wall > 0, wall, busy)
+    wall = np.array(list(map(_wall_s, trials)))
     used = np.array([t.cpu_ns or np.nan for t in trials]) / 1e9 / busy / [t.cell.threads for t in trials]
     a_step = switches / [max(t.steps * len(t.times_ns), 1) for t in trials]
     marks = {
-        "others used the CPUs": external > EXTERNAL + 2 * TICK_S / wall,  # a tick at either end may be our own
-        "time was stolen": steal > STOLEN + TICK_S / wall,
         "tasks waited for a CPU": pressure > _usual(pressure) + max(PRESSURE, MARKED * _usual(abs(pressure - _usual(pressure)))),
         "the process was throttled": np.array([t.noise.get("throttled_s", 0.0) > 0 for t in trials]),
         "the process did not get its CPU": used < STARVED * _usual(used),
-        "the process was pushed off its CPU": (a_step > SWITCHED * _usual(a_step)) & (switches > SWITCHES),
+        "the process was pushed off its CPU": (a_step > SWITCHED * _usual(a_step)) & (switches > SWITCHES * wall),
     }
-    return [{reason for reason, where in marks.items() if where[i]} for i in range(len(trials))]
+    return [{reason for reason, where in marks.items() if where[i]} | _taken([trials[i]]) for i in range(len(trials))]
+
+
+def _taken(trials: list[Trial]) -> set[str]:
+    """What others took of the machine during a sample, or all samples of a round: longer, so that less of it shows.
+
+    CPU time is counted in ticks: two of each sample, of stolen time one, may be nobody's; of several they seldom fall alike.
+    """
+    found = set()
+    for name, most, ticks, reason in (
+        ("external_cpus", allowed(trials[0].noise.get("cpus", 2)), 2, "others used the CPUs"),
+        ("steal", STOLEN, 1, "time was stolen"),
+    ):
+        met = [(_wall_s(t), t.noise[name]) for t in trials if name in t.noise]
+        taken_s = sum(wall_s * share for wall_s, share in met)
+        if taken_s > most * sum(wall_s for wall_s, _ in met) + ticks * TICK_S * len(met) ** 0.5:
+            found.add(reason)
+    return found
+
+
+def _wall_s(trial: Trial) -> float:
+    """How long a sample lasted: of single calls not all are kept."""
+    return trial.noise.get("wall_s") or max(sum(trial.times_ns), 1) / 1e9
 
 
 def _songs(trial: Trial) -> tuple[float, float]:

@@ -139,13 +139,16 @@ class Generation:
             self.keep(replace(trial, times_ns=tuple(found["times_ns"]), facts=facts))
 
     def turns(self, subject: Subject, phase: Phase, round_: int, *, attempt: int, then: str) -> None:
-        """The canary, then one sample of every entrant; the first one rotates. ``then`` is what follows."""
+        """The canary, then one sample of every entrant. ``then`` is what follows.
+
+        The first one rotates, and after each whole rotation the way round changes: nobody always follows the same one.
+        """
         common: dict[str, Any] = {"round": round_, "attempt": attempt}
         if self.bird:
             self.sing(self.bird, subject, phase, common)
         members = [entrant for entrant in self.entrants if self.plan.takes_part(entrant, subject, self.threads)]
-        shift = (self.number * self.plan.suite.rounds + round_) % len(members)
-        order = members[shift:] + members[:shift]
+        rotation, shift = divmod(self.number * self.plan.suite.rounds + round_, len(members))
+        order = (members[shift:] + members[:shift])[:: -1 if rotation % 2 else 1]
         where = f"{self.title}, round {round_ + 1} of {self.plan.suite.rounds}" + " again" * attempt
         names = [f"{entrant.backend} {entrant.name}" for entrant in order]
         for position, entrant in enumerate(order):
