@@ -128,11 +128,11 @@ class Comparison:
             verdict: Literal["held", "fired", "blind"] = "blind"
             if line.noisy:
                 says = line.noisy
-            elif beyond and high > 1 + line.floor:
+            elif beyond and low > 1 + line.floor:
                 verdict, within = "fired", f"{line.ratio.value:.3f}x ({low:.3f} to {high:.3f})"
                 says = f"{told(line.cell, line.phase, line.terms)}: {within}, all of it beyond {most:g}"
             elif beyond:
-                says = f"slower than {most:g}, but within the noise floor"
+                says = f"slower than {most:g}, but not surely by more than the noise floor"
             elif high > most:
                 says = f"neither shows nor excludes a slowdown beyond {most:g}: more generations would tell"
             else:
@@ -232,7 +232,7 @@ def _lines(
         base, new, pace = (math.exp(figure) for figure in (times[0].mean(), times[1].mean(), paces[1].mean() - paces[0].mean()))
         floor = max(c.floor for c in held)
         ratio = welch(*samples, pairs=len(places) * shares)
-        noisy = "; ".join(f"{name} ranks nothing there, {c.refusal}" for name, c in _sides(held) if c.noisy)
+        noisy = "; ".join(f"{name} ranks nothing there, {c.noisy}" for name, c in _sides(held) if c.noisy)
         yield Line(cell, phase, base, new, ratio, floor, pace, other, noisy=noisy), samples
 
 

@@ -62,13 +62,13 @@ def machine() -> Iterator[Finding]:
     yield judged("CPUs", pinned, how, "expect wider intervals, or use Linux")
     busy = sum(psutil.cpu_percent(1.0, percpu=True)) / 100  # of the whole machine, whatever part of it is ours
     says = f"{busy:.2f} CPUs are busy with something else"
-    yield judged("load", busy < noise.EXTERNAL, says, "end it, or wait until it ends")
+    yield judged("load", busy < noise.allowed(psutil.cpu_count() or 1), says, "end it, or wait until it ends")
     governor, turbo = environment.GOVERNOR, "/sys/devices/system/cpu/intel_pstate/no_turbo"
     yield setting("governor", str(governor), good="performance", do="sudo cpupower frequency-set --governor performance")
     yield setting("turbo", turbo, good="1", do=f"echo 1 | sudo tee {turbo}")
     yield setting("CPU quota", "/sys/fs/cgroup/cpu.max", good="max", do="give the container whole CPUs (--cpuset-cpus) instead")
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
-    plugged = battery is None or battery.power_plugged
+    plugged = battery is None or battery.power_plugged is not False  # or nobody knows
     yield judged("power", plugged, "no battery or plugged in" if plugged else "on battery", "plug it in")
     says, unseen = ", ".join(sorted(counters)) or "nothing", "what others use is not seen, so let nothing else run"
     yield judged("noise counters", "busy_s" in counters, f"this system counts {says}", unseen, otherwise="not known")

@@ -37,7 +37,7 @@ class Contest:
     refusal: str  # why nothing is ranked
     control: Ratio | None  # second processes over first ones of the same backends: 1, but for noise
     rounds: Mapping[Key, bool]  # whether each was contended
-    noisy: bool = False  # whether it is the machine's noise that refuses a ranking
+    noisy: str = ""  # what the machine's noise says against a ranking, and so against judging a later run by this one
 
     @property
     def contended(self) -> float:
@@ -166,7 +166,10 @@ def contest(
     control = controlled(members, [t for t in trials if t.phase == "control"])
     verdicts = {pair: stats.verdict(ratio, floor=stats.noise_floor(control)) for pair, ratio in ratios.items()}
     found = Contest(phase, members, ratios, verdicts, able, fastest(able, ratios), {}, "", control, rounds)
-    refusal, noisy = next(_refusals(found, own, trials, seen), ("", False))
+    reasons = list(_refusals(found, own, trials, seen))
+    refusal = reasons[0][0] if reasons else ""
+    enough = len({generation for times in members.values() for generation, _ in times}) >= GENERATIONS
+    noisy = next((reason for reason, noise in reasons if noise and enough), "")
     return replace(found, refusal=refusal, noisy=noisy, ranks={} if refusal else stats.ranks(able, verdicts))
 
 
@@ -243,13 +246,15 @@ def controlled(members: Mapping[Cell, Blocks], twins: Sequence[Trial]) -> Ratio 
 def _refusals(
     found: Contest, own: Mapping[Cell, Sequence[Trial]], trials: Sequence[Trial], seen: Mapping[Cell, str]
 ) -> Iterator[tuple[str, bool]]:
-    """Why nothing is ranked, and whether a quieter machine would rank it; each supposes that none before it holds."""
+    """Why nothing is ranked, the chief reason first, and of each whether it is the machine's noise."""
     pairs = list(permutations(found.proven, 2))
     if alone := unrivalled(found.proven):
         yield alone, False
     if any(pair not in found.ratios for pair in pairs):
         yield "some have no round in common", False
-    if (least := min(found.ratios[pair].generations for pair in pairs)) < GENERATIONS:
+    if (
+        least := min((found.ratios[pair].generations for pair in pairs if pair in found.ratios), default=GENERATIONS)
+    ) < GENERATIONS:
         yield f"{least} of the {GENERATIONS} generations a verdict needs: indicative", False
     kinds = {entry(cell): kind for cell in found.proven if (kind := seen.get(replace(cell, batch=0)))}
     if len({*kinds.values()}) > 1:

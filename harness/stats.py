@@ -64,24 +64,25 @@ class Ratio(Estimate):
         if self.half is None:
             return None
         t, power = t_quantile(self.generations, self.pairs), float(stdtrit(self.generations - 1, 0.8))
-        return math.expm1(max(math.log(MARGIN) + self.half, math.log1p(floor) - self.half) + self.half * power / t)
+        return math.expm1(math.log(beginning(floor)) + self.half + self.half * power / t)
 
     def needed(self, floor: float = 0.0) -> int | None:
         """How many generations in all would leave this ratio undecided no longer, if noise stays as it is.
 
-        The half-width falls as 1/sqrt(generations) about the interval's centre, which is not the point, until the interval lies
-        within the margin, or within the tie band while it still holds 1, or beyond the margin and the floor: whichever is first.
-        At least 7, below which no exact test can reach the level, and one more than there are; None where it is more than
+        The half-width falls as Student's t over sqrt(generations) about the interval's centre, which is not the point, until the
+        interval lies within the margin, or within the tie band while it still holds 1, or where a difference begins: whichever is
+        first. At least 7, below which no exact test can reach the level, and one more than there are; None where it is more than
         anybody would wait for.
         """
         if self.low is None or self.high is None or self.half is None:
             return None
         size, margin, band = abs(math.log(self.low) + math.log(self.high)) / 2, math.log(MARGIN), math.log1p(TIE_BAND)
         tie = band - size if size <= min(self.half, band / 2) else margin - size
-        enough = max(tie, size - margin if size > math.log1p(floor) else 0.0)
-        if self.half > enough * math.sqrt(PATIENCE / self.generations):
-            return None
-        return max(7, self.generations + 1, math.ceil(self.generations * (self.half / enough) ** 2))
+        enough, now = max(tie, size - math.log(beginning(floor))), t_quantile(self.generations, self.pairs)
+        for count in range(max(7, self.generations + 1), PATIENCE + 1):
+            if self.half * t_quantile(count, self.pairs) / now * math.sqrt(self.generations / count) <= enough:
+                return count
+        return None
 
 
 def samples(times: Blocks) -> dict[Key, float]:
@@ -264,8 +265,13 @@ def mean_floor(floors: Iterable[float]) -> float:
     return math.expm1(float(np.mean([math.log1p(floor) for floor in floors])))
 
 
+def beginning(floor: float) -> float:
+    """The ratio at which a difference begins: the margin, or the noise floor where that is larger."""
+    return max(MARGIN, 1 + floor)
+
+
 def verdict(ratio: Ratio, *, floor: float = 0.0) -> Verdict:
-    """What the ratio of B to A says about B; ``floor`` is the noise floor, as a share: within it nothing is faster or slower.
+    """What the ratio of B to A says about B; slower or faster is what lies beyond the margin and the noise ``floor``, a share.
 
     A tie is no difference found (the interval holds 1) and none beyond the tie band possible, or none beyond the margin. Were a
     tie all that lies within the band, 1.04 would be a tie or slower by chance alone: of two equal runs half would contradict.
@@ -275,11 +281,9 @@ def verdict(ratio: Ratio, *, floor: float = 0.0) -> Verdict:
     reach = max(ratio.high, 1 / ratio.low) if ratio.low > 0 else math.inf  # how far from 1 it may be, either way
     if reach <= MARGIN or (ratio.low <= 1 <= ratio.high and reach <= 1 + TIE_BAND):
         return "tie"
-    if reach <= 1 + floor:
-        return "undecided"
-    if ratio.low > MARGIN:
+    if ratio.low > beginning(floor):
         return "slower"
-    return "faster" if ratio.high < 1 / MARGIN else "undecided"
+    return "faster" if ratio.high < 1 / beginning(floor) else "undecided"
 
 
 def ranks(names: Sequence[Name], verdicts: Mapping[tuple[Name, Name], Verdict]) -> dict[Name, str]:

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -118,6 +119,22 @@ def test_the_load_is_the_whole_machine_s(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("psutil.cpu_percent", lambda *_given, **_more: [0.0, 100.0, 20.0, 0.0])
     (told,) = (finding for finding in doctor.machine() if finding.what == "load")
     assert (told.state, told.says.partition(":")[0]) == ("warning", "1.20 CPUs are busy with something else")
+
+
+def test_the_load_that_counts_grows_with_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sixtieth of many CPUs is no neighbour."""
+    monkeypatch.setattr("psutil.cpu_count", lambda: 64)
+    monkeypatch.setattr("psutil.cpu_percent", lambda *_given, **_more: [2.0] * 63 + [0.0])
+    (told,) = (finding for finding in doctor.machine() if finding.what == "load")
+    assert (told.state, told.says) == ("good", "1.26 CPUs are busy with something else")
+
+
+@pytest.mark.parametrize(("plugged", "state"), [(True, "good"), (False, "warning"), (None, "good")])
+def test_a_battery(monkeypatch: pytest.MonkeyPatch, plugged: bool | None, state: str) -> None:
+    """Told where it is known to be what the machine runs on."""
+    monkeypatch.setattr("psutil.sensors_battery", lambda: SimpleNamespace(power_plugged=plugged), raising=False)
+    (told,) = (finding for finding in doctor.machine() if finding.what == "power")
+    assert told.state == state
 
 
 def test_a_data_folder_that_does_not_exist(house: Path) -> None:

@@ -32,7 +32,7 @@ def test_the_sentence_over_all_tasks_names_no_more_than_it_can(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("low", "high", "told"),
     [
-        (1.005, 1.06, "and 26 generations in all might decide"),
+        (1.005, 1.06, "and 13 generations in all might decide"),
         (1.01, 1.03, f"and more than {stats.PATIENCE} generations would be needed"),
     ],
 )

@@ -18,7 +18,7 @@ from harness.report.words import badge, digits
 STYLES = {
     **dict.fromkeys(("faster", badge("proven"), "✓"), "green"),
     **dict.fromkeys(("undecided", badge("not proven")), "yellow"),
-    **dict.fromkeys(("slower", badge("failed")), "bold red"),
+    **dict.fromkeys(("slower", badge("failed"), "✗"), "bold red"),
     "!": "bold yellow",
 }
 PLAIN_WIDTH = 160  # columns where there is no terminal to ask
@@ -99,7 +99,10 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, title: s
     for number, head in enumerate(heads):
         found.add_column(plain(head, bare=bare), justify="left" if number < left else "right", overflow=overflow)
     for row in rows:
-        styles = ("strike" if text.startswith(answer.VOID) else STYLES.get(text, "") for text in row)
+        styles = (
+            "strike" if text.startswith(answer.VOID) else STYLES.get(text) or STYLES.get(text.rsplit(" ", 1)[-1], "")
+            for text in row
+        )
         found.add_row(*(plain(text, style, bare=bare) for text, style in zip(row, styles, strict=True)))
     to.print(found)
 
