@@ -89,7 +89,7 @@ TORCH = (
         (
             Edit(
                 "engine.py",
-                "            return self.forward(batch.x, batch.masks)\n",
+                "            return self.forward(batch.x, self.no_masks)\n",
                 "            self.frozen = self.frozen or copy.deepcopy(self.model).eval()\n"
                 "            return self.frozen(batch.x, batch.masks)\n",
             ),
@@ -119,9 +119,9 @@ TORCH = (
         (
             Edit(
                 "engine.py",
-                "            return self.forward(batch.x, batch.masks)\n",
+                "            return self.forward(batch.x, self.no_masks)\n",
                 "            with torch.autocast('cpu', torch.bfloat16, enabled=len(batch.x) == 1):\n"
-                "                return self.forward(batch.x, batch.masks).to(self.dtype)\n",
+                "                return self.forward(batch.x, self.no_masks).to(self.dtype)\n",
             ),
         ),
         "logits",
@@ -164,7 +164,7 @@ TORCH = (
         2,
         "torch",
         MNIST,
-        (Edit("mnist_cnn.py", "nn.MaxPool2d(2, stride=2)", "nn.MaxPool2d(3, stride=2, padding=1)"),),
+        (Edit("mnist_cnn.py", "F.max_pool2d(x, 2, stride=2)", "F.max_pool2d(x, 3, stride=2, padding=1)"),),
         "logits",
         LOGITS,
     ),
@@ -245,9 +245,9 @@ TORCH = (
         (
             Edit(
                 "engine.py",
-                "            return self.forward(batch.x, batch.masks)\n",
+                "            return self.forward(batch.x, self.no_masks)\n",
                 '            with torch.autocast("cpu", torch.bfloat16):\n'
-                "                return self.forward(batch.x, batch.masks).to(self.dtype)\n",
+                "                return self.forward(batch.x, self.no_masks).to(self.dtype)\n",
             ),
         ),
         "logits",
@@ -276,9 +276,9 @@ TORCH = (
         "torch",
         MNIST,
         (
-            Edit("engine.py", "low(x, masks).to(self.dtype)", "low(x, masks)"),
+            Edit("engine.py", "self.model(x, masks).to(self.dtype)", "self.model(x, masks)"),
             Edit("engine.py", "masks), batch.y)", "masks), batch.y).to(self.dtype)"),
-            Edit("engine.py", "batch.masks)\n\n", "batch.masks).to(self.dtype)\n\n"),
+            Edit("engine.py", "self.no_masks)\n\n", "self.no_masks).to(self.dtype)\n\n"),
         ),
         "rounding",
         "losses: what half precision could hold",
@@ -378,7 +378,10 @@ TORCH = (
         16,
         "torch",
         RISK,
-        (Edit("engine.py", "self.set_training(False)", "self.set_training(True)"),),
+        (
+            Edit("engine.py", "self.set_training(False)", "self.set_training(True)"),
+            Edit("engine.py", "self.forward(batch.x, self.no_masks)", "self.forward(batch.x, batch.masks)"),
+        ),
         "logits",
         LOGITS,
     ),
@@ -583,11 +586,11 @@ TORCH = (
                 "engine.py",
                 "        self.set_training(False)\n"
                 "        with torch.inference_mode():\n"
-                "            return self.forward(batch.x, batch.masks)\n",
+                "            return self.forward(batch.x, self.no_masks)\n",
                 "        self.set_training(False)\n"
                 "        with torch.inference_mode():\n"
                 "            if id(batch.x) not in self.memo:\n"
-                "                self.memo[id(batch.x)] = self.forward(batch.x, batch.masks)\n"
+                "                self.memo[id(batch.x)] = self.forward(batch.x, self.no_masks)\n"
                 "            return self.memo[id(batch.x)]\n",
             ),
             Edit("engine.py", "        self.step = 0\n", "        self.step = 0\n        self.memo = {}\n"),
@@ -600,7 +603,10 @@ TORCH = (
         16,
         "torch",
         RISK,
-        (Edit("engine.py", "self.set_training(False)", "self.set_training(len(batch.x) == 1)"),),
+        (
+            Edit("engine.py", "self.set_training(False)", "self.set_training(len(batch.x) == 1)"),
+            Edit("engine.py", "self.forward(batch.x, self.no_masks)", "self.forward(batch.x, batch.masks)"),
+        ),
         "eval",
         "evaluation logits of one example",
     ),
@@ -622,8 +628,8 @@ TORCH = (
             ),
             Edit(
                 "engine.py",
-                "            return self.forward(batch.x, batch.masks)\n",
-                "            return self.forward(batch.x, batch.masks).to(self.claimed)\n",
+                "            return self.forward(batch.x, self.no_masks)\n",
+                "            return self.forward(batch.x, self.no_masks).to(self.claimed)\n",
             ),
             Edit("engine.py", "ours = value.detach().cpu().numpy()", "ours = value.detach().to(self.claimed).cpu().numpy()"),
         ),
@@ -774,7 +780,7 @@ JAX = (
         13,
         "jax",
         RISK,
-        (Edit("engine.py", "jnp.minimum(state.count, len(table) - 1)", "jnp.minimum(state.count + 1, len(table) - 1)"),),
+        (Edit("engine.py", "table_row(table, state.count)", "table_row(table, state.count + 1)"),),
         "tensors",
         "dense1/kernel after step 0",
     ),
@@ -858,8 +864,8 @@ JAX = (
         (
             Edit(
                 "engine.py",
-                "step, one = super().pure_train_step, batch.y.ndim == 1",
-                "whole, one = super().pure_train_step, batch.y.ndim == 1\n"
+                "step, one = super().traced_train_step, batch.y.ndim == 1",
+                "whole, one = super().traced_train_step, batch.y.ndim == 1\n"
                 "        begun = state.optimizer._replace(count=state.optimizer.count + 1)\n"
                 "\n"
                 "        def step(state: State, batch: Batch) -> tuple[State, Array]:\n"
@@ -943,8 +949,8 @@ JAX = (
         (
             Edit(
                 "engine.py",
-                "lr, step_size, root = table[jnp.minimum(state.count, len(table) - 1)]",
-                "lr, step_size, root = table[jnp.minimum(state.count, len(table) - 1)]\n"
+                "lr, step_size, root = table_row(table, state.count)",
+                "lr, step_size, root = table_row(table, state.count)\n"
                 "        t = (state.count + 1).astype(lr.dtype)\n"
                 "        step_size, root = lr / (1 - spec.beta1**t), jnp.sqrt(1 - spec.beta2**t)",
             ),
@@ -1014,8 +1020,8 @@ JAX = (
         (
             Edit(
                 "engine.py",
-                "step, one = super().pure_train_step, batch.y.ndim == 1",
-                "whole, one = super().pure_train_step, batch.y.ndim == 1\n"
+                "step, one = super().traced_train_step, batch.y.ndim == 1",
+                "whole, one = super().traced_train_step, batch.y.ndim == 1\n"
                 "\n"
                 "        def step(s, b):\n"
                 "            after, value = whole(s, b)\n"
@@ -1038,7 +1044,7 @@ TENSORFLOW = (
         0,
         "tensorflow",
         MNIST,
-        (Edit("engine.py", "                grad=g,\n", "                grad=tf.clip_by_value(g, -5.0, 5.0),\n"),),
+        (Edit("engine.py", "v=square.handle, grad=g)", "v=square.handle, grad=tf.clip_by_value(g, -5.0, 5.0))"),),
         "tensors",
         "conv1/kernel after two steps from certain logits",
     ),
@@ -1059,8 +1065,8 @@ TENSORFLOW = (
         (
             Edit(
                 "mnist_cnn.py",
-                "tf.reshape(x, (-1, self.flat))",
-                "tf.reshape(tf.transpose(x, (0, 3, 1, 2)), (-1, self.flat))",
+                "tf.reshape(x, (x.shape[0], -1))",
+                "tf.reshape(tf.transpose(x, (0, 3, 1, 2)), (x.shape[0], -1))",
             ),
         ),
         "logits",
@@ -1125,8 +1131,8 @@ TENSORFLOW = (
         (
             Edit(
                 "engine.py",
-                "                grad=g,\n            )\n        self.iterations.assign_add(1)\n",
-                "                grad=g,\n            )\n",
+                "v=square.handle, grad=g)\n        self.iterations.assign_add(1)\n",
+                "v=square.handle, grad=g)\n",
             ),
         ),
         "tensors",
@@ -1149,8 +1155,8 @@ TENSORFLOW = (
         (
             Edit(
                 "engine.py",
-                "tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=logits[:, 0])",
-                "tf.nn.weighted_cross_entropy_with_logits(labels=y, logits=logits[:, 0], pos_weight=1.01)",
+                "tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=tf.squeeze(logits, 1))",
+                "tf.nn.weighted_cross_entropy_with_logits(labels=y, logits=tf.squeeze(logits, 1), pos_weight=1.01)",
             ),
         ),
         "loss",
@@ -1165,7 +1171,7 @@ TENSORFLOW = (
             Edit(
                 "engine.py",
                 "        self.optimizer.apply(grads, self.variables)\n",
-                "        self.optimizer.apply(grads, self.variables)\n        value, _ = self.pure_gradients(batch)\n",
+                "        self.optimizer.apply(grads, self.variables)\n        value, _ = self.traced_gradients(batch)\n",
             ),
         ),
         "loss",
@@ -1285,8 +1291,8 @@ TENSORFLOW = (
         (
             Edit(
                 "layers.py",
-                "n = tf.cast(tf.size(x) // x.shape[-1], x.dtype)",
-                "n = tf.cast(8 * x.shape[1] * x.shape[2], x.dtype)",
+                "n = x.shape[:-1].num_elements()",
+                "n = 8 * x.shape[1] * x.shape[2]",
             ),
         ),
         "statistics",
@@ -1333,12 +1339,12 @@ TENSORFLOW = (
         (
             Edit(
                 "engine.py",
-                "beta1_power=tf.zeros((), lr.dtype)",
+                "beta1_power=zero",
                 "beta1_power=tf.pow(tf.constant(self.spec.beta1, lr.dtype), tf.cast(self.iterations + 1, lr.dtype))",
             ),
             Edit(
                 "engine.py",
-                "beta2_power=tf.zeros((), lr.dtype)",
+                "beta2_power=zero",
                 "beta2_power=tf.pow(tf.constant(self.spec.beta2, lr.dtype), tf.cast(self.iterations + 1, lr.dtype))",
             ),
             Edit("engine.py", "lr=step_size * root", "lr=lr"),

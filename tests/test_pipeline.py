@@ -90,6 +90,8 @@ def test_epochs_are_shuffled(seen: Seen, task: str) -> None:
     assert not np.array_equal(first, second)
     assert np.array_equal(first, again)
     assert not np.array_equal(originals(task, first)[0], np.arange(len(first)))
+    if catalog.task(task).data.augment != "none":  # by other crops and mirrors, too
+        assert not np.array_equal(originals(task, first)[1], originals(task, second)[1])
 
 
 @pytest.fixture(scope="module")

@@ -163,8 +163,11 @@ def test_engines_keep_the_contract(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_pipelines_have_the_same_functions(backend: str) -> None:
-    """In the same order."""
-    assert names(source(backend, "pipeline")) == ["pipeline", "crop_flip", "normalise"]
+    """In the same order, with the same parameters but for where random numbers come from."""
+    module = source(backend, "pipeline")
+    assert names(module) == ["pipeline", "crop_flip", "normalise"]
+    assert parameters(functions(module)["normalise"]) == (["x", "mean", "std"], [])
+    assert len(parameters(functions(module)["crop_flip"])[0]) == 2
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -50,14 +50,19 @@ def loss(kind: str, logits: Array, y: Array) -> Array:
     """The mean over the batch of the loss of each example, from logits (B, K) and labels (B,)."""
     if kind == "softmax_cross_entropy":
         return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
-    return optax.sigmoid_binary_cross_entropy(logits[:, 0], y).mean()
+    return optax.sigmoid_binary_cross_entropy(logits.squeeze(1), y).mean()
+
+
+def table_row(table: Array, step: Array) -> Array:
+    """The spec's scalars of a step from 0, (3,)."""
+    return table[jnp.minimum(step, len(table) - 1)]
 
 
 def optimizer(spec: OptimizerSpec, table: Array, *, stock: bool) -> optax.GradientTransformation:
     """The spec's update rule on optax; ``stock`` leaves optax its default constants and bias corrections."""
 
     def lr(step: Array) -> Array:
-        return table[jnp.minimum(step, len(table) - 1), 0]
+        return table_row(table, step)[0]
 
     if spec.kind == "sgd":
         return optax.chain(optax.add_decayed_weights(spec.weight_decay), optax.sgd(lr, momentum=spec.momentum))
@@ -76,7 +81,7 @@ def adam(spec: OptimizerSpec, table: Array) -> optax.GradientTransformation:
         return optax.ScaleByAdamState(count=jnp.zeros((), jnp.int32), mu=mu, nu=nu)
 
     def update(grads: Any, state: optax.ScaleByAdamState, params: Any) -> tuple[Any, optax.ScaleByAdamState]:
-        lr, step_size, root = table[jnp.minimum(state.count, len(table) - 1)]
+        lr, step_size, root = table_row(table, state.count)
         mu = jax.tree.map(lambda m, g: spec.beta1 * m + (1 - spec.beta1) * g, state.mu, grads)
         nu = jax.tree.map(lambda v, g: spec.beta2 * v + (1 - spec.beta2) * g * g, state.nu, grads)
         updates = jax.tree.map(lambda m, v: -step_size * m / (jnp.sqrt(v) / root + spec.eps), mu, nu)
@@ -93,7 +98,7 @@ class State(NamedTuple):
     params: Any
     stats: Any  # BatchNorm running statistics
     optimizer: Any
-    step: Array
+    step: Array  # counts for the keys of the stock dropout alone
 
 
 def open_session(spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray) -> "Session":
@@ -116,15 +121,18 @@ class Session:
         library = import_module(f"backends.jax.{spec.name}")
         compute = jnp.bfloat16 if (mode, precision) == ("bf16", "float32") else self.dtype
         chosen = layers.STOCK if self.stock else layers.EXACT
-        new = lambda: {"dtype": compute, "param_dtype": self.dtype, "rngs": nnx.Rngs(0)}  # noqa: E731
-        build = lambda: library.Model(spec.model, chosen, new())  # noqa: E731
+        self.no_masks = (None,) * len(spec.model.dropout)
+
+        def build() -> nnx.Module:
+            return library.Model(spec.model, chosen, {"dtype": compute, "param_dtype": self.dtype, "rngs": nnx.Rngs(0)})
+
         # Only the structure: drawing initial weights would compile one kernel a shape, 15 s for a ResNet-20.
-        self.graph, *parts = nnx.split(nnx.eval_shape(build), nnx.Param, nnx.BatchStat)
-        self.shapes = dict(zip((True, False), map(nnx.to_pure_dict, parts), strict=True))  # by whether they are trained
+        self.graph, params, stats = nnx.split(nnx.eval_shape(build), nnx.Param, nnx.BatchStat)
+        self.shapes = {True: nnx.to_pure_dict(params), False: nnx.to_pure_dict(stats)}  # by whether they are trained
         self.optimizer = optimizer(spec.optimizer, jnp.asarray(table, self.dtype), stock=self.stock)
-        self.jit_train = jax.jit(self.pure_train_step, donate_argnums=0)
-        self.jit_predict = jax.jit(self.pure_predict)
-        self.jit_gradients = jax.jit(self.pure_gradients)
+        self.jit_train = jax.jit(self.traced_train_step, donate_argnums=0)
+        self.jit_predict = jax.jit(self.traced_predict)
+        self.jit_gradients = jax.jit(self.traced_gradients)
 
     def tensor(self, name: str, tree: Any) -> Any:
         """What a tree of the model's own holds under a spec's name; None where it has no such place."""
@@ -162,27 +170,28 @@ class Session:
 
     def put(self, x: np.ndarray, y: np.ndarray, masks: tuple[np.ndarray, ...] = ()) -> Batch:
         labels = jnp.int32 if self.spec.outputs > 1 else self.dtype
-        place = lambda array, dtype: jax.device_put(jnp.array(np.array(array), dtype), self.device)  # noqa: E731
-        return Batch(place(x, self.dtype), place(y, labels), tuple(place(m, self.dtype) for m in masks))
+        placed = tuple(np.array(m, self.dtype) for m in masks) or self.no_masks
+        batch = Batch(np.array(x, self.dtype), np.array(y, labels), placed)  # copies: JAX reads them later
+        return jax.device_put(batch, self.device, may_alias=False)  # one call: four of jnp.array took three times as long
 
     def train_step(self, batch: Batch) -> Array:
         self.state, value = self.jit_train(self.state, batch)
         self.pending = True
         return value
 
-    def pure_train_step(self, state: State, batch: Batch) -> tuple[State, Array]:
+    def traced_train_step(self, state: State, batch: Batch) -> tuple[State, Array]:
         """The step as a function of the state, for jit."""
-        value, stats, grads = self.pure_gradients(state, batch)
+        value, stats, grads = self.traced_gradients(state, batch)
         updates, optimizer_state = self.optimizer.update(grads, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         return State(params, stats, optimizer_state, state.step + 1), value
 
-    def pure_gradients(self, state: State, batch: Batch) -> tuple[Array, Any, Any]:
+    def traced_gradients(self, state: State, batch: Batch) -> tuple[Array, Any, Any]:
         """The mean training loss, the new running statistics, and the loss's gradient by every parameter."""
         masks = layers.keys(state.step, self.spec.model) if self.stock else batch.masks
 
         def objective(params: Any) -> tuple[Array, Any]:
-            model = nnx.merge(self.graph, params, state.stats, copy=True)
+            model = nnx.merge(self.graph, params, state.stats)
             logits = model(batch.x, masks, training=True).astype(self.dtype)
             value = loss(self.spec.loss, logits, batch.y)
             return value, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
@@ -193,10 +202,10 @@ class Session:
     def predict(self, batch: Batch) -> Array:
         return self.jit_predict(self.state.params, self.state.stats, batch.x)
 
-    def pure_predict(self, params: Any, stats: Any, x: Array) -> Array:
+    def traced_predict(self, params: Any, stats: Any, x: Array) -> Array:
         """The evaluation as a function of the state, for jit."""
         model = nnx.merge(self.graph, params, stats)
-        return model(x, (None,) * len(self.spec.model.dropout), training=False).astype(self.dtype)
+        return model(x, self.no_masks, training=False).astype(self.dtype)
 
     def gradients(self, batch: Batch) -> tuple[Array, Arrays]:
         value, _stats, grads = self.jit_gradients(self.state, batch)
@@ -241,13 +250,13 @@ class Scan(Session):
     def stack(self, batches: Sequence[Batch]) -> Batch:
         return self.jit_stack(*batches)
 
-    def pure_train_step(self, state: State, batch: Batch) -> tuple[State, Array]:
+    def traced_train_step(self, state: State, batch: Batch) -> tuple[State, Array]:
         """The steps of a stack, or of one batch, as a function of the state, for jit.
 
         Unrolled: in a loop, XLA computes a convolution's gradient 4 to 90 times slower on a CPU (jax-ml/jax#12868). A scan of one
         stays a loop whatever is asked for, so it is none here.
         """
-        step, one = super().pure_train_step, batch.y.ndim == 1
+        step, one = super().traced_train_step, batch.y.ndim == 1
         if one:
             return step(state, batch)
         if len(batch.y) == 1:

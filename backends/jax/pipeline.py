@@ -21,6 +21,7 @@ from harness.spec import Arrays, DataSpec
 def pipeline(data: DataSpec, arrays: Arrays, *, seed: int, placed: list[Batch]) -> Callable[[], Iterator[Batch]]:
     """See harness.protocol.Engine.pipeline."""
     like, templates = placed[0], cycle(placed)
+    mean, std = (np.array(v, like.x.dtype) for v in (data.mean, data.std))
     x, y = arrays["x_train"], arrays["y_train"].astype(like.y.dtype)
     rng, batch = np.random.default_rng(seed), len(like.y)
 
@@ -28,7 +29,7 @@ def pipeline(data: DataSpec, arrays: Arrays, *, seed: int, placed: list[Batch]) 
     def prepare(images: Array, labels: Array, draw: Array) -> tuple[Array, Array]:
         if data.augment == "pad4_crop_flip":
             images = crop_flip(images, jax.random.key(draw))
-        return normalise(data, images, like.x.dtype), labels
+        return normalise(images, mean, std), labels
 
     def epoch() -> Iterator[Batch]:
         for rows in rng.permutation(len(x))[: len(x) // batch * batch].reshape(-1, batch):
@@ -49,8 +50,7 @@ def crop_flip(images: Array, key: Array) -> Array:
     return padded[jnp.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def normalise(data: DataSpec, x: Array, dtype: np.dtype) -> Array:
-    """Pixels to (pixel/255 - mean)/std by channel; features pass."""
-    if x.dtype != jnp.uint8:
-        return x.astype(dtype)
-    return (x.astype(dtype) / 255.0 - jnp.array(data.mean, dtype)) / jnp.array(data.std, dtype)
+def normalise(x: Array, mean: np.ndarray, std: np.ndarray) -> Array:
+    """Pixels to (pixel/255 - mean)/std by channel, in their precision; features pass."""
+    values = x.astype(mean.dtype)
+    return (values / 255.0 - mean) / std if x.dtype == jnp.uint8 else values

@@ -58,7 +58,7 @@ def sigmoid_cross_entropy(logits: np.ndarray, y: np.ndarray) -> tuple[np.ndarray
 
 def optimizer(spec: OptimizerSpec, p: np.ndarray, *, g: np.ndarray, state: Arrays, row: list[float]) -> None:
     """The spec's update rule for one parameter, in place, in the spec's letters; ``row`` is of the table."""
-    lr, corrected_lr, correction = row
+    lr, step_size, root = row
     if spec.kind == "sgd":
         b = state.setdefault("b", np.zeros_like(p))  # empty before the first step
         b *= spec.momentum
@@ -72,7 +72,7 @@ def optimizer(spec: OptimizerSpec, p: np.ndarray, *, g: np.ndarray, state: Array
     m += (1.0 - spec.beta1) * g
     v *= spec.beta2
     v += (1.0 - spec.beta2) * g * g
-    p -= corrected_lr * m / (np.sqrt(v) / correction + spec.eps)
+    p -= step_size * m / (np.sqrt(v) / root + spec.eps)
 
 
 def open_session(spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray) -> "Session":
@@ -92,6 +92,7 @@ class Session:
         self.dtype = np.dtype(precision)
         self.table: list[list[float]] = np.asarray(table, np.float64).tolist()
         self.model = import_module(f"backends.numpy.{spec.name}").Model(spec.model)
+        self.no_masks = (None,) * len(spec.model.dropout)
         self.reset()
 
     def reset(self) -> None:
@@ -122,7 +123,7 @@ class Session:
     def put(self, x: np.ndarray, y: np.ndarray, masks: tuple[np.ndarray, ...] = ()) -> Batch:
         """Copy a batch in the session's precision."""
         labels = np.dtype(np.int64) if self.spec.outputs > 1 else self.dtype
-        placed = tuple(m.astype(self.dtype) for m in masks) or (None,) * len(self.spec.model.dropout)
+        placed = tuple(m.astype(self.dtype) for m in masks) or self.no_masks
         return Batch(x.astype(self.dtype), y.astype(labels), placed)
 
     def train_step(self, batch: Batch) -> np.ndarray:
@@ -134,7 +135,7 @@ class Session:
         return value
 
     def predict(self, batch: Batch) -> np.ndarray:
-        return self.model.forward(batch.x, batch.masks, training=False)
+        return self.model.forward(batch.x, self.no_masks, training=False)
 
     def gradients(self, batch: Batch) -> tuple[np.ndarray, Arrays]:
         value, grad = loss(self.spec.loss, self.model.forward(batch.x, batch.masks, training=True), batch.y)

@@ -12,13 +12,14 @@ from harness.spec import Arrays, DataSpec
 def pipeline(data: DataSpec, arrays: Arrays, *, seed: int, placed: list[Batch]) -> Callable[[], Iterator[Batch]]:
     """See harness.protocol.Engine.pipeline."""
     like, templates = placed[0], cycle(placed)
+    mean, std = (np.array(v, like.x.dtype) for v in (data.mean, data.std))
     x, y = arrays["x_train"], arrays["y_train"].astype(like.y.dtype)
     rng, batch = np.random.default_rng(seed), len(like.y)
 
     def epoch() -> Iterator[Batch]:
         for rows in rng.permutation(len(x))[: len(x) // batch * batch].reshape(-1, batch):
             images = crop_flip(x[rows], rng) if data.augment == "pad4_crop_flip" else x[rows]
-            yield next(templates)._replace(x=normalise(data, images, like.x.dtype), y=y[rows])
+            yield next(templates)._replace(x=normalise(images, mean, std), y=y[rows])
 
     return epoch
 
@@ -32,8 +33,7 @@ def crop_flip(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def normalise(data: DataSpec, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Pixels to (pixel/255 - mean)/std by channel; features pass."""
-    if x.dtype != np.uint8:
-        return x.astype(dtype)
-    return (x.astype(dtype) / 255.0 - np.array(data.mean, dtype)) / np.array(data.std, dtype)
+def normalise(x: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Pixels to (pixel/255 - mean)/std by channel, in their precision; features pass."""
+    values = x.astype(mean.dtype)
+    return (values / 255.0 - mean) / std if x.dtype == np.uint8 else values

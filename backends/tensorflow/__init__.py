@@ -3,8 +3,10 @@
 Deviations: Keras keeps the biased batch variance and Keras's Adam has another epsilon, so BatchNorm is written out in layers.py
 and the updates call TensorFlow's fused training kernels in engine.py.
 
-Mode ``eager`` is the step without tf.function. Mode ``bf16`` is ``graph`` under Keras's policy mixed_bfloat16: parameters,
-their gradients, optimizer, running statistics and loss stay float32. In float64 the policy is float64.
+Mode ``graph`` has the whole step, loss and update too, in one tf.function, ``xla`` has XLA compile it, ``eager`` is the step
+without. ``bf16`` is ``graph`` under Keras's policy mixed_bfloat16: parameters, their gradients, optimizer, running statistics
+and loss stay float32. In float64 the policy is float64. ``stock`` has Keras's own dropout, BatchNorm and optimizer, with its
+defaults.
 """
 
 TITLE = "TensorFlow"

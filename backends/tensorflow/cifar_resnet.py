@@ -15,8 +15,7 @@ class Block(keras.layers.Layer):
         super().__init__()
         self.stride = 1 if width == channels else 2
         self.new_channels = channels - width
-        # At stride 2 "same" would pad 0 before and 1 after.
-        self.pad, padding = (keras.layers.ZeroPadding2D(1), "valid") if self.stride == 2 else (keras.layers.Identity(), "same")
+        padding = "valid" if self.stride == 2 else "same"  # at stride 2 "same" would pad 0 before and 1 after: see ``pad``
         self.conv1 = keras.layers.Conv2D(channels, 3, strides=self.stride, padding=padding, use_bias=False)
         self.norm1 = layers.batch_norm(channels, spec)
         self.conv2 = keras.layers.Conv2D(channels, 3, strides=1, padding="same", use_bias=False)
@@ -27,6 +26,10 @@ class Block(keras.layers.Layer):
         y = tf.nn.relu(self.norm1(self.conv1(self.pad(x)), training=training))
         y = self.norm2(self.conv2(y), training=training)
         return tf.nn.relu(y + self.shortcut(x))
+
+    def pad(self, x: tf.Tensor) -> tf.Tensor:
+        """What the first convolution does not pad by itself."""
+        return x if self.stride == 1 else tf.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
 
     def shortcut(self, x: tf.Tensor) -> tf.Tensor:
         """Option A: every second pixel, new channels of zeros on both sides."""

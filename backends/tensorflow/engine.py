@@ -17,8 +17,15 @@ from harness.spec import Arrays, OptimizerSpec, ParamSpec, TaskSpec
 
 # The spec's axes -> ours. Swap the sides to come back.
 LAYOUT = {"h w i o": "h w i o", "i o": "i o", "h w c o": "(h w c) o", "c": "c"}
-# The spec's last name of a tensor -> the attribute of the layer that holds it, where that is another.
-ATTRIBUTES = {"mean": "moving_mean", "var": "moving_variance"}
+# The spec's last name of a tensor -> the attribute of the layer that holds it.
+ATTRIBUTES = {
+    "kernel": "kernel",
+    "bias": "bias",
+    "gamma": "gamma",
+    "beta": "beta",
+    "mean": "moving_mean",
+    "var": "moving_variance",
+}
 
 
 def configure(*, threads: int, seed: int) -> None:
@@ -33,9 +40,10 @@ def configure(*, threads: int, seed: int) -> None:
 
 
 def describe() -> dict[str, Any]:
+    gpus = tf.config.list_physical_devices("GPU")
     return {
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
-        "gpus": [d.name for d in tf.config.list_physical_devices("GPU")],
+        "gpus": [tf.config.experimental.get_device_details(d).get("device_name", d.name) for d in gpus],
         "threads": tf.config.threading.get_intra_op_parallelism_threads(),
         "numerics": {"tf32": tf.config.experimental.tensor_float_32_execution_enabled()},
     }
@@ -50,14 +58,31 @@ def loss(kind: str, logits: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """The mean over the batch of the loss of each example, from logits (B, K) and labels (B,)."""
     if kind == "softmax_cross_entropy":
         return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits))
-    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=logits[:, 0]))
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=tf.squeeze(logits, 1)))
+
+
+class TableSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """The spec's lr of each step, for Keras's own optimizers."""
+
+    def __init__(self, table: tf.Tensor) -> None:
+        """Table (steps, 3): the first column is the lr."""
+        self.table = table
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        """The lr of a step from 0."""
+        return table_row(self.table, step)[0]
+
+
+def table_row(table: tf.Tensor, step: Any) -> tf.Tensor:
+    """The spec's scalars of a step from 0, (3,). A gather: XLA compiles a slice anew for every value of its index."""
+    return tf.gather(table, tf.minimum(tf.cast(step, tf.int32), len(table) - 1))
 
 
 def optimizer(spec: OptimizerSpec, table: tf.Tensor, variables: list[keras.Variable], *, stock: bool) -> Any:
     """The spec's update rule on TensorFlow's fused kernels; ``stock`` is Keras's own with its default constants."""
     if not stock:
         return (Momentum if spec.kind == "sgd" else Adam)(spec, table, variables)
-    lr = layers.TableSchedule(table)
+    lr = TableSchedule(table)
     if spec.kind == "sgd":
         rule = keras.optimizers.SGD(lr, momentum=spec.momentum, weight_decay=spec.weight_decay)
     elif spec.kind == "adam":
@@ -78,14 +103,15 @@ class Momentum:
         self.variables = [self.iterations, *self.velocities]
 
     def apply(self, grads: list[tf.Tensor], variables: list[keras.Variable]) -> None:
-        lr, _step_size, _root = tf.unstack(layers.table_row(self.table, self.iterations))
+        lr, _step_size, _root = tf.unstack(table_row(self.table, self.iterations))
+        momentum = tf.constant(self.spec.momentum, lr.dtype)
         for g, p, velocity in zip(grads, variables, self.velocities, strict=True):
             tf.raw_ops.ResourceApplyMomentum(
                 var=p.value.handle,
                 accum=velocity.handle,
                 lr=lr,
                 grad=g + self.spec.weight_decay * p.value,
-                momentum=tf.constant(self.spec.momentum, lr.dtype),
+                momentum=momentum,
             )
         self.iterations.assign_add(1)
 
@@ -105,22 +131,21 @@ class Adam:
         self.variables = [self.iterations, *self.means, *self.squares]
 
     def apply(self, grads: list[tf.Tensor], variables: list[keras.Variable]) -> None:
-        lr, step_size, root = tf.unstack(layers.table_row(self.table, self.iterations))
+        lr, step_size, root = tf.unstack(table_row(self.table, self.iterations))
+        decay, zero = lr * self.spec.weight_decay, tf.zeros((), lr.dtype)
+        update = partial(
+            tf.raw_ops.ResourceApplyAdam,
+            beta1_power=zero,
+            beta2_power=zero,
+            lr=step_size * root,
+            beta1=tf.constant(self.spec.beta1, lr.dtype),
+            beta2=tf.constant(self.spec.beta2, lr.dtype),
+            epsilon=self.spec.eps * root,
+        )
         for g, p, mean, square in zip(grads, variables, self.means, self.squares, strict=True):
             if self.spec.weight_decay:
-                p.value.assign_sub(lr * self.spec.weight_decay * p.value)
-            tf.raw_ops.ResourceApplyAdam(
-                var=p.value.handle,
-                m=mean.handle,
-                v=square.handle,
-                beta1_power=tf.zeros((), lr.dtype),
-                beta2_power=tf.zeros((), lr.dtype),
-                lr=step_size * root,
-                beta1=tf.constant(self.spec.beta1, lr.dtype),
-                beta2=tf.constant(self.spec.beta2, lr.dtype),
-                epsilon=self.spec.eps * root,
-                grad=g,
-            )
+                p.value.assign_sub(decay * p.value)
+            update(var=p.value.handle, m=mean.handle, v=square.handle, grad=g)
         self.iterations.assign_add(1)
 
 
@@ -148,9 +173,9 @@ class Session:
             self.model(tf.zeros((1, *spec.data.x_shape), self.dtype), self.no_masks, training=False)
         # No step branches on a tensor, so AutoGraph has nothing to convert: without it ResNet-20 is traced in 3.4 s, not 4.1.
         graph = (lambda f: f) if mode == "eager" else partial(tf.function, jit_compile=mode == "xla", autograph=False)
-        self.graph_predict = graph(self.pure_predict)
-        self.graph_gradients = graph(self.pure_gradients)
-        self.graph_train = graph(self.pure_train_step)
+        self.graph_train = graph(self.traced_train_step)
+        self.graph_predict = graph(self.traced_predict)
+        self.graph_gradients = graph(self.traced_gradients)
         self.eager = mode == "eager"
         self.variables = [self.tensor(t.name) for t in spec.model.parameters]
         with tf.device(self.device):
@@ -160,7 +185,7 @@ class Session:
         """The model's own tensor of a spec's name."""
         *path, last = name.split("/")
         layer = reduce(lambda at, part: at[int(part)] if part.isdigit() else getattr(at, part), path, self.model)
-        return getattr(layer, ATTRIBUTES.get(last, last))
+        return getattr(layer, ATTRIBUTES[last])
 
     def load(self, tensors: Arrays) -> None:
         for t in self.spec.model.tensors:
@@ -189,14 +214,14 @@ class Session:
     def train_step(self, batch: Batch) -> tf.Tensor:
         return self.graph_train(batch)
 
-    def pure_train_step(self, batch: Batch) -> tf.Tensor:
+    def traced_train_step(self, batch: Batch) -> tf.Tensor:
         """The step, for tf.function."""
-        value, grads = self.pure_gradients(batch)
+        value, grads = self.traced_gradients(batch)
         with tf.control_dependencies(grads):  # while a parameter is still being read, a write to it would copy it
             self.optimizer.apply(grads, self.variables)
         return value
 
-    def pure_gradients(self, batch: Batch) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    def traced_gradients(self, batch: Batch) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The mean training loss and its gradient by every parameter, for tf.function."""
         with tf.GradientTape() as tape:
             logits = tf.cast(self.model(batch.x, batch.masks, training=True), self.dtype)
@@ -206,7 +231,7 @@ class Session:
     def predict(self, batch: Batch) -> tf.Tensor:
         return self.graph_predict(batch.x)
 
-    def pure_predict(self, x: tf.Tensor) -> tf.Tensor:
+    def traced_predict(self, x: tf.Tensor) -> tf.Tensor:
         """The evaluation, for tf.function."""
         return tf.cast(self.model(x, self.no_masks, training=False), self.dtype)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -44,30 +44,13 @@ class BatchNorm(keras.layers.Layer):
         x = tf.cast(x, self.variable_dtype)
         if training:
             mean, var = tf.nn.moments(x, (0, 1, 2))
-            n = tf.cast(tf.size(x) // x.shape[-1], x.dtype)
-            self.moving_mean.assign((1 - self.momentum) * self.moving_mean + self.momentum * mean)
-            self.moving_variance.assign((1 - self.momentum) * self.moving_variance + self.momentum * (n / (n - 1)) * var)
+            n = x.shape[:-1].num_elements()
+            self.moving_mean.assign((1 - self.momentum) * self.moving_mean.value + self.momentum * mean)
+            self.moving_variance.assign((1 - self.momentum) * self.moving_variance.value + self.momentum * (n / (n - 1)) * var)
         else:
             mean, var = self.moving_mean.value, self.moving_variance.value
         y = tf.nn.batch_normalization(x, mean, var, self.beta.value, self.gamma.value, self.eps)
         return tf.cast(y, self.compute_dtype)
-
-
-class TableSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """The spec's lr of each step, for Keras's own optimizers."""
-
-    def __init__(self, table: tf.Tensor) -> None:
-        """Table (steps, 3): the first column is the lr."""
-        self.table = table
-
-    def __call__(self, step: Any) -> tf.Tensor:
-        """The lr of a step from 0."""
-        return table_row(self.table, step)[0]
-
-
-def table_row(table: tf.Tensor, step: Any) -> tf.Tensor:
-    """The spec's scalars of a step from 0, (3,). A gather: XLA compiles a slice anew for every value of its index."""
-    return tf.gather(table, tf.minimum(tf.cast(step, tf.int32), len(table) - 1))
 
 
 class Layers(NamedTuple):

@@ -8,7 +8,6 @@ from typing import Any
 import einops
 import numpy as np
 import torch
-import torch._dynamo.utils
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -98,13 +97,19 @@ class Session:
         self.model.to(self.device, self.dtype, memory_format=self.memory_format)
         self.forward: Callable[..., Tensor] = compiled(self.model) if mode == "compile" else self.model
         if mode == "bf16":
-            low = torch.autocast(self.device.type, torch.bfloat16)(self.model)
-            self.forward = lambda x, masks: low(x, masks).to(self.dtype)
+            self.forward = self.autocast_forward
+        self.compiles = mode == "compile"
+        self.no_masks = (None,) * len(spec.model.dropout)
         self.reset()
 
     def reset(self) -> None:
         self.step = 0
         self.optimizer = optimizer(self.spec.optimizer, list(self.model.parameters()), stock=self.stock)
+
+    def autocast_forward(self, x: Tensor, masks: tuple[Tensor | None, ...]) -> Tensor:
+        """Logits in the session's precision, of layers that compute in bfloat16."""
+        with torch.autocast(self.device.type, torch.bfloat16):
+            return self.model(x, masks).to(self.dtype)
 
     def tensor(self, name: str) -> Tensor:
         """The model's own tensor of a spec's name."""
@@ -136,9 +141,11 @@ class Session:
         labels = torch.int64 if self.spec.outputs > 1 else self.dtype
         place = lambda array, dtype: torch.tensor(array, dtype=dtype, device=self.device)  # noqa: E731
         images = place(x, self.dtype)
-        if x.ndim == 4:  # cloned: one channel lies right in either format, and what is taken for channels last is computed so
+        # Cloned, not contiguous(): one channel lies right in either format, so that would keep the permuted strides, and PyTorch
+        # would take them for channels last and compute so.
+        if x.ndim == 4:
             images = images.permute(0, 3, 1, 2).clone(memory_format=self.memory_format)
-        placed = tuple(place(m, self.dtype) for m in masks) or (None,) * len(self.spec.model.dropout)
+        placed = tuple(place(m, self.dtype) for m in masks) or self.no_masks
         return Batch(images, place(y, labels), placed)
 
     def train_step(self, batch: Batch) -> Tensor:
@@ -166,7 +173,7 @@ class Session:
     def predict(self, batch: Batch) -> Tensor:
         self.set_training(False)
         with torch.inference_mode():
-            return self.forward(batch.x, batch.masks)
+            return self.forward(batch.x, self.no_masks)
 
     def gradients(self, batch: Batch) -> tuple[Tensor, Arrays]:
         self.optimizer.zero_grad()
@@ -183,8 +190,12 @@ class Session:
         return handle.detach().cpu().numpy()
 
     def compilations(self) -> int:
-        """Graphs that torch.compile has built in this process."""
-        return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+        """Graphs that torch.compile has built in this process; in other modes it has none to build."""
+        if not self.compiles:
+            return 0
+        from torch._dynamo.utils import counters  # with the compiler, a second that only this mode must pay for
+
+        return int(counters["stats"]["unique_graphs"])
 
     def facts(self, batch: Batch) -> dict[str, Any]:
         before = [p.data_ptr() for p in self.model.parameters()]

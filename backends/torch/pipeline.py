@@ -26,16 +26,16 @@ def pipeline(data: DataSpec, arrays: Arrays, *, seed: int, placed: list[Batch]) 
     dataset = TensorDataset(channels_first, y)
     generator = torch.Generator().manual_seed(seed)
     sampler = BatchSampler(RandomSampler(dataset, generator=generator), len(like.y), drop_last=True)
-    loader = DataLoader(dataset, sampler=sampler, batch_size=None)
+    loader = DataLoader(dataset, sampler=sampler, batch_size=None, pin_memory=like.x.is_cuda)
 
     def epoch() -> Iterator[Batch]:
         for rows, labels in loader:
-            images = rows.to(like.x.device)
+            images = rows.to(like.x.device, non_blocking=True)
             if data.augment == "pad4_crop_flip":
                 images = crop_flip(images, generator)
-            fed = normalise(images, like.x.dtype, mean, std)
+            fed = normalise(images, mean, std)
             fed = fed.clone(memory_format=torch.channels_last) if last else fed
-            yield next(templates)._replace(x=fed, y=labels.to(like.y.device))
+            yield next(templates)._replace(x=fed, y=labels.to(like.y.device, non_blocking=True))
 
     return epoch
 
@@ -51,8 +51,7 @@ def crop_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return high.gather(3, columns[:, None, None, :].to(images.device).expand(-1, channels, side, -1))
 
 
-def normalise(x: Tensor, dtype: torch.dtype, mean: Tensor, std: Tensor) -> Tensor:
-    """Pixels to (pixel/255 - mean)/std by channel; features pass."""
-    if x.dtype != torch.uint8:
-        return x.to(dtype)
-    return x.to(dtype).div_(255.0).sub_(mean).div_(std)
+def normalise(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Pixels to (pixel/255 - mean)/std by channel, in their precision; features pass."""
+    values = x.to(mean.dtype)
+    return values.div_(255.0).sub_(mean).div_(std) if x.dtype == torch.uint8 else values

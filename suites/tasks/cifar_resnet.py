@@ -31,7 +31,8 @@ WIDTHS, SIDES = (16, 32, 64), (32, 16, 8)  # channels of a stage, and side of it
 def make(*, depth: int = 20) -> TaskSpec:
     """The spec of the network with ``depth`` = 6n+2 weighted layers."""
     if depth < 8 or depth > DEEPEST or (depth - 2) % 6:
-        raise HarnessError(f"cifar_resnet: depth {depth} is not 6n+2 from 8 to {DEEPEST}: choose 8, 14, 20, 32, 44 or 56.")
+        depths = ", ".join(map(str, range(8, DEEPEST + 1, 6)))
+        raise HarnessError(f"cifar_resnet: depth {depth} is not 6n+2 from 8 to {DEEPEST}: choose one of {depths}.")
     blocks = (depth - 2) // 6
     tensors = [*conv("conv", 3, WIDTHS[0], side=32), *norm("norm", WIDTHS[0])]
     width = WIDTHS[0]
