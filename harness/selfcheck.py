@@ -83,14 +83,17 @@ class Finding:
 def suite(name: str, max_time: float | None) -> Suite:
     """What is run: the least that the suite ``name`` measures, so that it is its verdicts which are tried.
 
-    With ``max_time``, in seconds, generations are added as it adds them: until all is as narrow as it wants.
+    With ``max_time``, in seconds, generations are added as it adds them: until all is as narrow as it wants. The run looks at one
+    contest of four, whose six pairs share the level, and the verdicts here are of three: so much narrower their intervals are.
     """
     like = catalog.suite(name)
     if like.generations < stats.GENERATIONS:
         least = f"{like.generations} generations, a verdict needs {stats.GENERATIONS}"
         raise HarnessError(f"suite {name} gives no verdicts to check ({least}): take another, as quick or rigorous.")
     title = f"one backend under {COPIES} names, and one slowed down"
-    return replace(like, title=title, jobs=(JOB,), seeds=1, budget_s=max_time or 0.0, hard=bool(max_time))
+    wider = stats.t_quantile(like.generations, math.comb(COPIES + 1, 2)) / stats.t_quantile(like.generations, COPIES)
+    made = replace(like, title=title, jobs=(JOB,), seeds=1, narrow=like.narrow * wider)
+    return replace(made, budget_s=max_time or 0.0, hard=bool(max_time))
 
 
 def entrants(backend: str, mode: str, slowdown: float) -> tuple[Entrant, ...]:

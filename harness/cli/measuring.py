@@ -159,7 +159,8 @@ def selfcheck(
 
     A delay below 2 % must stay unranked: verdicts begin there. With --max-time generations are added until all is narrow.
 
-    Exit code 1 if an equal won or the proof failed, 3 if a process failed, 4 if the machine is too noisy to find the delay.
+    Exit code 1 if an equal won or the proof failed, 3 if a process failed, 4 if the machine is too noisy to find the delay, 124
+    if --max-time was too short for the least number of generations.
 
     \b
     Examples:
