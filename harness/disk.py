@@ -1,9 +1,12 @@
 """Files that are whole after a crash: a line is on disk when it is written, a file is replaced in one step."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
+
+import psutil
 
 from harness.errors import writing
 
@@ -45,6 +48,8 @@ def put(path: Path, lines: Iterable[str]) -> None:
     draft = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with writing(path, KEPT):
+            for left in abandoned(path):
+                left.unlink(missing_ok=True)
             draft.unlink(missing_ok=True)
             with draft.open("x", encoding="utf-8", newline="") as file:  # a link laid there would lead elsewhere
                 file.writelines(lines)
@@ -54,3 +59,11 @@ def put(path: Path, lines: Iterable[str]) -> None:
     finally:
         draft.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def abandoned(path: Path) -> Iterator[Path]:
+    """Drafts of a file whose writers were killed."""
+    for draft in path.parent.glob(f"{escape(path.name)}.*.part"):
+        writer = draft.suffixes[-2].removeprefix(".")
+        if writer.isdigit() and not psutil.pid_exists(int(writer)):
+            yield draft

@@ -15,7 +15,7 @@ import pandas as pd
 
 from harness import catalog, report, standing
 from harness.compare import Comparison
-from harness.errors import HarnessError
+from harness.errors import HarnessError, writing
 from harness.records import Cell, Run, Trial
 from harness.report import tables
 from harness.report.findings import find
@@ -87,8 +87,9 @@ def write_cases(cases: Sequence[Case], file: Path) -> list[Path]:
             made = element(suite, "testcase", classname=f"{name}.{case.entry}", name=case.name)
             if case.verdict != "proven":
                 element(made, "failure" if case.verdict == "failed" else "skipped", message=case.says)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    ET.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        ET.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
     return [file]
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from harness.errors import HarnessError
 
 LONGEST = 100_000  # characters of a text that are read; views would show the rest nowhere, and choke on it
+DEEPEST = 50  # objects and lists within each other; views follow them all
 LIMIT = 1 << 26  # bytes of a line, and of run.json; more is no record of ours
 
 
@@ -62,6 +63,12 @@ def fits(values: Collection[Any], kind: Any) -> bool:
     names = {...: inner[1]} if inner else kind
     every = ((k, [v for value in values for n, v in value.items() if name in {n, ...}]) for name, k in names.items())
     return types <= {dict} and all(fits(found, k) for k, found in every)
+
+
+def depth(value: Any) -> int:
+    """How many objects and lists of a JSON value lie within each other."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(depth, inner), default=0)
 
 
 def clipped(value: Any) -> Any:

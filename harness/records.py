@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 
 from harness.disk import add, put, sync
 from harness.errors import HarnessError, unknown
-from harness.parsing import LIMIT, parse, sound, typed
+from harness.parsing import DEEPEST, LIMIT, depth, parse, sound, typed
 
 SCHEMA = 2
 BEGUN = {"proven": False, "complete": [], "aside": [], "starts": [0], "used_s": 0.0}  # the progress of a new run
@@ -252,6 +252,8 @@ def read(folder: Path) -> Run:
         raise HarnessError(f"{manifest_path} has schema {found!r}, this Concord reads {SCHEMA}: use {writer}.")
     with sound(manifest_path):
         typed(manifest, MANIFEST)
+        if depth(manifest) > DEEPEST:
+            raise ValueError(f"more than {DEEPEST} objects and lists within each other")
     proofs = tuple(each(folder / "proofs.jsonl", partial(build, Proof)))
     named = folder if folder.name.strip(".") else folder.resolve()  # views call a run by its folder, which "." does not name
     run = Run(named, manifest, tuple(each(folder / "trials.jsonl", trial)), proofs)

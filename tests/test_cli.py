@@ -11,6 +11,7 @@ import sys
 import tomllib
 import venv
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,8 +21,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from harness import catalog, data, download, launch, records, samples, workplace
+from harness import catalog, data, download, launch, records, resume, samples, verify, workplace
 from harness.cli import main, options, viewing
+from harness.errors import HarnessError
 from harness.proof import missing
 from harness.report import drawing, tables
 from harness.report.findings import find
@@ -856,6 +858,23 @@ def test_trainings_out_of_time_can_be_given_more(house: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("used_s", "status", "refused"), [(60.0, "skipped", True), (40.0, "skipped", False), (60.0, "ok", False)]
+)
+def test_trainings_alone_have_half_of_the_time(
+    versions: tuple[Path, Said], tmp_path: Path, used_s: float, status: records.Status, refused: bool
+) -> None:
+    """Where only they are left, and their half is used up, going on would do nothing: it is refused as where all of it is."""
+    run = records.read(versions[0])
+    suite = {**run.manifest["suite"], "generations": 1, "hard": True, "budget_s": 100.0}
+    progress = {**run.progress, "complete": [0], "used_s": used_s}
+    code = verify.code_digest(catalog.ROOT)
+    records.write_manifest(tmp_path, {**run.manifest, "suite": suite, "progress": progress, "code": code, "finished": None})
+    records.append(tmp_path / "trials.jsonl", replace(run.trials[0], phase="fit", status=status))
+    with pytest.raises(HarnessError, match="has used up its 1 min 40 s") if refused else nullcontext():
+        resume.unfinished(tmp_path, None)
+
+
+@pytest.mark.parametrize(
     ("status", "hard", "code"),
     [("ok", True, 124), ("skipped", True, 124), ("failed", True, 3), ("skipped", False, 3), ("ok", False, 0)],
 )
@@ -960,6 +979,10 @@ def test_a_folder_s_own_defaults_stand_below_variables_and_options(here: Path, m
     monkeypatch.setenv("CONCORD_RUN_MAX_TIME", "30m")
     assert "at most 30 min" in told()
     assert "at most 40 s" in told("--max-time", "40s")
+    monkeypatch.setenv("CONCORD_RUN_FILTER", "task='mnist cnn'")
+    assert "unknown task of this suite 'mnist cnn'" in CliRunner().invoke(main, plan).output  # one word, as a shell reads it
+    monkeypatch.setenv("CONCORD_RUN_FILTER", "task='mnist")
+    assert CliRunner().invoke(main, plan).exit_code == 2
 
 
 @pytest.mark.parametrize("where", ["option", "variable", "file"])

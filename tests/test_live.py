@@ -256,7 +256,7 @@ def test_a_plain_line_per_trial(house: Path, tmp_path: Path, monkeypatch: pytest
     for words in (
         r"train   .* left plain, seed 0: auc 0\.\d{4} after 6 steps",
         r"time    .* right plain, train, batch 8, generation 1, round 1: [\d.]+ ms each",
-        r"time    .* left plain, first_call, batch 8, generation 1, round 1: import_s .*, train_first_call_s .*",
+        r"time    .* left plain, first_call, batch 8, generation 1: import_s .*, train_first_call_s .*",
         r"time    .* numpy canary, canary of latency, batch 1, generation 1, round 1: product_s .*, copy_s .*",
         r"time    .* left plain, control of train, batch 8, generation 1, round 1: [\d.]+ ms each",
     ):

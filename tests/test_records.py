@@ -4,6 +4,7 @@ import json
 import math
 import os
 import resource
+import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -113,6 +114,26 @@ def test_what_no_clock_and_no_meter_says(run: Path, place: str, figures: dict[st
     ((name, value),) = figures.items()
     with pytest.raises(HarnessError, match=rf"trials.jsonl line 2 is no record \('{name}' is {value}\): restore it"):
         records.read(run)
+
+
+def test_brackets_without_end(run: Path) -> None:
+    """A manifest that no page could follow is told as one that no parser can."""
+    for times in (60, 90_000):
+        facts = {**json.loads((run / "run.json").read_text("utf-8")), "environment": "HERE"}
+        (run / "run.json").write_text(json.dumps(facts).replace('"HERE"', '{"a":' * times + "1" + "}" * times), "utf-8")
+        with pytest.raises(HarnessError, match=r"run.json is no record \("):
+            records.read(run)
+
+
+def test_drafts_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
+    """By whoever writes the file next; not those of one that is alive, nor of another file, nor what somebody named so."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    others = [f"a.csv.{os.getppid()}.part", f"b.csv.{gone.pid}.part", "a.csv.mine.part", "a.csv.part"]
+    for name in (f"a.csv.{gone.pid}.part", *others):
+        (tmp_path / name).touch()
+    disk.put(tmp_path / "a.csv", ["whole"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a.csv", *others])
 
 
 @pytest.mark.parametrize("schema", [1, 99, None])

@@ -161,7 +161,9 @@ def told(trial: Trial) -> str:
         return f"train   {who}, seed {trial.seed}: {outcome(trial)}"
     parts = [who, f"{trial.phase} of {trial.of}" if trial.of else trial.phase, f"batch {cell.batch}"]
     parts += [f"{cell.threads} CPUs"] * (cell.threads > 1)
-    parts += [f"generation {trial.generation + 1}", f"round {trial.round + 1}"] + ["again"] * trial.attempt
+    parts += [f"generation {trial.generation + 1}"]
+    if trial.phase not in {"first_call", "warmup"}:  # which come ahead of the first round
+        parts += [f"round {trial.round + 1}"] + ["again"] * trial.attempt
     return f"time    {', '.join(parts)}: {outcome(trial)}"
 
 

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -33,6 +35,17 @@ GROUPS = {  # of options, as help shows them
     "Gates": "--strict --fail-if-slower --fail-if-unproven",
     "Output": "--plot --html --markdown --junit --parquet --tensorboard --open --json --quiet --verbose --help",
 }
+
+
+class Words(click.types.StringParamType):
+    """Text, of which a variable holds several as a shell would read them: quoted where there is a space in one."""
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """The words of a variable."""
+        try:
+            return shlex.split(rv, posix=os.name == "posix")  # elsewhere a backslash is part of a path
+        except ValueError as error:
+            raise click.BadParameter(f"{rv!r} are no words of a shell ({error})") from None
 
 
 class Command(click.Command):
@@ -143,6 +156,7 @@ SHARED: dict[str, Callable[[Any], Any]] = {
     "modes": names("--modes", "-m", known=catalog.modes, told="Only these modes, or 'all'. Default: each backend's first."),
     "python": click.option(
         "--python",
+        type=Words(),
         multiple=True,
         callback=interpreters,
         help="NAME=PATH: another interpreter for a backend. NAME@LABEL=PATH, twice or more: versions side by side.",
@@ -208,7 +222,7 @@ def filters(*keys: str) -> Callable[[Verb], Verb]:
         return found
 
     told = f"Only these: {', '.join(keys)}."
-    return click.option("--filter", "only", multiple=True, callback=read, metavar="KEY=VALUE", help=told)
+    return click.option("--filter", "only", type=Words(), multiple=True, callback=read, metavar="KEY=VALUE", help=told)
 
 
 def shared(*names: str) -> Callable[[Verb], Verb]:

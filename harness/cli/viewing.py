@@ -140,12 +140,18 @@ def compare(
     found = found.judged(slower=slower, unproven=unproven)
     for path, view in ((files["markdown"], comparison.markdown), (files["html"], comparison.page)):
         if path:
-            with writing(path):
-                path.write_text(view(found), encoding="utf-8")
+            write(path, view(found))
     if files["junit"]:
         export.junit_of_gates(found, files["junit"])
     tell(comparison.document(found), lambda: comparison.show(found))
     sys.exit(gate_code(found))
+
+
+def write(path: Path, text: str) -> None:
+    """A file where somebody wants it, in a folder that need not exist."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def gate_code(found: "Comparison") -> int:
@@ -179,8 +185,7 @@ def history(task: str, results: Path, plot: Path | None, only: dict[str, str]) -
     if not trends:
         raise HarnessError(f"{results} holds no timed run: name another folder with --results.")
     if plot:
-        with writing(plot):
-            plot.write_text(job.plot(trends), encoding="utf-8")
+        write(plot, job.plot(trends))
     tell(job.document(trends), lambda: job.show(trends))
 
 
