@@ -6,8 +6,6 @@ from contextlib import suppress
 from glob import escape
 from pathlib import Path
 
-import psutil
-
 from harness.errors import writing
 
 KEPT = "free space; what was recorded before is whole, see `concord run --resume`"
@@ -63,6 +61,8 @@ def put(path: Path, lines: Iterable[str]) -> None:
 
 def abandoned(path: Path) -> Iterator[Path]:
     """Drafts of a file whose writers were killed."""
+    import psutil  # a worker's interpreter, which writes no views, need not have it
+
     for draft in path.parent.glob(f"{escape(path.name)}.*.part"):
         writer = draft.suffixes[-2].removeprefix(".")
         if writer.isdigit() and not psutil.pid_exists(int(writer)):

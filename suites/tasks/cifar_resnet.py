@@ -32,7 +32,7 @@ def make(*, depth: int = 20) -> TaskSpec:
     """The spec of the network with ``depth`` = 6n+2 weighted layers."""
     if depth < 8 or depth > DEEPEST or (depth - 2) % 6:
         depths = ", ".join(map(str, range(8, DEEPEST + 1, 6)))
-        raise HarnessError(f"cifar_resnet: depth {depth} is not 6n+2 from 8 to {DEEPEST}: choose one of {depths}.")
+        raise HarnessError(f"cifar_resnet: depth {depth} is not 6n+2 from 8 to {DEEPEST}: choose {depths}.")
     blocks = (depth - 2) // 6
     tensors = [*conv("conv", 3, WIDTHS[0], side=32), *norm("norm", WIDTHS[0])]
     width = WIDTHS[0]
