@@ -7,7 +7,7 @@ interval, never for a point. What no interval knows is how two sittings at one m
 """
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -71,13 +71,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Check:
-    """A gate on a cell, or an entry as a whole: whether it held, fired, was blind, or has lost what it should judge; and why."""
+    """A gate on a cell, or an entry as a whole: whether it held, fired, was blind, or has lost what it should judge; and why.
+
+    ``sees`` is the smallest slowdown, as a share, at which one that judges times fires four times out of five.
+    """
 
     cell: Cell
     gate: str  # "train not slower than 1.03x"
     verdict: Literal["held", "fired", "blind", "lost"]
     says: str = ""
     terms: str = ""
+    sees: float | None = None
 
 
 @dataclass(frozen=True)
@@ -103,9 +107,12 @@ class Comparison:
         What the first one cannot see is a warning. With either, what NEW has lost is no pass.
         """
         checks = [*([] if slower is None else self._slower(slower)), *(self._unproven() if unproven else ())]
-        warnings, blind = [*self.warnings], Counter(check.says for check in checks if check.verdict == "blind")
+        warnings, blind = [*self.warnings], defaultdict[str, list[Check]](list)
+        for check in checks:
+            if check.verdict == "blind":
+                blind[check.says].append(check)
         judged = f"{len(self.lines)} lines" + (f" and {len(self.means)} means over them" if self.means else "")
-        warnings += [f"{count} of {judged}: {says}" for says, count in blind.items()]
+        warnings += [f"{len(those)} of {judged}: {says}{_seen(those)}" for says, those in blind.items()]
         if slower is not None or unproven:
             checks += [
                 Check(cell, f"{phase} measured", "lost", f"{told(cell, phase)}: {LOST}", terms(cell)) for cell, phase in self.lost
@@ -137,7 +144,8 @@ class Comparison:
                 says = f"neither shows nor excludes a slowdown beyond {most:g}: more generations would tell"
             else:
                 verdict, says = "held", ""
-            yield Check(line.cell, gate, verdict, says, line.terms)
+            sees = None if line.noisy or line.verdict == "indicative" else line.ratio.detectable(max(threshold, line.floor))
+            yield Check(line.cell, gate, verdict, says, line.terms, sees)
 
     def _unproven(self) -> Iterator[Check]:
         """What NEW has not proven, with the reason; who only shows a drift (stock) or is not installed has nothing to prove."""
@@ -147,6 +155,12 @@ class Comparison:
             if (cell.task, cell.backend, cell.mode) not in aside:
                 says = f"{cell.task} {cell.backend} {cell.mode} is {proof.state} in NEW: {proof.reason}"
                 yield Check(cell, "proven", "held" if proof.state == "proven" else "fired", says, terms(cell))
+
+
+def _seen(blind: Sequence[Check]) -> str:
+    """What gates that could not judge would have seen."""
+    seen = sorted(check.sees for check in blind if check.sees is not None)
+    return f" (here {' to '.join(dict.fromkeys(f'{share:.1%}' for share in (seen[0], seen[-1])))} would show)" if seen else ""
 
 
 def compare(base: Run, new: Run, *, across: bool = False, wanted: Mapping[str, str] | None = None) -> Comparison:

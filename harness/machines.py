@@ -7,6 +7,7 @@ from typing import Any
 from harness.records import Run
 
 TERMS = ("schema", "seed", "environment", "code", "weights", "data")  # the parts of the manifest that two runs may share
+SAMPLES = ("rounds", "sample_s")  # of a suite: how it times
 MEMORY = "environment.machine.memory_bytes"
 MACHINE = (  # of them, by dotted name, what makes times comparable
     *("environment.machine.cpu", "environment.machine.cpus", "environment.machine.cpus_available"),
@@ -23,7 +24,7 @@ def differences(base: Run, new: Run) -> list[str]:
 
 
 def changes(base: Run, new: Run) -> list[str]:
-    """In what else their terms differ: versions, code, data, seed."""
+    """In what else their terms differ: versions, code, data, seed, samples."""
     return _differing(*({name: v for name, v in facts(run).items() if name not in MACHINE} for run in (base, new)))
 
 
@@ -37,7 +38,8 @@ def levelled(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, An
 def facts(run: Run) -> dict[str, Any]:
     """All that the manifest says of a run's terms, by dotted names, and the GPUs as the workers saw them."""
     gpus = sorted({str(gpu) for t in run.trials for gpu in t.facts.get("gpus") or ()})
-    return {"GPUs": gpus} | {k: v for part in TERMS for k, v in leaves(run.manifest.get(part), part)}
+    suite = {f"suite.{name}": value for name, value in run.part("suite").items() if name in SAMPLES}
+    return {"GPUs": gpus} | suite | {k: v for part in TERMS for k, v in leaves(run.manifest.get(part), part)}
 
 
 def _differing(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -125,7 +125,7 @@ def test_a_run_against_itself(base, concord):
     assert set(verdicts(held(base, base)).values()) <= {"tie", "undecided"}
     said = concord("compare", base, base, "--fail-if-slower", "3%", "--fail-if-unproven")
     assert said.exit_code == 0, said.output
-    assert "3 lines compared: 3 tie." in said.output
+    assert "3 lines compared: 3 tie. Gates: 6 held." in said.output  # of three times and three proofs
 
 
 @pytest.mark.parametrize(("factor", "code", "verdict"), [(1.05, 1, "slower"), (1.01, 0, "tie"), (0.9, 0, "faster")])
@@ -140,6 +140,8 @@ def test_a_planted_slowdown(tmp_path, base, concord, factor, code, verdict):
     assert torch["ci_low"] < torch["ratio"] < torch["ci_high"]
     assert torch["ratio"] == pytest.approx(factor, rel=1e-4)
     assert len(found["gates"]) == code
+    assert Counter(check["verdict"] for check in found["checks"]) == Counter({"held": 3 - code} | ({"fired": 1} if code else {}))
+    assert all(0.03 < check["sees"] < 0.06 for check in found["checks"])
     assert {line["verdict"] for line in found["lines"] if line["backend"] != "torch"} == {"tie"}
 
 
@@ -256,6 +258,13 @@ def test_a_gate_says_what_it_cannot_see(tmp_path, base):
     assert "1 of 3 lines: neither shows nor excludes a slowdown beyond 1.03: more generations would tell" in found.warnings
 
 
+def test_a_gate_says_what_it_would_have_seen(base):
+    """What it needs to fire, where it can neither show nor exclude what it was asked for."""
+    found = replace(held(base, base), lines=[line(0.97, 1.06), line(0.96, 1.09)]).judged(slower=0.03)
+    told = "2 of 2 lines: neither shows nor excludes a slowdown beyond 1.03: more generations would tell (here 9.5% to 12.4% would show)"
+    assert found.warnings[-1] == told
+
+
 def test_a_gate_that_sees_nothing_is_no_pass(tmp_path, base, concord):
     """Where it can judge no line the machine was too noisy; without a gate nobody asked."""
     new = made(tmp_path / "new", generations=3, torch=1.3)
@@ -365,6 +374,12 @@ def test_across_machines_only_ratios_within_a_run_are_compared(tmp_path, base):
         assert {found.against.backend for found in found.lines} == {"tensorflow"}  # the fastest
         assert any("Other" in text for text in found.warnings)
     assert {line.cell.backend: round(line.base, 1) for line in found.lines} == {"torch": 1.2, "jax": 2.0}
+
+
+def test_another_way_to_take_samples_is_named(tmp_path, base):
+    """A run of quick beside one of rigorous is no like beside like."""
+    runs = [changed(tmp_path / str(s), base, lambda f, s=s: f.update(suite={"rounds": 5, "sample_s": s})) for s in (0.15, 0.05)]
+    assert held(*runs).changes == ["suite.sample_s: 0.15 in BASE, 0.05 in NEW"]
 
 
 def test_what_differs_beside_the_machine_is_named(tmp_path, base):
@@ -482,7 +497,7 @@ def test_a_failed_proof_voids_its_times_and_fires_its_gate(tmp_path, base, conco
     assert concord("compare", base, new).exit_code == 0
 
 
-@pytest.mark.parametrize("arguments", [["--fail-if-slower", "fast"], ["--fail-if-slower", "-3%"]])
+@pytest.mark.parametrize("arguments", [["--fail-if-slower", "fast"], ["--fail-if-slower", "-3%"], ["--fail-if-slower", "0.03"]])
 def test_a_threshold_is_a_percentage(base, concord, arguments):
     """Anything else is bad usage."""
     assert concord("compare", base, base, *arguments).exit_code == 2

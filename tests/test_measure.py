@@ -69,14 +69,17 @@ def test_what_the_beginning_of_an_epoch_met_is_met_by_the_sample(monkeypatch: py
     assert marked(fed({"wall_s": 0.001, "external_cpus": 0.0}, {"wall_s": 0.2, "external_cpus": 1.0})) != []
 
 
-@pytest.mark.parametrize(("steps", "expected"), [(1, 8), (12, 16), (17, 40), (90, 80)])
-def test_stacks_are_fed_whole_too(steps: int, expected: int) -> None:
-    """Calls of eight steps: within an epoch of twenty, or of as many epochs as are whole calls."""
+@pytest.mark.parametrize(
+    ("steps", "per_epoch", "expected"), [(1, 40, 8), (12, 40, 16), (17, 20, 40), (90, 20, 80), (17, 32, 24), (17, 31, 248)]
+)
+def test_stacks_are_fed_whole_too(steps: int, per_epoch: int, expected: int) -> None:
+    """Calls of eight steps: within an epoch, one of them before, or of as many epochs as are whole calls."""
     session: Any = SimpleNamespace(sync=lambda _: None, compilations=lambda: 0)
-    found = measure.fed_sample(
-        session, lambda _: None, [None], steps, timed=lambda *a: [80 * a[3]], stacked=8, per_epoch=20 if steps > 12 else 40
-    )
+    taken: list[int] = []
+    timed: measure.Timed = lambda *a: [taken.append(8 * a[3]) or 80 * a[3]]  # type: ignore[func-returns-value]  # noqa: E731
+    found = measure.fed_sample(session, lambda _: None, [None], steps, timed=timed, stacked=8, per_epoch=per_epoch)
     assert found.steps == expected
+    assert sum(taken) <= per_epoch or taken == [math.lcm(8, per_epoch) * round(expected / math.lcm(8, per_epoch))]
 
 
 def test_a_long_warm_up_is_kept_from_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,8 @@ def share(_context: click.Context, _option: click.Parameter, value: str | None) 
         return None
     if not re.fullmatch(r"\d+(\.\d+)?%?", value):
         raise click.BadParameter(f"{value!r} is not a percentage, for example 3%")
+    if not value.endswith("%") and 0 < float(value) < 1:
+        raise click.BadParameter(f"{value!r} may be {float(value):g} % or {100 * float(value):g} %: write the sign, too")
     return float(value.removesuffix("%")) / 100
 
 

@@ -16,6 +16,8 @@ from harness.report.markdown import table as markdown_table
 from harness.report.words import digits, name
 
 HEADS = {"gates": "A gate fired", "warnings": "Read with care", "changes": "What is not the same", "missing": "Not compared"}
+CHECK = ("gate", "verdict", "says", "sees")  # of a gate on a cell, for JSON
+GATES = {"fired": "fired", "held": "held", "blind": "could not judge", "lost": "lost what they should judge"}
 HEAD = "Each entry as a whole: the geometric mean of its lines, but those that a run was too noisy to rank"
 
 
@@ -28,7 +30,9 @@ def document(found: Comparison) -> dict[str, Any]:
         lines.append(asdict(line.cell) | {"phase": line.phase} | times | _ratio(line) | proofs)
     entry = ("backend", "mode", "device", "precision")
     means = [{key: getattr(mean.cell, key) for key in entry} | {"lines": mean.count} | _ratio(mean) for mean in found.means]
-    return {"base": str(found.base.path), "new": str(found.new.path), **notes(found), "means": means, "lines": lines}
+    checks = [{"entry": name(c.cell), **asdict(c.cell)} | {key: getattr(c, key) for key in CHECK} for c in found.checks]
+    told = {"base": str(found.base.path), "new": str(found.new.path), **notes(found)}
+    return told | {"checks": checks, "means": means, "lines": lines}
 
 
 def _ratio(line: Line) -> dict[str, Any]:
@@ -90,10 +94,12 @@ def method(found: Comparison) -> str:
 
 
 def summed(found: Comparison) -> str:
-    """How many lines have which verdict."""
+    """How many lines have which verdict, and how many gates came out how."""
     counts = Counter(line.told for line in found.lines)
     told = words.listed(f"{count} {verdict}" for verdict, count in counts.most_common())
-    return f"{words.plural(len(found.lines), 'line')} compared: {told}."
+    gates = Counter(check.verdict for check in found.checks)
+    ended = [f"{gates[verdict]} {word}" for verdict, word in GATES.items() if gates[verdict]]
+    return f"{words.plural(len(found.lines), 'line')} compared: {told}." + (f" Gates: {words.listed(ended)}." if ended else "")
 
 
 def show(found: Comparison) -> None:
