@@ -318,7 +318,7 @@ def test_a_mean_leaves_out_what_a_run_was_too_noisy_to_rank(tmp_path):
 def test_slower_within_the_noise_floor_is_told_as_such(base):
     """It does show a slowdown, which two equals may have."""
     found = replace(held(base, base), lines=[line(1.04, 1.08, floor=0.1)]).judged(slower=0.03)
-    assert "1 of 1 lines: slower than 1.03, but not surely by more than the noise floor" in found.warnings
+    assert "1 of 1 lines: slower than 1.03, but not surely by more than the noise floor (here 12.9% would show)" in found.warnings
     assert not found.gates
 
 
