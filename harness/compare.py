@@ -144,7 +144,7 @@ class Comparison:
                 says = f"neither shows nor excludes a slowdown beyond {most:g}: more generations would tell"
             else:
                 verdict, says = "held", ""
-            sees = None if line.noisy or line.verdict == "indicative" else line.ratio.detectable(max(threshold, line.floor))
+            sees = None if line.noisy or line.verdict == "indicative" else line.ratio.beyond(1 + max(threshold, line.floor))
             yield Check(line.cell, gate, verdict, says, line.terms, sees)
 
     def _unproven(self) -> Iterator[Check]:

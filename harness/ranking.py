@@ -252,9 +252,8 @@ def _refusals(
         yield alone, False
     if any(pair not in found.ratios for pair in pairs):
         yield "some have no round in common", False
-    if (
-        least := min((found.ratios[pair].generations for pair in pairs if pair in found.ratios), default=GENERATIONS)
-    ) < GENERATIONS:
+    least = min((found.ratios[pair].generations for pair in pairs if pair in found.ratios), default=GENERATIONS)
+    if least < GENERATIONS:
         yield f"{least} of the {GENERATIONS} generations a verdict needs: indicative", False
     kinds = {entry(cell): kind for cell in found.proven if (kind := seen.get(replace(cell, batch=0)))}
     if len({*kinds.values()}) > 1:

@@ -61,10 +61,14 @@ class Ratio(Estimate):
 
     def detectable(self, floor: float = 0.0) -> float | None:
         """The smallest true difference, as a share, that such a run finds four times out of five (80 % power)."""
+        return self.beyond(beginning(floor))
+
+    def beyond(self, limit: float) -> float | None:
+        """The smallest true ratio, less 1, whose whole interval lies beyond a ratio four times out of five (80 % power)."""
         if self.half is None:
             return None
         t, power = t_quantile(self.generations, self.pairs), float(stdtrit(self.generations - 1, 0.8))
-        return math.expm1(math.log(beginning(floor)) + self.half + self.half * power / t)
+        return math.expm1(math.log(limit) + self.half + self.half * power / t)
 
     def needed(self, floor: float = 0.0) -> int | None:
         """How many generations in all would leave this ratio undecided no longer, if noise stays as it is.

@@ -14,7 +14,7 @@ import scipy.stats
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from harness import ledger, noise, ranking, run, standing, stats
+from harness import catalog, ledger, noise, ranking, run, standing, stats
 from harness.records import Cell, Proof, Run, Trial
 from harness.stats import Ratio
 
@@ -398,6 +398,25 @@ def test_generations_are_added_for_width_alone(centre, half, more):
     assert not run.wanted(plan, 5, ())
     suite.budget_s = 0.0
     assert not run.wanted(plan, 5, (held,))
+
+
+@pytest.mark.parametrize("suite", ["quick", "rigorous"])
+@pytest.mark.parametrize("wider", [0.8, 1.0, 1.5, 3.0])
+def test_to_stop_where_it_is_narrow_costs_little_coverage(suite, wider):
+    """A run stops sooner where its spread came out small. Noise is 0.8 to 3 times what leaves the least number narrow.
+
+    Of 98.33 % it leaves 97.0 (quick, 3 times, 18 generations) to 98.4 %, by 40,000 draws; three deviations of 20,000 are 0.4.
+    """
+    least, narrow, most = catalog.suite(suite).generations, catalog.suite(suite).narrow, 40
+    t = np.array([math.nan, *(stats.t_quantile(count, 3) for count in range(2, most + 1))])
+    noise = np.random.default_rng(0).normal(0, wider * narrow * math.sqrt(least) / t[least - 1], (20_000, most))
+    counts = np.arange(1, most + 1)
+    means = noise.cumsum(axis=1) / counts
+    with np.errstate(invalid="ignore", divide="ignore"):
+        halves = t * np.sqrt(((noise**2).cumsum(axis=1) - counts * means**2) / (counts - 1) / counts)
+    stops = (counts >= least) & ((halves <= narrow) | (counts == most))
+    at = np.arange(len(noise)), stops.argmax(axis=1)
+    assert np.mean(abs(means[at]) <= halves[at]) > 0.97 - 0.004
 
 
 def table(**slower):

@@ -17,7 +17,7 @@ from harness.report.words import digits, name
 
 HEADS = {"gates": "A gate fired", "warnings": "Read with care", "changes": "What is not the same", "missing": "Not compared"}
 CHECK = ("gate", "verdict", "says", "sees")  # of a gate on a cell, for JSON
-GATES = {"fired": "fired", "held": "held", "blind": "could not judge", "lost": "lost what they should judge"}
+GATES: dict[str, str] = {"fired": "fired", "held": "held", "blind": "could not judge", "lost": "lost what they should judge"}
 HEAD = "Each entry as a whole: the geometric mean of its lines, but those that a run was too noisy to rank"
 
 
@@ -97,7 +97,7 @@ def summed(found: Comparison) -> str:
     """How many lines have which verdict, and how many gates came out how."""
     counts = Counter(line.told for line in found.lines)
     told = words.listed(f"{count} {verdict}" for verdict, count in counts.most_common())
-    gates = Counter(check.verdict for check in found.checks)
+    gates = Counter[str](check.verdict for check in found.checks)
     ended = [f"{gates[verdict]} {word}" for verdict, word in GATES.items() if gates[verdict]]
     return f"{words.plural(len(found.lines), 'line')} compared: {told}." + (f" Gates: {words.listed(ended)}." if ended else "")
 
