@@ -1,7 +1,7 @@
 """The main job: three tasks, each backend's default mode, at least five generations; five minutes on two cores.
 
-Eight rounds of 0.08 s take as long as five of 0.15 s, and tell more: the intervals of a run of ten rounds were 0.74 times as wide
-as those of every second of them, whereas neighbouring samples differ no less for being longer.
+Eight rounds of 0.08 s take about as long as five of 0.15 s and tell more: the intervals of a run of ten rounds were 0.74 times
+as wide as those of every second of them, whereas neighbouring samples differ no less for being longer.
 """
 
 from harness.suite import Job, Suite

@@ -193,7 +193,7 @@ class Session:
         """Graphs that torch.compile has built in this process; in other modes it has none to build."""
         if not self.compiles:
             return 0
-        from torch._dynamo.utils import counters  # with the compiler, a second that only this mode must pay for
+        from torch._dynamo.utils import counters  # loads the compiler, so not where this file is imported
 
         return int(counters["stats"]["unique_graphs"])
 
