@@ -1,9 +1,10 @@
 """What changed from one run to another: each cell's time in NEW over that in BASE, its verdict, and the gates. Pure functions.
 
 Two runs have no rounds in common, so nothing is paired: a sample is a generation's median, the interval is Welch's t on
-their logs, simultaneous (Bonferroni). An entry's geometric mean over its lines is taken in each generation, and judged alike:
-what slows a framework as a whole shows there first. Lines and means share the level, half for each. A gate asks for the whole
-interval, never for a point. What no interval knows is how two sittings at one machine differ; the canary sees some of that.
+their logs, simultaneous (Bonferroni). Two labels of one run have, and their interval is as that of any pair in it. An entry's
+geometric mean over its lines is taken in each generation, and judged alike: what slows a framework as a whole shows there first.
+Lines and means share the level, half for each. A gate asks for the whole interval, never for a point. What no interval knows is
+how two sittings at one machine differ: where the canary took another time in them, nothing is judged.
 """
 
 import math
@@ -16,17 +17,18 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ttest_ind
 
-from harness import machines, noise, ranking, standing, stats
+from harness import machines, stats
 from harness.errors import HarnessError, unknown
 from harness.ranking import Contest
 from harness.records import Cell, Run, having
+from harness.sides import Side
 from harness.standing import Proven
 from harness.stats import Blocks, Ratio, Verdict
 
 LOST = "BASE has a valid time of it, NEW has none"
 
 Place = tuple[Cell, str]  # a cell and a timed phase
-Samples = tuple["pd.Series[float]", "pd.Series[float]"]  # the logs of BASE and NEW by generation, without their paces
+Samples = Sequence["pd.Series[float]"]  # by generation the logs of BASE and those of NEW; where they are paired, of NEW over BASE
 WHOLE = "all lines"  # in the place of a task: an entry's geometric mean over them
 
 
@@ -35,10 +37,10 @@ class Line:
     """One cell and phase that both runs have.
 
     ``base`` and ``new`` are seconds a step (or a call), the geometric mean over generations; with ``against``, which is
-    for runs of two machines, they are times that cell's own time in the same run. ``pace`` is the canary's time in NEW over
-    that in BASE, which ``ratio`` has taken off; 1 where it was not comparable. ``floor`` is the larger noise floor.
+    for runs of two machines, they are times that cell's own time in the same run. ``floor`` is the larger noise floor.
     With a ``count`` it is an entry's mean over so many lines, of no phase; its times are in those of BASE.
-    ``noisy`` says why a run itself ranks nothing in its contest, where that is the machine's noise: no gate judges such a line.
+    ``noisy`` says why there is no verdict: the machine was not in one state, or a run itself ranks nothing in its contest for
+    noise, or, of two labels, for unequal terms. No gate judges such a line.
     """
 
     cell: Cell
@@ -47,7 +49,6 @@ class Line:
     new: float
     ratio: Ratio
     floor: float
-    pace: float = 1.0
     against: Cell | None = None
     count: int = 0
     noisy: str = ""
@@ -65,7 +66,7 @@ class Line:
 
     @property
     def told(self) -> str:
-        """The same in a word; ``not ranked`` where a run itself was too noisy to say."""
+        """The same in a word; ``not ranked`` where the machine was too noisy to say."""
         return "not ranked" if self.noisy and self.verdict != "indicative" else self.verdict
 
 
@@ -98,6 +99,7 @@ class Comparison:
     changes: Sequence[str]  # versions and other terms that are not the same
     missing: Sequence[str]  # what is not compared, and why
     lost: Sequence[Place] = ()  # what has a valid time in BASE and none in NEW
+    paired: bool = False  # two labels of one run
     gates: Sequence[str] = ()  # that fired
     checks: Sequence[Check] = ()  # every gate on every cell
 
@@ -111,6 +113,7 @@ class Comparison:
         for check in checks:
             if check.verdict == "blind":
                 blind[check.says].append(check)
+        warnings = [text for text in warnings if text not in blind]
         judged = f"{len(self.lines)} lines" + (f" and {len(self.means)} means over them" if self.means else "")
         warnings += [f"{len(those)} of {judged}: {says}{_seen(those)}" for says, those in blind.items()]
         if slower is not None or unproven:
@@ -122,8 +125,9 @@ class Comparison:
 
     @property
     def blind(self) -> bool:
-        """Whether the gates could judge no line; that the means could is no pass for these."""
-        return [check.verdict for check in self.checks if check.cell.task != WHOLE].count("blind") == len(self.lines)
+        """Whether there are gates, and they could judge no line; that the means could is no pass for these."""
+        verdicts = [check.verdict for check in self.checks if check.cell.task != WHOLE]
+        return bool(verdicts) and verdicts.count("blind") == len(self.lines)
 
     def _slower(self, threshold: float) -> Iterator[Check]:
         """Each line: it is too noisy to judge, or fires, or its interval reaches beyond the threshold, or it is not slower."""
@@ -163,43 +167,55 @@ def _seen(blind: Sequence[Check]) -> str:
     return f" (here {' to '.join(dict.fromkeys(f'{share:.1%}' for share in (seen[0], seen[-1])))} would show)" if seen else ""
 
 
-def compare(base: Run, new: Run, *, across: bool = False, wanted: Mapping[str, str] | None = None) -> Comparison:
+def compare(base: Side, new: Side, *, across: bool = False, wanted: Mapping[str, str] | None = None) -> Comparison:
     """NEW over BASE. Runs of two machines are refused, unless ``across``: then ratios within each run are compared.
 
     ``wanted`` chooses cells, see ``having``, and a phase: the fewer lines, the narrower their simultaneous intervals.
     Raises HarnessError for two machines, and where nothing was timed in both.
     """
-    if (other := machines.differences(base, new)) and not across:
+    runs, paired = (base.run, new.run), base.folder == new.folder and base.label != new.label
+    if across and (base.label or new.label):
+        raise HarnessError(
+            f"{runs[0].path} and {runs[1].path} are not both whole runs: leave out --across-machines, or the label."
+        )
+    if (other := [] if paired else machines.differences(*runs)) and not across:
         raise HarnessError(
             f"the two runs are of different machines ({'; '.join(other)}): compare runs of one, or give --across-machines."
         )
-    states = (standing.statuses(base), standing.statuses(new))
     wanted = {"phase": "", **(wanted or {})}
-    chosen = set(having(states[0] | states[1], {key: value for key, value in wanted.items() if key != "phase"}))
-    proofs = [{cell: proof for cell, proof in each.items() if cell in chosen} for each in states]
-    contests = _in_phase([[c for c in ranking.contests(run) if c.blocks.keys() & chosen] for run in (base, new)], wanted["phase"])
+    chosen = set(having(base.states | new.states, {key: value for key, value in wanted.items() if key != "phase"}))
+    proofs = [{cell: proof for cell, proof in side.states.items() if cell in chosen} for side in (base, new)]
+    contests = _in_phase([[c for c in side.contests if c.blocks.keys() & chosen] for side in (base, new)], wanted["phase"])
     timed = [{(cell, c.phase): c for c in held for cell in c.blocks if cell in chosen} for held in contests]
+    both, missing = _common(timed, proofs)
+    lost = [p for p in timed[0] if p not in both and proofs[0][p[0]].state != "failed"]
+    if not timed[0].keys() & timed[1].keys():
+        raise HarnessError(
+            f"{runs[0].path} and {runs[1].path} have no valid time of one cell in common: compare runs of one suite."
+        )
+    against = dict(references(both, contests[0], proofs)) if across else None
+    state = _state(*runs) if not across else ""
+    samples = dict(_lines(both, timed, against, state, paired=paired))
+    lines = list(samples)
+    if across and not lines:
+        raise HarnessError(f"{runs[0].path} and {runs[1].path} have no two proven cells of one contest in common to compare.")
+    warnings = [f"another machine: {text}" for text in other]
+    if across:
+        warnings.append("each time is in times of one entry of the same run: if that one changed, all others seem to")
+    warnings += [*filter(None, [state]), *_unfinished(runs, paired=paired), *_unranked(contests, paired=paired)]
+    changes = machines.changes(*runs)
+    return Comparison(*runs, lines, list(_means(samples)), proofs[0], proofs[1], warnings, changes, missing, lost, paired)
+
+
+def _common(timed: Sequence[Mapping[Place, Contest]], proofs: Sequence[Mapping[Cell, Proven]]) -> tuple[list[Place], list[str]]:
+    """What both timed and neither proof voids; and sentences about the rest."""
     both = [place for place in timed[0] if place in timed[1]]
     missing = [f"{told(*p)}: only in {name}" for name, run in _sides(timed) for p in run if p not in both]
     for name, proven in _sides(proofs):
         void = [p for p in both if proven[p[0]].state == "failed"]
         missing += [f"{told(*p)}: its proof failed in {name}, its times are void" for p in void]
         both = [p for p in both if p not in void]
-    lost = [p for p in timed[0] if p not in both and proofs[0][p[0]].state != "failed"]
-    if not both:
-        raise HarnessError(f"{base.path} and {new.path} have no valid time of one cell in common: compare runs of one suite.")
-    against = dict(references(both, contests[0], proofs)) if across else None
-    canaries = [songs(run) if not across and one_canary(base, new) else {} for run in (base, new)]
-    samples = dict(_lines(both, timed, against, canaries))
-    lines = list(samples)
-    if not lines:
-        raise HarnessError(f"{base.path} and {new.path} have no two proven cells of one contest in common: nothing to compare.")
-    warnings = [f"another machine: {text}" for text in other]
-    if across:
-        warnings.append("each time is in times of one entry of the same run: if that one changed, all others seem to")
-    warnings += [*_warnings(base, new), *_unranked(contests)]
-    changes = machines.changes(base, new)
-    return Comparison(base, new, lines, list(_means(samples)), proofs[0], proofs[1], warnings, changes, missing, lost)
+    return both, missing
 
 
 def _in_phase(contests: Sequence[Sequence[Contest]], wanted: str) -> list[list[Contest]]:
@@ -210,8 +226,9 @@ def _in_phase(contests: Sequence[Sequence[Contest]], wanted: str) -> list[list[C
     return [[c for c in held if wanted in {"", c.phase}] for held in contests]
 
 
-def _sides(pair: Sequence[Any]) -> Iterator[tuple[str, Any]]:
-    return zip(("BASE", "NEW"), pair, strict=True)
+def _sides(pair: Sequence[Any], *, paired: bool = False) -> Iterator[tuple[str, Any]]:
+    """Both with their names; of two labels, what is of their run."""
+    yield from [("the run", pair[1])] if paired else zip(("BASE", "NEW"), pair, strict=True)
 
 
 def terms(cell: Cell) -> str:
@@ -228,9 +245,14 @@ def _lines(
     both: Sequence[Place],
     timed: Sequence[Mapping[Place, Contest]],
     against: Mapping[Place, Cell] | None,
-    canaries: Sequence[Mapping[Any, pd.Series]],
+    state: str,
+    *,
+    paired: bool,
 ) -> Iterator[tuple[Line, Samples]]:
-    """A line a place, and what it is judged by: with ``against`` in that cell's time, if it is beside; else over the canary's."""
+    """A line a place, and what it is judged by: with ``against`` in that cell's time, if it is beside; ``paired`` round by round.
+
+    A ``state`` says how the machine's CPUs were not what they had been.
+    """
     places = [place for place in both if against is None or against.get(place, place[0]) != place[0]]
     shares = 1 if len({entry(cell) for cell, _ in places}) == len(places) else 2  # of the level: see _means
     for cell, phase in places:
@@ -239,15 +261,16 @@ def _lines(
         times = [logs(c.blocks[cell], c.blocks[other] if other else None) for c in held]
         if not all(map(len, times)):
             continue
-        sung = [found.get((cell.task, cell.batch, cell.threads, phase), pd.Series(dtype=float)) for found in canaries]
-        whole = all(own.index.isin(song.index).all() for own, song in zip(times, sung, strict=True))
-        paces = [song[own.index] if whole else own * 0 for own, song in zip(times, sung, strict=True)]
-        samples = (times[0] - paces[0], times[1] - paces[1])
-        base, new, pace = (math.exp(figure) for figure in (times[0].mean(), times[1].mean(), paces[1].mean() - paces[0].mean()))
+        base, new = (math.exp(own.mean()) for own in times)
         floor = max(c.floor for c in held)
-        ratio = welch(*samples, pairs=len(places) * shares)
-        noisy = "; ".join(f"{name} ranks nothing there, {c.noisy}" for name, c in _sides(held) if c.noisy)
-        yield Line(cell, phase, base, new, ratio, floor, pace, other, noisy=noisy), samples
+        samples = [logs(*(c.blocks[cell] for c in reversed(held)))] if paired else times
+        if not all(map(len, samples)):
+            continue
+        ratio = interval(samples, pairs=len(places) * shares)
+        against_it = [(name, c.noisy or (c.unequal if paired else "")) for name, c in _sides(held, paired=paired)]
+        reasons = [f"{name} ranks nothing there, {reason}" for name, reason in against_it if reason]
+        noisy = "; ".join([state] if state and cell.device == "cpu" else reasons)
+        yield Line(cell, phase, base, new, ratio, floor, other, noisy=noisy), samples
 
 
 def _means(samples: Mapping[Line, Samples]) -> Iterator[Line]:
@@ -258,30 +281,16 @@ def _means(samples: Mapping[Line, Samples]) -> Iterator[Line]:
             groups[entry(line.cell)].append(line)
     groups = {cell: own for cell, own in groups.items() if len(own) > 1}
     for cell, own in groups.items():
-        means = [pd.concat([samples[line][side] for line in own], axis=1, join="inner").mean(axis=1) for side in (0, 1)]
+        sides = zip(*(samples[line] for line in own), strict=True)
+        means = [pd.concat(side, axis=1, join="inner").mean(axis=1) for side in sides]
         if all(map(len, means)):
-            ratio = welch(*means, pairs=2 * len(groups))
+            ratio = interval(means, pairs=2 * len(groups))
             yield Line(cell, "", 1.0, ratio.value, ratio, stats.mean_floor(line.floor for line in own), count=len(own))
 
 
 def entry(cell: Cell) -> Cell:
     """The entry that a cell is a line of."""
     return replace(cell, task=WHOLE, data="", batch=0, threads=0)
-
-
-def songs(run: Run) -> dict[Any, pd.Series]:
-    """The log of the canary's product, the median of each generation, by task, batch, threads and phase: the machine's pace."""
-    sung = [(*noise.group(t)[:5], t.values.get("product_s", 0.0)) for t in run.trials if t.phase == "canary" and t.status == "ok"]
-    table = pd.DataFrame(sung, columns=["task", "batch", "threads", "phase", "generation", "seconds"])
-    table = table[table["seconds"] > 0]  # a record from elsewhere may say anything
-    medians = table.groupby([*table.columns[:5]])["seconds"].median().map(math.log)
-    return {place: own.droplevel([0, 1, 2, 3]) for place, own in medians.groupby(level=[0, 1, 2, 3])}
-
-
-def one_canary(base: Run, new: Run) -> bool:
-    """Whether the canary of both runs is one program that runs where the tasks do."""
-    ours, theirs = (run.at("environment", "machine", "packages", "numpy") for run in (base, new))
-    return ours == theirs and {run.at("environment", "device") for run in (base, new)} <= {"cpu", None}
 
 
 def references(
@@ -303,6 +312,13 @@ def logs(times: Blocks, against: Blocks | None = None) -> pd.Series:
     return found.map(math.log).groupby(level=0).median()
 
 
+def interval(samples: Samples, *, pairs: int) -> Ratio:
+    """NEW over BASE from the logs of both, or of what is paired. ``n`` counts what it is from, generations."""
+    if len(samples) > 1:
+        return welch(*samples, pairs=pairs)
+    return stats.over_generations({int(str(g)): log for g, log in samples[0].items()}, len(samples[0]), pairs)
+
+
 def welch(base: "pd.Series[float] | np.ndarray", new: "pd.Series[float] | np.ndarray", *, pairs: int = 1) -> Ratio:
     """NEW over BASE from the logs of two independent samples, with Welch's t interval at ALPHA / pairs.
 
@@ -318,26 +334,23 @@ def welch(base: "pd.Series[float] | np.ndarray", new: "pd.Series[float] | np.nda
     return Ratio(math.exp(centre), math.exp(low), math.exp(high), sum(sizes), min(sizes), pairs)
 
 
-def canary(run: Run) -> pd.Series:
-    """The median seconds of the fixed product and the fixed copy of a run; NaN where none ran."""
-    songs = [t.values for t in run.trials if t.phase == "canary" and t.status == "ok"]
-    return pd.DataFrame(songs, columns=["product_s", "copy_s"], dtype=float).median()
+def _state(base: Run, new: Run) -> str:
+    """How the machine was in another state in NEW than in BASE; "" if it was not."""
+    took = machines.strayed(base, new)
+    said = f"the machine was not in one state (the canary's {took} in NEW as in BASE)"
+    return took and f"{said}: measure both anew, or beside one another in one run"
 
 
-def _warnings(base: Run, new: Run) -> Iterator[str]:
-    """What says that the sittings differed, though the machine is one."""
-    for what, ratio in (canary(new) / canary(base)).dropna().items():
-        if not 1 / noise.SLOWED <= ratio <= noise.SLOWED:
-            told = f"the canary's {str(what).removesuffix('_s')} took {ratio:.2f} times as long in NEW as in BASE"
-            yield f"{told}: the machine was not in one state"
-    for name, run in _sides((base, new)):
+def _unfinished(runs: Sequence[Run], *, paired: bool) -> Iterator[str]:
+    """Which run was not made to its end."""
+    for name, run in _sides(runs, paired=paired):
         if "finished" in run.manifest and not run.manifest["finished"]:
             yield f"{name} did not finish: what was recorded until then is compared"
 
 
-def _unranked(contests: Sequence[Sequence[Contest]]) -> Iterator[str]:
+def _unranked(contests: Sequence[Sequence[Contest]], *, paired: bool) -> Iterator[str]:
     """Contests in which a run itself ranks nothing, with its reason."""
-    for name, held in _sides(contests):
+    for name, held in _sides(contests, paired=paired):
         for contest in held:
             if contest.refusal:
                 cell = next(iter(contest.blocks))

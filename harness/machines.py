@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from statistics import median
 from typing import Any
 
+from harness.noise import SLOWED
 from harness.records import Run
 
 TERMS = ("schema", "seed", "environment", "code", "weights", "data")  # the parts of the manifest that two runs may share
@@ -33,6 +35,27 @@ def levelled(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, An
     sizes: list[Any] = [found.get(MEMORY) for found in (ours, theirs)]
     alike = all(isinstance(size, int | float) for size in sizes) and abs(sizes[0] - sizes[1]) <= KERNEL * max(sizes)
     return {**theirs, MEMORY: sizes[0]} if alike else dict(theirs)
+
+
+def strayed(base: Run, new: Run) -> str:
+    """What the canary says of a machine in another state: "copy took 1.89 times as long"; "" within 10 %, or where none sang.
+
+    Then times do not compare, and there is nothing to correct them by: on one machine, between a quiet day and one on which its
+    neighbours were busy, the product took 2.43 times as long, a step of the credit MLP in JAX 1.87, in TensorFlow 1.95 and in
+    PyTorch 2.49. Nor are they surely alike within 10 %: from one busy hour to another the product took 1.02, the copy 1.08 and
+    that step in JAX 1.22. The product is heard where both runs have one NumPy.
+    """
+    ours, theirs = (run.at("environment", "machine", "packages", "numpy") for run in (base, new))
+    for what in ("product", "copy") if ours and ours == theirs else ("copy",):
+        songs = [
+            [t.values.get(f"{what}_s", 0.0) for t in run.trials if t.phase == "canary" and t.status == "ok"]
+            for run in (base, new)
+        ]
+        took = [[seconds for seconds in own if seconds > 0] for own in songs]  # a record from elsewhere may say anything
+        ratio = median(took[1]) / median(took[0]) if all(took) else 1.0
+        if not 1 / SLOWED <= ratio <= SLOWED:
+            return f"{what} took {ratio:.2f} times as long"
+    return ""
 
 
 def facts(run: Run) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,7 @@ CONTENDED = 0.3  # share of the rounds beyond which nothing is ranked
 OVERDRAWN = 1.1  # CPU time over wall time, a thread: more is another budget than the others'
 
 Entry = tuple[str, str]  # backend and mode
+Why = Literal["few", "terms", "noise"]  # what kind of reason speaks against a ranking
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Contest:
     control: Ratio | None  # second processes over first ones of the same backends: 1, but for noise
     rounds: Mapping[Key, bool]  # whether each was contended
     noisy: str = ""  # what the machine's noise says against a ranking, and so against judging a later run by this one
+    unequal: str = ""  # on what terms they did not meet: what says nothing of one entry alone, in another run
 
     @property
     def contended(self) -> float:
@@ -169,8 +172,8 @@ def contest(
     reasons = list(_refusals(found, own, trials, seen))
     refusal = reasons[0][0] if reasons else ""
     enough = len({generation for times in members.values() for generation, _ in times}) >= GENERATIONS
-    noisy = next((reason for reason, noise in reasons if noise and enough), "")
-    return replace(found, refusal=refusal, noisy=noisy, ranks={} if refusal else stats.ranks(able, verdicts))
+    noisy, unequal = (next((reason for reason, why in reasons if why == kind and enough), "") for kind in ("noise", "terms"))
+    return replace(found, refusal=refusal, noisy=noisy, unequal=unequal, ranks={} if refusal else stats.ranks(able, verdicts))
 
 
 def among(contest: Contest, wanted: Collection[Entry]) -> Contest:
@@ -245,39 +248,39 @@ def controlled(members: Mapping[Cell, Blocks], twins: Sequence[Trial]) -> Ratio 
 
 def _refusals(
     found: Contest, own: Mapping[Cell, Sequence[Trial]], trials: Sequence[Trial], seen: Mapping[Cell, str]
-) -> Iterator[tuple[str, bool]]:
-    """Why nothing is ranked, the chief reason first, and of each whether it is the machine's noise."""
+) -> Iterator[tuple[str, Why]]:
+    """Why nothing is ranked, the chief reason first, each with its kind: too few, unequal terms, or the machine's noise."""
     pairs = list(permutations(found.proven, 2))
     if alone := unrivalled(found.proven):
-        yield alone, False
+        yield alone, "few"
     if any(pair not in found.ratios for pair in pairs):
-        yield "some have no round in common", False
+        yield "some have no round in common", "few"
     least = min((found.ratios[pair].generations for pair in pairs if pair in found.ratios), default=GENERATIONS)
     if least < GENERATIONS:
-        yield f"{least} of the {GENERATIONS} generations a verdict needs: indicative", False
+        yield f"{least} of the {GENERATIONS} generations a verdict needs: indicative", "few"
     kinds = {entry(cell): kind for cell in found.proven if (kind := seen.get(replace(cell, batch=0)))}
     if len({*kinds.values()}) > 1:
-        yield "not computed alike: " + ", ".join(f"{' '.join(who)} in {kind}" for who, kind in kinds.items()), False
+        yield "not computed alike: " + ", ".join(f"{' '.join(who)} in {kind}" for who, kind in kinds.items()), "terms"
     never = {(t.cell, t.generation) for t in trials if t.phase == "warmup" and t.facts.get("kind") == "no steady state"}
     unsteady = Counter(cell for cell, _ in never)
     for cell in found.proven:
         if unsteady[cell] > 1:
-            yield f"{cell.backend} {cell.mode} reached no steady state in {unsteady[cell]} generations", True
+            yield f"{cell.backend} {cell.mode} reached no steady state in {unsteady[cell]} generations", "noise"
         used = float(np.median([t.cpu_ns / sum(t.times_ns) for t in own[cell]])) / cell.threads
         if used > OVERDRAWN:
             yield (
                 f"{cell.backend} {cell.mode} used {used:.2f} CPUs for each of its threads: another budget than the others'",
-                False,
+                "terms",
             )
     if found.contended > CONTENDED:
-        yield f"{found.contended:.0%} of the rounds were contended", True
+        yield f"{found.contended:.0%} of the rounds were contended", "noise"
     yield from _doubtful(found.control, trials)
 
 
-def _doubtful(control: Ratio | None, trials: Sequence[Trial]) -> Iterator[tuple[str, bool]]:
+def _doubtful(control: Ratio | None, trials: Sequence[Trial]) -> Iterator[tuple[str, Why]]:
     """What an A/A control says against ranking anything: it died in some generations, or would be ranked itself."""
     twins = control.generations if control else 0
     if twins < TWINS and any(t.phase == "control" for t in trials):  # or the floor were gone, and nobody knew
-        yield f"the A/A control has {twins} of the {TWINS} generations that a noise floor needs", True
+        yield f"the A/A control has {twins} of the {TWINS} generations that a noise floor needs", "noise"
     if control and stats.verdict(control) in {"faster", "slower"}:
-        yield f"the A/A control excludes 1: two processes of one backend differ by {control.value:.3f}x", True
+        yield f"the A/A control excludes 1: two processes of one backend differ by {control.value:.3f}x", "noise"

@@ -793,6 +793,21 @@ def test_a_label_without_its_framework_is_refused(quick: Callable[..., Said], ba
     refused(said, f"{FRAMEWORK}@9: ", catalog.install(FRAMEWORK, bare_python), code=options.EXIT_CELL)
 
 
+def test_versions_are_compared_within_their_run(quick: Callable[..., Said], versions: tuple[Path, Said]) -> None:
+    """By their labels; of another one there is nothing."""
+    out, _ = versions
+    said = quick("compare", f"{out}@1.26", f"{out}@2.0-rc", "--json")
+    found = strictly(said.out)
+    assert (said.code, said.err) == (0, "")
+    assert (found["base"], found["new"]) == (f"{out}@1.26", f"{out}@2.0-rc")
+    assert {(line["backend"], line["base_proof"], line["new_proof"]) for line in found["lines"]} == {
+        (REFERENCE, "proven", "proven")
+    }
+    assert found["missing"] == []
+    said = quick("compare", f"{out}@1.26", f"{out}@2.0")
+    assert (said.code, said.err) == (2, "concord: unknown label '2.0': did you mean '2.0-rc'?\n")
+
+
 def test_a_run_of_versions_is_gone_on_with(house: Path, versions: tuple[Path, Said], tmp_path: Path) -> None:
     """From the labels and interpreters that its manifest holds: here the generation is missing."""
     out = tmp_path / "run"

@@ -17,7 +17,7 @@ import pytest
 import scipy.stats
 from click.testing import CliRunner, Result
 
-from harness import compare, environment, machines, records, standing, stats
+from harness import compare, environment, machines, records, sides, standing, stats
 from harness.cli import main, viewing
 from harness.errors import HarnessError
 from harness.records import Cell, Proof, Trial
@@ -104,7 +104,7 @@ def concord() -> Iterator[Callable[..., Result]]:
 
 def held(a: Path, b: Path, **settings: Any) -> compare.Comparison:
     """Two folders compared."""
-    return compare.compare(records.read(a), records.read(b), **settings)
+    return compare.compare(*sides.pair(a, b), **settings)
 
 
 def ratios(found: compare.Comparison) -> dict[str, float]:
@@ -407,66 +407,209 @@ def test_what_differs_beside_the_machine_is_named(tmp_path, base):
     assert [text.rpartition(": ")[2] for text in found.missing] == ["only in BASE", "only in NEW"]
 
 
-def test_a_slower_canary_is_a_warning(tmp_path, base):
-    """The fixed product took 20 % longer: the machine was not in one state."""
-    run, folders = records.read(base), []
-    for name, seconds in (("a", 0.010), ("b", 0.012)):
-        songs = [
-            Trial(CELLS["jax"], "canary", "ok", g, of="train", values={"product_s": seconds, "copy_s": 0.007}) for g in range(8)
-        ]
-        folders.append(save(tmp_path / name, dict(run.manifest), [*run.trials, *songs], list(run.proofs)))
-    (warning,) = held(*folders).warnings
-    assert warning.startswith("the canary's product took 1.20 times as long in NEW")
-
-
-def paced(folder: Path, source: Path, pace: float, *, numpy: str = "2.4", slower: float = 1.0) -> Path:
-    """A copy of a run on a machine whose pace, in every generation another one, the canary shows; one backend slower beside."""
-    run, rng = records.read(source), np.random.default_rng(0)
-    paces = pace * np.exp(rng.normal(0, 0.05, 8))
-    factors = {
-        (t.cell.backend, t.generation): paces[t.generation] * (slower if t.cell.backend == "jax" else 1) for t in run.trials
-    }
-    trials = [
-        replace(t, times_ns=tuple(int(ns * factors[t.cell.backend, t.generation]) for ns in t.times_ns)) for t in run.trials
-    ]
-    songs = [
-        Trial(CELLS["jax"], "canary", "ok", g, turn, of="train", values={"product_s": paces[g] / 100, "copy_s": 0.007})
-        for g in range(8)
-        for turn in range(5)
-    ]
+def sung(folder: Path, source: Path, *, numpy: str = "2.4", **values: float) -> Path:
+    """A copy of a run with a canary ahead of every round, and the NumPy that sang."""
+    run = records.read(source)
+    songs = [Trial(CELLS["jax"], "canary", "ok", g, turn, of="train", values=values) for g in range(8) for turn in range(5)]
     facts = json.loads(json.dumps(run.manifest))
     facts["environment"]["machine"]["packages"] = {"numpy": numpy}
-    return save(folder, facts, [*trials, *songs], list(run.proofs))
+    return save(folder, facts, [*run.trials, *songs], list(run.proofs))
 
 
-def test_the_pace_of_the_machine_is_taken_off(tmp_path, base):
-    """What slows the canary too is no change of a backend, and hides none."""
-    found = held(paced(tmp_path / "a", base, 1.0), paced(tmp_path / "b", base, 1.04, slower=1.05))
-    assert {name: round(ratio, 3) for name, ratio in ratios(found).items()} == {"jax": 1.05, "tensorflow": 1.0, "torch": 1.0}
-    assert verdicts(found) == {"jax": "slower", "tensorflow": "tie", "torch": "tie"}
-    assert {round(line.pace, 3) for line in found.lines} == {1.04}
-    assert all(line.new / line.base == pytest.approx(line.ratio.value * 1.04) for line in found.lines)
-    assert "over what the canary" in comparison.method(found)
-    assert set(comparison.table(found).canary) == {"1.040x"}
+@pytest.mark.parametrize(("song", "what"), [("product_s", "product took 1.20"), ("copy_s", "copy took 0.80")])
+def test_another_state_of_the_machine_is_judged_by_nobody(tmp_path, base, concord, song, what):
+    """The fixed product or copy took another time: no line has a verdict, no gate fires, whatever the times are."""
+    songs = {"product_s": 0.010, "copy_s": 0.010}
+    a = sung(tmp_path / "a", base, **songs)
+    b = sung(tmp_path / "b", slowed(tmp_path / "slow", base, "torch", 1.3), **{**songs, song: float(what.split()[-1]) / 100})
+    found = held(a, b).judged(slower=0.03)
+    assert {line.told for line in found.lines} == {"not ranked"}
+    assert {check.verdict for check in found.checks} == {"blind"}
+    assert not found.gates
+    assert found.means == []
+    told = f"the machine was not in one state (the canary's {what} times as long in NEW as in BASE): "
+    assert held(a, b).warnings == [f"{told}measure both anew, or beside one another in one run"]
+    assert [text.partition(": ")[0] for text in found.warnings] == ["3 of 3 lines"]  # of which it is told once
+    said = concord("compare", a, b, "--fail-if-slower", "3%")
+    assert said.exit_code == 4, said.output
 
 
-def test_another_canary_takes_nothing_off(tmp_path, base):
-    """Another NumPy may multiply at another speed: then the times are compared as they are."""
-    found = held(paced(tmp_path / "a", base, 1.0), paced(tmp_path / "b", base, 1.04, numpy="2.5"))
-    assert {round(ratio, 3) for ratio in ratios(found).values()} == {1.04}
-    assert {line.pace for line in found.lines} == {1.0}
-    assert "canary" not in comparison.method(found)
-    assert set(comparison.table(found).canary) == {"-"}
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"product_s": 0.0105, "copy_s": 0.0095},
+        {"product_s": 0.02, "copy_s": 0.01, "numpy": "2.5"},  # which may multiply at another speed
+        {"product_s": 0.0, "copy_s": 0.0},  # a record from elsewhere says anything
+        {},
+    ],
+)
+def test_a_canary_that_says_nothing_of_the_machine(tmp_path, base, other):
+    """Within a tenth, of another program, or of none: lines are judged as they are."""
+    a = sung(tmp_path / "a", base, product_s=0.01, copy_s=0.01)
+    found = held(a, sung(tmp_path / "b", slowed(tmp_path / "slow", base, "torch", 1.3), **other))
+    assert verdicts(found) == {"jax": "tie", "tensorflow": "tie", "torch": "slower"}
+    assert found.warnings == []
+    assert not any(line.noisy for line in found.lines)
 
 
-@pytest.mark.parametrize("values", [{}, {"product_s": 0.0}])
-def test_a_canary_that_is_none_takes_nothing_off(tmp_path, base, values):
-    """Whatever a record from elsewhere says of it."""
-    run = records.read(paced(tmp_path / "a", base, 1.0))
-    trials = [replace(t, values=values) if t.phase == "canary" else t for t in run.trials]
-    found = held(base, save(tmp_path / "b", dict(run.manifest), trials, list(run.proofs)))
-    assert {line.pace for line in found.lines} == {1.0}
-    assert set(verdicts(found)) == set(CELLS)
+def test_a_device_of_its_own_is_judged(tmp_path, base):
+    """The canary sings on the CPU: that this was slower is a warning, no word on what a GPU computes."""
+    runs = [
+        records.read(sung(tmp_path / name, base, product_s=seconds, copy_s=0.01)) for name, seconds in (("a", 0.01), ("b", 0.02))
+    ]
+    moved = [
+        replace(
+            run,
+            trials=tuple(replace(t, cell=replace(t.cell, device="cuda")) for t in run.trials),
+            manifest=run.manifest | {"environment": run.manifest["environment"] | {"device": "cuda"}},
+        )
+        for run in runs
+    ]
+    found = compare.compare(*map(sides.whole, moved))
+    assert found.warnings[0].startswith("the machine was not in one state")
+    assert not any(line.noisy for line in found.lines)
+
+
+def side_by_side(
+    folder: Path,
+    *,
+    slower: float = 1.0,
+    labels: tuple[str, str] = ("@main", "@branch"),
+    generations: int = 8,
+    seed: int = 3,
+    **branch: Any,
+) -> Path:
+    """A run of two versions of PyTorch, and JAX, on a machine whose pace changes by half from round to round; two tasks.
+
+    The ``branch`` has other proofs or first calls than the rest: ``verdict``, ``dtype``.
+    """
+    rng, cells = np.random.default_rng(seed), [replace(CELLS["torch"], backend=f"torch{name}") for name in labels]
+    seconds = {cells[0]: 5e-3, cells[1]: 5e-3 * slower, CELLS["jax"]: 8e-3}
+    both = ("mnist_cnn", "mnist_mlp")
+    trials = [
+        Trial(replace(cell, task=task), "train", "ok", generation, turn, steps=10, times_ns=(int(own * pace * luck * 1e10),))
+        for generation in range(generations)
+        for turn in range(5)
+        for task in both
+        for pace in [math.exp(rng.normal(0, 0.5))]
+        for cell, own in seconds.items()
+        for luck in [math.exp(rng.normal(0, 0.005))]
+    ]
+    for cell in seconds:
+        facts = {"dtype": branch.get("dtype", "float32") if cell == cells[1] else "float32", "device": "cpu"}
+        trials += [Trial(replace(cell, task=task), "first_call", "ok", facts=facts) for task in both]
+    proofs = [
+        Proof(task, cell.backend, "eager", "float64", level, "numpy", 1e-15, 1e-10, "", verdict)
+        for task in both
+        for cell in seconds
+        for level in standing.LEVELS
+        for verdict in [branch.get("verdict", "proven") if cell == cells[1] else "proven"]
+    ]
+    about = manifest()
+    workers = about["environment"]["workers"]
+    about["environment"]["workers"] = {c.backend: json.loads(json.dumps(workers[c.backend.partition("@")[0]])) for c in seconds}
+    about["environment"]["workers"][cells[1].backend]["versions"]["torch"] = "2.0"
+    return save(folder, about, trials, proofs)
+
+
+def test_two_versions_in_one_run(tmp_path, concord):
+    """They are paired round by round: 5 % is found where two runs do not tell 20, and what has another label is left alone."""
+    run = side_by_side(tmp_path / "run", slower=1.05)
+    found = held(Path(f"{run}@main"), Path(f"{run}@branch")).judged(slower=0.03, unproven=True)
+    assert {(line.cell.backend, line.verdict) for line in found.lines} == {("torch", "slower")}
+    times = [
+        {(t.generation, t.round): t.times_ns[0] / 1e10 for t in records.read(run).trials if t.phase == "train" and t.cell == cell}
+        for cell in (replace(CELLS["torch"], backend="torch@main"), replace(CELLS["torch"], backend="torch@branch"))
+    ]
+    own = stats.paired(*times, pairs=4)  # two lines have half of the level
+    assert (found.lines[0].ratio.low, found.lines[0].ratio.high) == pytest.approx((own.low, own.high))
+    (mean,) = found.means
+    assert (mean.count, mean.verdict, round(mean.ratio.value, 2)) == (2, "slower", 1.05)
+    assert found.changes == ["environment.workers.torch.versions.torch: 1.0 in BASE, 2.0 in NEW"]
+    assert (found.missing, found.lost) == ([], [])
+    assert Counter(check.verdict for check in found.checks) == {"fired": 3, "held": 2}
+    assert "in the same round of one run" in comparison.method(found)
+    assert comparison.title(found) == "run@branch compared with run@main"
+    assert concord("compare", f"{run}@main", f"{run}@branch", "--fail-if-slower", "3%").exit_code == 1
+    others = held(Path(f"{run}@main"), Path(f"{side_by_side(tmp_path / 'other', slower=1.2, seed=4)}@branch"))
+    assert {line.verdict for line in others.lines} == {"undecided"}  # of two runs nothing is paired
+
+
+def test_a_version_beside_the_installed_one(tmp_path, concord):
+    """The run itself stands for what has no label, and what the label has nothing of is not lost."""
+    run = side_by_side(tmp_path / "run", labels=("", "@branch"))
+    found = held(run, Path(f"{run}@branch")).judged(slower=0.03)
+    assert verdicts(found) == {"torch": "tie"}
+    assert (found.missing, found.lost, found.gates) == ([], [], [])
+    assert concord("compare", run, f"{run}@branch", "--fail-if-slower", "3%").exit_code == 0
+
+
+def test_versions_of_few_generations(tmp_path):
+    """No verdict, and no gate."""
+    run = side_by_side(tmp_path / "run", slower=1.5, generations=3)
+    found = held(Path(f"{run}@main"), Path(f"{run}@branch")).judged(slower=0.03)
+    assert set(verdicts(found).values()) == {"indicative"}
+    assert found.blind
+
+
+def test_versions_on_unequal_terms(tmp_path):
+    """What the run refuses to rank for what the two computed in, no gate judges."""
+    run = side_by_side(tmp_path / "run", slower=1.5, dtype="float16")
+    found = held(Path(f"{run}@main"), Path(f"{run}@branch")).judged(slower=0.03)
+    assert {line.told for line in found.lines} == {"not ranked"}
+    assert found.blind
+    assert all("not computed alike" in line.noisy for line in found.lines)
+
+
+def test_a_version_that_computes_something_else(tmp_path, concord):
+    """It has no valid time: that is the gate on proofs, not an error."""
+    run = side_by_side(tmp_path / "run", verdict="failed")
+    said = concord("compare", f"{run}@main", f"{run}@branch", "--fail-if-unproven", "--html", tmp_path / "page.html")
+    assert said.exit_code == 1, said.output
+    assert "mnist_cnn torch eager is failed in NEW" in said.output
+    assert "0 lines compared" in said.output
+    assert concord("compare", f"{run}@main", f"{run}@branch").exit_code == 0
+    assert concord("compare", f"{run}@main", f"{run}@branch", "--fail-if-slower", "3%").exit_code == 3
+
+
+def test_versions_of_two_sittings(tmp_path):
+    """The canary has no label, and is heard."""
+    one = sung(tmp_path / "one", side_by_side(tmp_path / "a"), product_s=0.01, copy_s=0.01)
+    two = sung(tmp_path / "two", side_by_side(tmp_path / "b"), product_s=0.01, copy_s=0.02)
+    assert {line.told for line in held(Path(f"{one}@main"), Path(f"{two}@branch")).lines} == {"not ranked"}
+    assert {line.told for line in held(Path(f"{two}@main"), Path(f"{two}@branch")).lines} == {"tie"}
+
+
+def test_labels_across_machines(tmp_path, concord):
+    """A ratio to what runs beside needs the whole run."""
+    run = side_by_side(tmp_path / "run")
+    said = concord("compare", f"{run}@main", f"{run}@branch", "--across-machines")
+    assert said.exit_code == 2
+    assert said.stderr.endswith("are not both whole runs: leave out --across-machines, or the label.\n")
+
+
+def test_a_folder_may_hold_an_at(tmp_path, base):
+    """Then it is no label."""
+    named = shutil.copytree(base, tmp_path / "run@main")
+    assert len(held(base, named).lines) == 3
+
+
+def test_the_folder_where_one_is(tmp_path, monkeypatch):
+    """It is called by a dot."""
+    monkeypatch.chdir(side_by_side(tmp_path / "run"))
+    assert {line.told for line in held(Path(".@main"), Path(".@branch")).lines} == {"tie"}
+
+
+def test_a_label_that_is_none(tmp_path, base, concord):
+    """The labels that there are, or the folder that is none."""
+    said = concord("compare", base, f"{base}@main")
+    assert (said.exit_code, said.stderr) == (2, f"concord: {base} has no entries with a label: name the folder alone.\n")
+    run = side_by_side(tmp_path / "run")
+    said = concord("compare", f"{run}@main", f"{run}@brunch")
+    assert (said.exit_code, said.stderr) == (2, "concord: unknown label 'brunch': did you mean 'branch'?\n")
+    said = concord("compare", f"{run}@main", tmp_path / "none@main")
+    assert said.exit_code == 2
+    assert said.stderr.startswith(f"concord: {tmp_path / 'none'} holds no run.json")
 
 
 def test_nothing_in_common_is_an_error(tmp_path, base):
@@ -617,6 +760,16 @@ def test_history_tells_what_changed_and_skips_what_it_cannot_read(tmp_path, base
     assert "another machine" in texts
     shown = concord("history", "--results", results).stdout
     assert shown.index("2026-01-02 03:04") < shown.index("2026-02-02") < shown.index("2026-03-02")
+
+
+def test_history_tells_another_state_of_the_machine(tmp_path, base, concord):
+    """Which no version explains: what the canary says of it stands beside the run."""
+    results = tmp_path / "results"
+    for name, copy in (("a", 0.01), ("b", 0.0105), ("c", 0.02)):
+        sung(results / name, base, product_s=0.01, copy_s=copy)
+    found = json.loads(concord("history", "--results", results, "--json").stdout)
+    changes = {Path(row["run"]).name: row["changes"] for row in found}
+    assert (changes["b"], changes["c"]) == ([], ["the machine: canary's copy took 1.90 times as long"])
 
 
 def test_a_history_of_nothing_is_an_error(tmp_path, base, concord):

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness import batches, catalog, compare, download, export, records, report, scaffold, weights, workplace
+from harness import batches, catalog, compare, download, export, records, report, scaffold, sides, weights, workplace
 from harness.cli import main, options
 from harness.errors import HarnessError
 from harness.plan import Plan, subject
@@ -94,7 +94,7 @@ def every_view(folder: Path, other: Path) -> None:
     terminal.print_run(found)
     export.junit(found.run, folder / "proofs.xml")
     with contextlib.suppress(HarnessError):
-        pages.append(comparison.page(compare.compare(found.run, records.read(other))))
+        pages.append(comparison.page(compare.compare(sides.whole(found.run), sides.whole(records.read(other)))))
     history.show(history.trends(history.read_all(folder.parent, list[str]().append)))
     assert not any(SCRIPT in page for page in pages)
 

@@ -22,7 +22,7 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from harness import catalog, compare, ledger, metrics, records, report, stats
+from harness import catalog, compare, ledger, metrics, records, report, sides, stats
 from harness.cli import viewing
 from harness.records import Cell, Proof, Trial
 from harness.report import answer, charts, comparison, drawing, markdown, outcomes, tables, terminal, warmups, words
@@ -1419,7 +1419,7 @@ def test_a_long_table_in_the_open_has_a_field_too(text, tmp_path):
 def test_the_page_of_a_comparison_sorts_too(run, tmp_path):
     """By the same script, though this page has no sections to lead to."""
     does = 'const head = document.querySelector("thead button"); head.click(); told.push(head.parentNode.ariaSort)'
-    assert seen(comparison.page(compare.compare(run, run)), tmp_path, does) == ["ascending"]
+    assert seen(comparison.page(compare.compare(sides.whole(run), sides.whole(run))), tmp_path, does) == ["ascending"]
 
 
 @pytest.mark.processes

@@ -122,7 +122,7 @@ def share(_context: click.Context, _option: click.Parameter, value: str | None) 
 def compare(
     base: Path, new: Path, slower: float | None, unproven: bool, across: bool, only: dict[str, str], **files: Path | None
 ) -> None:
-    """Say what became slower or faster from run BASE to run NEW, two folders.
+    """Say what became slower or faster from BASE to NEW: two runs, or two versions that ran in one, as RUN@LABEL.
 
     Exit code 1 if a gate fires, 3 if it finds no time in NEW of what BASE has, 4 if it can judge no line.
 
@@ -130,15 +130,15 @@ def compare(
     Examples:
       concord compare results/yesterday results/today --filter task=mnist_cnn
       concord compare results/main results/branch --fail-if-slower 3% --fail-if-unproven --markdown comment.md
-      concord compare results/main results/branch --fail-if-slower 3% --filter phase=train
+      concord compare results/RUN@main results/RUN@branch --fail-if-slower 3%
     """
     if files["junit"] and slower is None and not unproven:
         raise click.UsageError("--junit writes gates: give --fail-if-slower or --fail-if-unproven, too")
     from harness import compare as job
-    from harness import export, records
+    from harness import export, sides
     from harness.report import comparison
 
-    found = job.compare(records.read(base), records.read(new), across=across, wanted=only)
+    found = job.compare(*sides.pair(base, new), across=across, wanted=only)
     found = found.judged(slower=slower, unproven=unproven)
     for path, view in ((files["markdown"], comparison.markdown), (files["html"], comparison.page)):
         if path:

@@ -16,6 +16,7 @@ from harness.report.markdown import table as markdown_table
 from harness.report.words import digits, name
 
 HEADS = {"gates": "A gate fired", "warnings": "Read with care", "changes": "What is not the same", "missing": "Not compared"}
+COLUMNS = ["entry", "task", "phase", "NEW / BASE", "interval", "verdict", "BASE", "NEW", "terms", "proof"]
 CHECK = ("gate", "verdict", "says", "sees")  # of a gate on a cell, for JSON
 GATES: dict[str, str] = {"fired": "fired", "held": "held", "blind": "could not judge", "lost": "lost what they should judge"}
 HEAD = "Each entry as a whole: the geometric mean of its lines, but those that a run was too noisy to rank"
@@ -25,7 +26,7 @@ def document(found: Comparison) -> dict[str, Any]:
     """All of it for JSON. Times in seconds a step (or a call), or, across machines, times that of ``against``."""
     lines = []
     for line in found.lines:
-        times = {"base": line.base, "new": line.new, "pace": line.pace, "against": line.against and name(line.against)}
+        times = {"base": line.base, "new": line.new, "against": line.against and name(line.against)}
         proofs = {"base_proof": found.base_proofs[line.cell].state, "new_proof": found.new_proofs[line.cell].state}
         lines.append(asdict(line.cell) | {"phase": line.phase} | times | _ratio(line) | proofs)
     entry = ("backend", "mode", "device", "precision")
@@ -63,12 +64,11 @@ def table(found: Comparison) -> pd.DataFrame:
             "verdict": line.told,
             "BASE": f"{digits(line.base * factor)} {unit}",
             "NEW": f"{digits(line.new * factor)} {unit}",
-            "canary": f"{digits(line.pace, 4)}x" if line.pace != 1 else "-",  # where nothing is taken off
             "terms": terms + (f", to {name(line.against)}" if line.against else ""),
             "proof": f"{proofs[0]} in both" if proofs[0] == proofs[1] else ", now ".join(proofs),
         }
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def means(found: Comparison) -> pd.DataFrame:
@@ -81,22 +81,24 @@ def means(found: Comparison) -> pd.DataFrame:
 
 
 def method(found: Comparison) -> str:
-    """How the ratios came about; that the canary's pace is taken off only where it is."""
-    paced = any(line.pace != 1 for line in found.lines)
-    over = ", over what the canary (a fixed product) took in the same generations" if paced else ""
-    but = ", but for what slows the canary too" if paced else ""
+    """How the ratios came about, and what they cannot know."""
     time = "time, in times of the entry it is set beside," if any(line.against for line in found.lines) else "time"
+    if found.paired:
+        return (
+            f"Each ratio is the {time} in NEW over that in BASE in the same round of one run, the median of each generation"
+            " (a fresh process of either): Student's t, simultaneous 95 % for all lines and means."
+        )
     return (
         f"Each ratio is the {time} in NEW over that in BASE, from the medians of generations (fresh processes) of two runs that"
-        f" share no round{over}: Welch's t, simultaneous 95 % for all lines and means."
-        f" It does not know how two sittings at one machine differ{but}."
+        " share no round: Welch's t, simultaneous 95 % for all lines and means."
+        " It does not know how two sittings at one machine differ."
     )
 
 
 def summed(found: Comparison) -> str:
     """How many lines have which verdict, and how many gates came out how."""
     counts = Counter(line.told for line in found.lines)
-    told = words.listed(f"{count} {verdict}" for verdict, count in counts.most_common())
+    told = words.listed(f"{count} {verdict}" for verdict, count in counts.most_common()) if counts else "nothing is left to judge"
     gates = Counter[str](check.verdict for check in found.checks)
     ended = [f"{gates[verdict]} {word}" for verdict, word in GATES.items() if gates[verdict]]
     return f"{words.plural(len(found.lines), 'line')} compared: {told}." + (f" Gates: {words.listed(ended)}." if ended else "")

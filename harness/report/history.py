@@ -69,11 +69,13 @@ def trends(runs: Sequence[Run], wanted: Mapping[str, str] | None = None) -> Tren
                     terms = f"{cell.task}, training step: {cell.device}, {cell.precision}, batch {cell.batch}"
                     steps[terms][cell] = stats.absolute(stats.samples(blocks))
         for terms, times in steps.items():
-            moved = bool(found[terms] and machines.differences(found[terms][-1].run, run))
+            before = found[terms][-1].run if found[terms] else run
+            moved, strayed = bool(machines.differences(before, run)), machines.strayed(before, run)
             changes = [f"{package} {version}" for package, version in versions.items() if seen[terms].get(package) != version]
             seen[terms] |= versions
             date = words.dated(run)
-            found[terms].append(Point(run, date, times, proofs, [*changes, *["another machine"] * moved], moved))
+            another = ["another machine"] if moved else [f"the machine: canary's {strayed}"] if strayed else []
+            found[terms].append(Point(run, date, times, proofs, [*changes, *another], moved))
     return found
 
 
