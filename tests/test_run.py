@@ -879,7 +879,7 @@ def test_a_selfcheck_lasts_as_long_as_it_is_given() -> None:
     """The suite's least number of generations, or with --max-time what its suite adds within it."""
     (least, given), like = (selfcheck.suite("rigorous", time) for time in (None, 900.0)), catalog.suite("rigorous")
     assert (least.budget_s, least.hard, given.budget_s, given.hard) == (0.0, False, 900.0, True)
-    assert {(s.generations, s.rounds, s.sample_s) for s in (least, given, like)} == {(10, 40, 0.05)}
+    assert {(s.generations, s.rounds, s.sample_s) for s in (least, given, like)} == {(10, 60, 0.03)}
     three, four = (scipy.stats.t.ppf(1 - 0.025 / pairs, 9) for pairs in (3, 6))  # of a run's contest and of what is judged
     assert given.narrow * three / four == pytest.approx(like.narrow) == 0.015
 
