@@ -109,11 +109,11 @@ class Comparison:
         What the first one cannot see is a warning. With either, what NEW has lost is no pass.
         """
         checks = [*([] if slower is None else self._slower(slower)), *(self._unproven() if unproven else ())]
-        warnings, blind = [*self.warnings], defaultdict[str, list[Check]](list)
+        blind = defaultdict[str, list[Check]](list)
         for check in checks:
             if check.verdict == "blind":
                 blind[check.says].append(check)
-        warnings = [text for text in warnings if text not in blind]
+        warnings = [text for text in self.warnings if text not in blind]  # those are told with what they count for
         judged = f"{len(self.lines)} lines" + (f" and {len(self.means)} means over them" if self.means else "")
         warnings += [f"{len(those)} of {judged}: {says}{_seen(those)}" for says, those in blind.items()]
         if slower is not None or unproven:
