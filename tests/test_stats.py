@@ -671,10 +671,10 @@ def canary(generation, round_, *, slow=1.0, attempt=0):
     return trial(generation, round_, phase="canary", of="train", values=values, attempt=attempt)
 
 
-def quiet(round_, **met):
-    """A sample of a cell's usual kind."""
+def quiet(round_, *, cpu=1.0, **met):
+    """A sample of a cell's usual kind; ``cpu`` is the share of its CPU that it had."""
     usual = {"external_cpus": 0.02, "steal": 0.0, "pressure": 0.3, "switches": 1000.0}
-    return trial(0, round_, times=(10**9,), cpu_ns=10**9, steps=1000, noise={**usual, **met})
+    return trial(0, round_, times=(10**9,), cpu_ns=int(cpu * 10**9), steps=1000, noise={**usual, **met})
 
 
 @pytest.mark.parametrize(
@@ -682,7 +682,7 @@ def quiet(round_, **met):
     [
         ({"external_cpus": 0.2}, "others used the CPUs"),
         ({"steal": 0.03}, "time was stolen"),
-        ({"pressure": 0.45}, "tasks waited for a CPU"),
+        ({"pressure": 0.45, "cpu": 0.9}, "tasks waited for a CPU"),
         ({"switches": 6000.0}, "the process was pushed off its CPU"),
         ({"throttled_s": 0.01}, "the process was throttled"),
     ],
@@ -696,13 +696,18 @@ def test_a_disturbed_round_is_told_from_a_cells_own_baseline(met, why):
 
 
 def test_pressure_that_a_process_puts_on_itself_disturbs_nothing():
-    """JAX's two threads wait for each other for 0.5 to 0.9 of the time, on their one CPU: a neighbour shows otherwise there.
+    """JAX's two threads wait for each other for 0.5 to 0.9 of the time, on their one CPU, all of which they have meanwhile.
 
-    A process that never waits by itself does for a neighbour alone.
+    Others' tasks are to blame for what a process waits beyond its usual, and has less of its CPU.
     """
     jax, torch = (0.55, 0.62, 0.59, 0.73, 0.64, 0.80, 0.57, 0.69, 0.9), (0.0, 0.001, 0.0, 0.002, 0.0, 0.0, 0.001, 0.0, 0.12)
-    assert noise.contended([quiet(r, pressure=share) for r, share in enumerate(jax)]) == {}
-    assert [key.round for key, _ in noise.contended([quiet(r, pressure=share) for r, share in enumerate(torch)])] == [8]
+
+    def disturbed(shares, last_cpu):
+        trials = [quiet(r, pressure=share, cpu=last_cpu if share == shares[-1] else 1.0) for r, share in enumerate(shares)]
+        return [key.round for key, _ in noise.contended(trials)]
+
+    assert [disturbed(shares, 1.0) for shares in (jax, torch)] == [[], []]
+    assert [disturbed(shares, 0.9) for shares in (jax, torch)] == [[], [8]]
 
 
 def test_what_is_too_little_for_a_sample_shows_in_a_round():
