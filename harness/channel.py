@@ -32,9 +32,9 @@ def send(pipe: IO[bytes], message: Message, arrays: Arrays | None = None) -> Non
 
 def receive(pipe: IO[bytes]) -> tuple[Message, Arrays]:
     """Read one frame. EOFError if the other side has closed the pipe, also in the middle of a frame."""
-    window = b""
+    window = exactly(pipe, len(MAGIC))
     while window != MAGIC:
-        window = (window + exactly(pipe, 1))[-len(MAGIC) :]
+        window = window[1:] + exactly(pipe, 1)
     (length,) = struct.unpack("<Q", exactly(pipe, 8))
     header = json.loads(exactly(pipe, length))
     arrays = {}

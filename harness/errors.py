@@ -49,4 +49,4 @@ def new_folder(folder: Path) -> Path:
 
 def printable(text: str) -> str:
     """Text from outside on one line, without what a terminal would obey."""
-    return "".join(char if char.isprintable() else " " for char in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)

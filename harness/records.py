@@ -10,7 +10,7 @@ that were ``used_s``. Schema history, newest first:
 
 import json
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -168,9 +168,10 @@ class Run:
 
 
 def row(record: Trial | Proof) -> dict[str, Any]:
-    """A record as a JSON object."""
-    found = asdict(record)
-    return found | found.pop("unknown")
+    """A record as a JSON object: what it holds is not copied, as `asdict` would, in five times the time."""
+    found = {**vars(record), **record.unknown}
+    found.pop("unknown")
+    return found | {"cell": vars(record.cell)} if isinstance(record, Trial) else found
 
 
 def append(path: Path, record: Trial | Proof) -> None:
