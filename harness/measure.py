@@ -17,7 +17,7 @@ from harness import environment, noise
 from harness.protocol import Batch, Handle, Session
 from harness.steady import Steady, steady
 
-WARMUP_STEPS, WARMUP_S, WARMUP_CAP_S = 5, 0.5, 30.0
+WARMUP_STEPS, WARMUP_S, WARMUP_CAP_S = 5, 0.25, 30.0
 KEPT_STEPS = 2000  # of a warm-up
 LOOK_AGAIN = 1.3  # the series grows by this factor before it is judged again
 SETTLE_S = 0.01  # of untimed calls ahead of a sample: others have had the CPU's caches, see ``settle``
@@ -158,9 +158,11 @@ def calls(session: Session, call: Call, batches: list[Batch], steps: int) -> lis
 
 
 def warm_up(session: Session, call: Call, batches: list[Batch]) -> WarmUp:
-    """Call, synchronised one by one, until the series of times is steady: at least 5 steps and 0.5 s, 30 s at most.
+    """Call, synchronised one by one, until the series of times is steady: at least 5 steps and 0.25 s, 30 s at most.
 
     Of a long series every second, fourth, ... call is kept, so that all of it is judged. Its end too, when the time is up.
+    After 0.25 s nothing falls any more: in 315 warm-ups of quick a call in the quarter of a second after that took by the
+    median 1.00 times as long as in the eighth before (half of them 0.99 to 1.01; the others were disturbed, either way).
     """
     times: list[int] = []
     watch, steps, stride, look, looked = Stopwatch(), 0, 1, WARMUP_STEPS, 0

@@ -16,7 +16,7 @@ SUITE = Suite(
         # The spec's batch of 128 takes a second a step and more on one core.
         Job("cifar_resnet", batch=8, max_steps=6, phases=("train", "predict")),
     ),
-    rounds=16,
+    rounds=20,
     sample_s=0.03,
     budget_s=330,
 )
