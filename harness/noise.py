@@ -139,9 +139,9 @@ def group(trial: Trial) -> Group:
 def _samples(trials: list[Trial]) -> list[set[str]]:
     """What each sample of a cell and phase met that it does not usually meet.
 
-    The kernel counts as pressure also what a process's own threads wait for each other on its one CPU: of 89 samples of 30 ms
-    under much more than usual 80 were JAX's, which had all of its CPU and took 1.01 times their usual time. So others are to
-    blame only where the process got less than usual.
+    The kernel counts as pressure also what a process's own threads wait for each other on its one CPU: of 97 samples of
+    30 ms under much more than usual 89, 80 of them JAX's, had all of their CPU and took by the median 1.01 times their usual
+    time. So others are to blame only where the process got less than usual.
     """
     pressure, switches = (np.array([t.noise.get(name, np.nan) for t in trials]) for name in ("pressure", "switches"))
     busy = np.array([max(sum(t.times_ns), 1) for t in trials]) / 1e9
