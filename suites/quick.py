@@ -1,4 +1,4 @@
-"""The main job: three tasks, each backend's default mode, at least five generations; five minutes on two cores.
+"""The main job: three tasks, each backend's default mode, at least five generations; six minutes on two slow cores.
 
 Many short samples tell more than a few long ones in the same time. With neighbours on the machine two blocks beside each other
 differ by 3.5 % (median absolute deviation; standard deviation 8 to 9 %) whether they last 10 or 80 ms, by more beyond 0.1 s: the
