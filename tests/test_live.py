@@ -17,8 +17,8 @@ import pytest
 from rich.console import Console
 
 from harness import data, environment, ranking, records
-from harness.cli import options
-from harness.cli.live import EVERY_S, View, standing, told
+from harness.cli import live, options
+from harness.cli.live import EVERY_S, Log, View, standing, told
 from harness.report.words import sized
 from tests.test_report import example_run
 from tests.test_run import build, command, planned
@@ -152,16 +152,16 @@ def test_an_interrupt_leaves_the_terminal_as_it_was(tmp_path: Path, words: str, 
 
 
 @pytest.mark.parametrize(
-    ("option", "variables", "lines"),
-    [("--strict", {"TERM": "dumb"}, True), ("-v", {}, True), ("-q", {}, False)],
+    ("option", "variables", "every", "lines"),
+    [("--strict", {"TERM": "dumb"}, False, True), ("-v", {}, True, True), ("-q", {}, False, False)],
     ids=["a dumb terminal", "verbose", "quiet"],
 )
-def test_who_gets_no_view(house: Path, tmp_path: Path, option: str, variables: dict[str, str], lines: bool) -> None:
-    """Lines where a terminal cannot redraw, or requests are logged beside; nothing with -q."""
+def test_who_gets_no_view(house: Path, tmp_path: Path, option: str, variables: dict[str, str], every: bool, lines: bool) -> None:
+    """Lines where a terminal cannot redraw, or records and requests are told one by one; nothing with -q."""
     terminal = Terminal(house, tmp_path / "out", option, **variables)
     terminal.end()
     assert HIDE not in terminal.raw
-    assert (", generation 1, round 1: " in terminal.raw) == lines
+    assert (", generation 1, round 1: " in terminal.raw) == every
     assert ("] plan " in terminal.raw) == lines
 
 
@@ -239,13 +239,28 @@ def test_what_is_not_ranked_is_not_called_slower(tmp_path: Path) -> None:
 # --- where there is no terminal
 
 
+def test_a_plain_line_for_what_lasts(house: Path, tmp_path: Path) -> None:
+    """Each phase, each training, and that rounds were run again; of what is timed thousands of times none."""
+    with command(house, "run", "tiny", "--out", tmp_path / "out", "--data-dir", data.SAMPLES) as process:
+        said = process.communicate(timeout=240)[1]
+    assert process.returncode == 0, said
+    lines = [line.partition(" s] ")[2] for line in said.splitlines()]
+    begun = [line for line in lines if line.startswith("begin ")]
+    assert begun == ["begin   proof and training", "begin   generation 1 of at least 1"]
+    rest = [line for line in lines if line.startswith(("train ", "time "))]
+    again = [line for line in rest if re.fullmatch(r"time    generation 1 of .*: \d+ contended rounds run again", line)]
+    fits = [told(t) for t in records.read(tmp_path / "out").trials if t.phase == "fit"]
+    (ended,) = (line for line in rest if line.startswith("time    1 generation in "))
+    assert rest == [*fits, *again, ended]
+
+
 def test_a_plain_line_per_trial(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the order of the records; no code, even where colour is forced, and no browser without a screen."""
+    """With -v, in the order of the records; no code, even where colour is forced, and no browser without a screen."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     out = tmp_path / "out"
-    with command(house, "run", "tiny", "--open", "--json", "--out", out, "--data-dir", data.SAMPLES) as process:
+    with command(house, "run", "tiny", "-v", "--open", "--json", "--out", out, "--data-dir", data.SAMPLES) as process:
         said = process.communicate(timeout=240)[1]
     assert process.returncode == 0, said
     assert "\x1b" not in said
@@ -263,6 +278,17 @@ def test_a_plain_line_per_trial(house: Path, tmp_path: Path, monkeypatch: pytest
         assert [line for line in lines if re.fullmatch(words, line)], words
     if sys.platform == "linux":
         assert f"no browser to open {out / 'report.html'} in" in said
+
+
+def test_a_long_silence_is_broken(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the run is, though that is told often: of a minute's rounds the first that comes, once."""
+    log = Log()
+    for silence, told_of in ((3600.0, ""), (0.0, "begin   round 2\n")):
+        monkeypatch.setattr(live, "QUIET_S", silence)
+        for turn in range(3):
+            log.at("round 2", now=f"turn {turn}", often=True)
+        assert capsys.readouterr().err.endswith(told_of)
+        assert bool(told_of) == (log.phase == "round 2")
 
 
 def test_a_line_is_a_line(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is shown of a job on stderr: a line for what lasts and for every record; on a terminal a view redrawn in place.
+"""What is shown of a job on stderr: a line for what lasts, with ``-v`` for every record; on a terminal a view redrawn in place.
 
 Nothing redraws by itself, which would disturb what is timed: only what the harness tells, between samples, does.
 """
@@ -27,12 +27,13 @@ from harness.progress import Progress
 from harness.ranking import Contest
 from harness.records import Run, Trial
 
+QUIET_S = 60.0  # without a line in a log: who reads it, or a CI server, might think that a long generation hangs
 EVERY_S = 1.0  # between two drawings of what is told often: each costs 2 ms, and the terminal some more beside the next sample
 
 
 def progress() -> Progress:
     """Lines on stderr, unless that is to be quiet."""
-    return Progress() if asked("quiet") else Log()
+    return Progress() if asked("quiet") else Log(every=asked("verbose"))
 
 
 @contextmanager
@@ -53,17 +54,26 @@ def watching(plan: Plan, earlier: Run | None) -> Iterator[Progress]:
 class Log(Progress):
     """Plain lines with the time passed."""
 
-    def __init__(self) -> None:
-        """The time begins now."""
-        self.watch = Stopwatch()
+    def __init__(self, *, every: bool = False) -> None:
+        """The time begins now. ``every`` record gets a line, not only those that last: thousands, and 0.3 ms of CPU time each."""
+        self.watch, self.every = Stopwatch(), every
+        self.phase, self.said_s = "", 0.0
 
     def say(self, text: str) -> None:
         """Print it."""
+        self.said_s = self.watch.seconds()
         click.echo(self.line(text), err=True)
 
     def kept(self, trial: Trial) -> None:
-        """Print it."""
-        self.say(told(trial))
+        """Print what failed, and what came of a training; all else if so wanted."""
+        if self.every or trial.status != "ok" or trial.phase == "fit":
+            self.say(told(trial))
+
+    def at(self, phase: str, *, now: str = "", then: str = "", often: bool = False) -> None:  # noqa: ARG002 - the view shows them
+        """Print where the run is, once, if that lasts, or if nothing has been said for a while."""
+        if phase != self.phase and (not often or self.watch.seconds() - self.said_s >= QUIET_S):
+            self.phase = phase
+            self.say(f"begin   {phase}")
 
     def line(self, text: str) -> str:
         """One line, whatever a framework has put into its words."""
@@ -77,7 +87,7 @@ class View(Log):
         """``earlier_s``: the seconds that an interrupted run has used before."""
         super().__init__()
         self.console, self.plan, self.earlier_s = console, plan, earlier_s
-        self.phase = self.now = self.then = ""
+        self.now = self.then = ""
         self.under_way: dict[int, str] = {}  # by thread
         self.verdicts: RenderableType = Text("no verdict before the first generation ends", "dim")
         self.live = Live("", console=console, auto_refresh=False, transient=True, redirect_stdout=False)
@@ -87,11 +97,6 @@ class View(Log):
         """Print it above the view."""
         with self.lock:
             self.console.print(Text(self.line(text)), soft_wrap=True)
-
-    def kept(self, trial: Trial) -> None:
-        """Print what failed, and what came of a training."""
-        if trial.status != "ok" or trial.phase == "fit":
-            super().kept(trial)
 
     def at(self, phase: str, *, now: str = "", then: str = "", often: bool = False) -> None:
         """Show it."""

@@ -182,7 +182,7 @@ def max_time_option(default: str) -> Callable[[Verb], Verb]:
 def talks(verb: Verb) -> Verb:
     """How every verb talks, see ``asked``: whether as JSON, and how much of it on stderr."""
     for *flags, told in (
-        ("-v", "--verbose", "Log on stderr what workers are asked."),
+        ("-v", "--verbose", "Log on stderr what workers are asked, and every record."),
         ("-q", "--quiet", "Show no progress."),
         ("--json", "as_json", "Print a JSON document instead of tables."),
     ):
