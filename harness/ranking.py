@@ -119,7 +119,7 @@ def first_modes(run: Run) -> set[Entry]:
 def contests(run: Run) -> tuple[Contest, ...]:
     """Every phase of a task in which something was timed; cells meet on equal device, precision, data, batch and threads."""
     first = first_modes(run)
-    chosen, disturbed = counted(run.trials)
+    chosen, disturbed = counted(run.whole)
     found: dict[tuple[str, Cell], list[Trial]] = defaultdict(list)
     for trial in chosen:
         found[trial.of or trial.phase, replace(trial.cell, backend="", mode="")].append(trial)

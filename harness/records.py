@@ -91,6 +91,7 @@ class Trial:
     times_ns  wall time of each block of ``steps`` steps, or of each call (latency, warmup), in nanoseconds
     values    single figures, the unit in the name: ``train_first_call_s``, ``peak_bytes``, ``predict_peak_bytes``, ``accuracy``
     facts     first_call: what the worker says of itself: versions, devices, threads, CPUs;  warmup: what its series is;
+              latency: how many ``calls`` there were, where not all are kept;
               fit of a binary task: ``scores`` and ``labels`` of the test examples
     noise     what the sample met, see harness/noise.py; what a system does not count is missing
     losses    fit: the training loss of every step;  epochs: one mapping of figures an epoch
@@ -160,6 +161,12 @@ class Run:
         """A mapping of the manifest; empty where there is none."""
         found = self.at(*path)
         return found if isinstance(found, Mapping) else {}
+
+    @property
+    def whole(self) -> tuple[Trial, ...]:
+        """The trials that are judged: not those of a generation that was cut short, unless none was completed."""
+        complete = self.progress["complete"]
+        return tuple(t for t in self.trials if not complete or not in_generation(t) or t.generation in complete)
 
     @property
     def progress(self) -> dict[str, Any]:

@@ -5,12 +5,14 @@ import shlex
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, as_completed
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from harness import catalog, environment, launch, proof, ranking, records, roofline, sanity, verify, weights
+from harness.errors import HarnessError
 from harness.launch import WorkerError
 from harness.measure import Stopwatch, cpu_seconds
 from harness.plan import Plan, Subject, clock
@@ -35,7 +37,18 @@ def run(plan: Plan, folder: Path, progress: Progress, earlier: Run | None = None
     state.save()
     for backend, reason in plan.skipped.items():
         skip(plan, journal, backend, reason)
-    prepare(plan, journal, state, progress)
+    try:
+        prepare(plan, journal, state, progress)
+        short = generations(plan, journal, state, progress)
+    except BaseException:
+        with suppress(HarnessError):  # a disk that is full: what ended the run is told, not that
+            state.save()  # the time that it used counts
+        raise
+    state.save(finished=None if short else records.now())  # what the time cut short can be given more
+
+
+def generations(plan: Plan, journal: Journal, state: "State", progress: Progress) -> bool:
+    """Time whole generations until there are enough or the time is used up; whether it left something undone."""
     begun, complete, aside = state.used(), state.progress["complete"], state.progress["aside"]
     first = len(complete)
     timing = Timing(plan, journal, progress, first + len(aside))
@@ -48,11 +61,10 @@ def run(plan: Plan, folder: Path, progress: Progress, earlier: Run | None = None
         used = state.used()
         each, least = (used - begun) / (len(complete) - first), plan.suite.generations - len(complete)
         ahead = f", about {clock(least * each)} to go" if least > 0 else ""
-        progress.say(f"time    {len(complete)} generations in {clock(used)}{ahead}")
+        progress.say(f"time    {len(complete)} generation{'s' * (len(complete) != 1)} in {clock(used)}{ahead}")
         if 0 < plan.suite.budget_s < used + each and (plan.suite.hard or least <= 0):
             break
-    short = len(complete) < plan.suite.generations or any(map(records.cut_short, records.latest(journal.trials)))
-    state.save(finished=None if short else records.now())  # what the time cut short can be given more
+    return len(complete) < plan.suite.generations or any(map(records.cut_short, records.latest(journal.trials)))
 
 
 class State:
@@ -159,7 +171,8 @@ def prepare(plan: Plan, journal: Journal, state: State, progress: Progress) -> N
     more = allowed_s is None or state.used() < allowed_s
     done = {(t.cell, t.seed) for t in journal.trials if t.phase == "fit" and not (more and records.cut_short(t))}
     fits = [what for what in plan.trainings if (plan.cell(*what[:3]), plan.workplace.seed + what[3]) not in done]
-    progress.at("proof and training", then="timing" if plan.suite.generations else "the report")
+    if fits or not state.progress["proven"]:
+        progress.at("proof and training", then="timing" if plan.suite.generations else "the report")
     with plan.workplace.pool() as pool:
         proven = state.progress["proven"]
         traces = [] if proven else verify.begin(pool, exhibits, plan.chosen, plan.workplace, progress)

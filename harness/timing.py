@@ -7,10 +7,11 @@ from itertools import product
 from typing import Any
 
 from harness import catalog, launch, noise
+from harness.channel import Message
 from harness.launch import Worker, WorkerError
 from harness.plan import Entrant, Plan, Subject
 from harness.progress import Progress
-from harness.records import Cell, Journal, Trial
+from harness.records import Cell, Journal, Status, Trial
 from harness.suite import Phase
 
 MIN_STEPS, MAX_STEPS = 1, 20_000  # of one sample
@@ -26,7 +27,7 @@ def session(subject: Subject, entrant: Entrant) -> str:
 
 
 class Timing:
-    """What all generations share: the records, the order of turns, the calibrated lengths of samples."""
+    """What all generations share: the records, the calibrated lengths of samples."""
 
     def __init__(self, plan: Plan, journal: Journal, progress: Progress, first: int) -> None:
         """``steps`` holds the length of each cell's sample: as in the records, or else the first generation fills it.
@@ -34,12 +35,11 @@ class Timing:
         ``first`` is that one's number: it finds empty compile caches.
         """
         self.plan, self.journal, self.progress, self.first = plan, journal, progress, first
-        self.order = random.Random(plan.workplace.seed)  # noqa: S311 - the order of turns is no secret
         modes = {entrant.name: entrant.mode for entrant in plan.entrants}
         self.steps: dict[tuple[Cell, str], int] = {
-            (replace(t.cell, mode=modes[t.cell.mode]), t.phase): t.steps * len(t.times_ns)
+            (replace(t.cell, mode=modes[t.cell.mode]), t.phase): taken(t)
             for t in journal.trials
-            if t.phase in noise.TIMED and t.phase != "latency" and t.status == "ok"  # of single calls not all are kept
+            if t.phase in noise.TIMED and t.status == "ok"
         }
 
 
@@ -64,7 +64,7 @@ class Generation:
         place = self.plan.workplace
         cpus = place.quietest(self.threads, turn=self.number)
         entrants = [entrant for entrant in self.entrants if self.subjects_of(entrant)]
-        self.timing.order.shuffle(entrants)
+        random.Random(f"{place.seed} {self.number}").shuffle(entrants)  # noqa: S311 - who starts first is no secret
         with ExitStack() as stack:
             with suppress(WorkerError):  # a run goes on without its canary, and shows that none sang
                 self.bird = stack.enter_context(place.worker(catalog.reference(), cpus[:1], f"{self.folder}-canary"))
@@ -130,13 +130,12 @@ class Generation:
             return
         values = {"import_s": worker.facts["import_s"], **reply["values"]}
         of = "control" if self.is_control(entrant) else ""
-        self.keep(Trial(self.cell(subject, entrant), "first_call", "ok", of=of, values=values, facts=reply["facts"]))
+        self.keep(self.cell(subject, entrant), "first_call", of=of, values=values, facts=reply["facts"])
         if of:
             return
         for phase, found in reply["warmups"].items():
-            trial = Trial(self.cell(subject, entrant, phase), "warmup", "ok", of=phase, steps=found["steps"])
-            facts = {name: found[name] for name in ("kind", "start", "stride")}
-            self.keep(replace(trial, times_ns=tuple(found["times_ns"]), facts=facts))
+            cell, facts = self.cell(subject, entrant, phase), {name: found[name] for name in ("kind", "start", "stride")}
+            self.keep(cell, "warmup", of=phase, steps=found["steps"], times_ns=tuple(found["times_ns"]), facts=facts)
 
     def turns(self, subject: Subject, phase: Phase, round_: int, *, attempt: int, then: str) -> None:
         """The canary, then one sample of every entrant. ``then`` is what follows.
@@ -160,21 +159,21 @@ class Generation:
     def sing(self, bird: Worker, subject: Subject, phase: Phase, common: dict[str, Any]) -> None:
         """Time the canary; without one a generation goes on, and its rounds are judged by the rest of what they met."""
         cell = replace(self.cell(subject, self.plan.entrants[0], phase), backend=bird.backend, mode="canary", device="cpu")
-        trial = Trial(cell=cell, phase="canary", of=phase, status="ok", **common)
+        common = {**common, "of": phase}
         try:
             reply, _ = bird.ask({"op": "canary"})
             bird.pause()
-            self.keep(replace(trial, values=reply["values"]))
+            self.keep(cell, "canary", values=reply["values"], **common)
         except WorkerError as error:
             self.bird = None
-            self.keep(replace(trial, status=error.status, reason=error.reason, log=error.log))
+            self.keep(cell, "canary", error.status, reason=error.reason, log=error.log, **common)
 
     def sample(self, subject: Subject, entrant: Entrant, phase: Phase, common: dict[str, Any]) -> None:
         """One turn: the worker runs, is timed, and is stopped again."""
-        worker = self.workers[entrant]
+        worker, cell = self.workers[entrant], self.cell(subject, entrant, phase)
         message = {"op": "sample", "cell": session(subject, entrant), "phase": phase}
         try:
-            steps = self.sample_steps(worker, subject, entrant, phase, message)
+            steps = self.sample_steps(worker, replace(cell, mode=entrant.mode), message)
             reply, _ = worker.ask({**message, "steps": steps})
         except WorkerError as error:
             self.lost(subject, entrant, phase, error, **common)
@@ -182,15 +181,14 @@ class Generation:
         finally:
             worker.pause()
         what, of = ("control", phase) if self.is_control(entrant) else (phase, "")
-        trial = Trial(self.cell(subject, entrant, phase), what, "ok", of=of, **common)
-        self.keep(thinned(replace(trial, **{**reply, "times_ns": tuple(reply["times_ns"])})))
+        self.keep(cell, what, of=of, **common, **thinned(reply))
 
-    def sample_steps(self, worker: Worker, subject: Subject, entrant: Entrant, phase: Phase, message: dict[str, Any]) -> int:
+    def sample_steps(self, worker: Worker, cell: Cell, message: dict[str, Any]) -> int:
         """How many steps last about ``sample_s``: measured once, then the same in every round, generation and copy.
 
         A worker may take a few more, where one call of it is several steps.
         """
-        key = (replace(self.cell(subject, entrant, phase), mode=entrant.mode), phase)
+        key = (cell, message["phase"])
         if key not in self.timing.steps:
             self.timing.steps[key] = calibrated(worker, message, self.plan.suite.sample_s)
         return self.timing.steps[key]
@@ -208,12 +206,12 @@ class Generation:
     def lost(self, subject: Subject, entrant: Entrant, phase: str, error: WorkerError, **common: Any) -> None:
         """A failure is a record, with what the samples of its round have in ``common``, and the cell's end in this generation."""
         self.gone.add((subject.task, subject.batch, entrant))
-        cell, what = self.cell(subject, entrant), "control" if self.is_control(entrant) else phase
-        self.keep(Trial(cell=cell, phase=what, status=error.status, reason=error.reason, log=error.log, **common))
+        cell, what = self.cell(subject, entrant, phase), "control" if self.is_control(entrant) else phase
+        self.keep(cell, what, error.status, reason=error.reason, log=error.log, **common)
 
-    def keep(self, trial: Trial) -> None:
+    def keep(self, cell: Cell, phase: str, status: Status = "ok", **found: Any) -> None:
         """Write a record of this generation down."""
-        self.timing.journal.keep(replace(trial, generation=self.number))
+        self.timing.journal.keep(Trial(cell, phase, status, self.number, **found))
 
 
 def calibrated(worker: Worker, message: dict[str, Any], wanted_s: float) -> int:
@@ -249,9 +247,18 @@ def fitting(steps: float) -> int:
     return min(MAX_STEPS, max(MIN_STEPS, round(steps)))
 
 
-def thinned(trial: Trial) -> Trial:
+def taken(trial: Trial) -> int:
+    """How many steps or calls a recorded sample took, of which it may hold a part."""
+    calls = trial.facts.get("calls")
+    return trial.steps * (calls if isinstance(calls, int) else len(trial.times_ns))
+
+
+def thinned(reply: Message) -> Message:
     """Of very many single calls every second, third, ... one, with their share of CPU time and energy: all would fill a disk."""
-    kept = trial.times_ns[:: -(-len(trial.times_ns) // KEPT_CALLS)]
-    share, energy = len(kept) / len(trial.times_ns), trial.noise.get("energy_j")
-    met = trial.noise if energy is None else {**trial.noise, "energy_j": energy * share}
-    return replace(trial, times_ns=kept, cpu_ns=round(trial.cpu_ns * share), noise=met)
+    times, met = reply["times_ns"], reply["noise"]
+    kept = tuple(times[:: -(-len(times) // KEPT_CALLS)])
+    share = len(kept) / len(times)
+    if "energy_j" in met:
+        met = {**met, "energy_j": met["energy_j"] * share}
+    found = {**reply, "times_ns": kept, "cpu_ns": round(reply["cpu_ns"] * share), "noise": met}
+    return found if share == 1 else {**found, "facts": {"calls": len(times)}}

@@ -3,7 +3,6 @@
 import gc
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -118,12 +117,15 @@ def test_a_warm_up_is_judged_to_its_end(monkeypatch: pytest.MonkeyPatch, again: 
 
 def test_of_very_many_calls_some_are_kept_with_their_share() -> None:
     """Spread over all of them; CPU time and energy are of those that are kept. Few, and a block, stay as they are."""
-    calls = Trial(CELL, "latency", "ok", steps=1, times_ns=tuple(range(1, 10_001)), cpu_ns=50_000, noise={"energy_j": 2.0})
+    calls = {"steps": 1, "times_ns": [*range(1, 10_001)], "cpu_ns": 50_000, "noise": {"energy_j": 2.0}}
     kept = timing.thinned(calls)
-    assert kept.times_ns == tuple(range(1, 10_001, 20))
-    assert (kept.cpu_ns, kept.noise["energy_j"]) == (2_500, pytest.approx(0.1))
-    for few in (replace(calls, times_ns=(7,)), replace(calls, times_ns=(7,) * 500)):
-        assert timing.thinned(few) == few
+    assert kept["times_ns"] == tuple(range(1, 10_001, 20))
+    assert (kept["cpu_ns"], kept["noise"]["energy_j"]) == (2_500, pytest.approx(0.1))
+    assert timing.taken(Trial(CELL, "latency", "ok", **kept)) == 10_000  # as many again in a run that goes on
+    for count in (1, 500):
+        few = {**calls, "times_ns": [7] * count}
+        assert timing.thinned(few) == {**few, "times_ns": (7,) * count}
+        assert timing.taken(Trial(CELL, "latency", "ok", **timing.thinned(few))) == count
 
 
 @pytest.mark.parametrize(

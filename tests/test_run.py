@@ -46,6 +46,7 @@ from harness import (
     workplace,
 )
 from harness.cli import options, viewing
+from harness.launch import WorkerError
 from harness.plan import Entrant, Plan, subject
 from harness.progress import Progress
 from harness.records import Cell, Proof, Run, Trial
@@ -53,7 +54,7 @@ from harness.report import history, tables
 from harness.report.findings import find
 from harness.stats import Ratio
 from harness.suite import Job, Suite
-from harness.timing import Generation
+from harness.timing import Generation, Timing
 from harness.workplace import Workplace
 
 pytestmark = pytest.mark.processes
@@ -268,6 +269,30 @@ def test_every_trial_has_its_cell(sound: Run) -> None:
         assert (cell.task, cell.mode, cell.device, cell.precision) == (key, mode, "cpu", "float32")
         assert cell.data == "german_credit (1,000)"
         assert cell.batch == (1 if "latency" in (trial.phase, trial.of) else 8)
+
+
+def test_a_call_that_was_lost_has_the_batch_of_a_call(tmp_path: Path) -> None:
+    """One, as those that were measured have."""
+    with at_home(build(tmp_path / "house", {"left": ""})):
+        plan, journal = planned(tmp_path / "scratch", ("left",)), records.Journal(tmp_path)
+    lost = Generation(Timing(plan, journal, Progress(), 0), 0, 1).lost
+    for phase in ("train", "latency"):
+        lost(plan.subjects[0], plan.entrants[0], phase, WorkerError("failed", "it died", ""), round=1)
+    assert [(t.phase, t.cell.batch, t.round) for t in journal.trials] == [("train", 8, 1), ("latency", 1, 1)]
+
+
+def test_the_time_until_an_interrupt_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a run that goes on would take longer than it was allowed."""
+
+    def interrupted(*_: object) -> None:
+        time.sleep(0.1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "prepare", interrupted)
+    (out := tmp_path / "out").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        run.run(planned(tmp_path / "scratch", ()), out, Progress())
+    assert json.loads((out / "run.json").read_text("utf-8"))["progress"]["used_s"] >= 0.1
 
 
 def test_trials_say_what_was_measured(sound: Run) -> None:
@@ -690,7 +715,7 @@ def test_the_command_line_runs_a_suite(tmp_path: Path) -> None:
     assert list(rows[0]) == [*keys, "first_ratio", "first_low", "first_high", "first_rank"]
     assert {row["backend"] for row in rows} == {"left", "right"}
     assert {row["proof"] for row in rows} == {"proven"}
-    assert "generation 1, round 1: " in progress
+    assert "begin   generation 1 of at least 1" in progress
 
 
 def test_a_gpu_that_is_not_there(tmp_path: Path) -> None:
@@ -808,7 +833,9 @@ def test_a_budget_adds_whole_generations(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Generation, "measure", measure)
     monkeypatch.setattr(run, "Stopwatch", lambda: SimpleNamespace(seconds=lambda: 10.0 * len(measured)))
     with at_home(build(tmp_path / "house", {"left": "", "right": ""})):
-        plan = planned(tmp_path / "scratch", ("left", "right"), rounds=1, phases=("train",), generations=1, budget_s=35.0)
+        plan = planned(
+            tmp_path / "scratch", ("left", "right"), rounds=1, phases=("train",), generations=1, narrow=0.001, budget_s=35.0
+        )
         found = carried_out(plan, tmp_path / "run")
     assert (found.progress["complete"], found.progress["used_s"]) == ([0, 1, 2], 30.0)
     assert Counter(t.generation for t in of(found, backend="left", phase="train")) == {0: 1, 1: 1, 2: 1}

@@ -176,7 +176,7 @@ def fairness(findings: Findings) -> pd.DataFrame:
 
 def rounds(findings: Findings) -> pd.DataFrame:
     """rounds.csv: a row a round and attempt, in the order of the run: the canary ahead of it, and the most that a sample met."""
-    counts = {(noise.group(t), t.attempt) for t in ranking.counted(findings.run.trials)[0] if t.phase in noise.TIMED}
+    counts = {(noise.group(t), t.attempt) for t in ranking.counted(findings.run.whole)[0] if t.phase in noise.TIMED}
     found: dict[tuple[noise.Group, int], list[Trial]] = defaultdict(list)
     for trial in findings.run.trials:
         if trial.phase in {*noise.TIMED, "canary"} and trial.status == "ok":
