@@ -85,9 +85,13 @@ def test_pairs_are_equivalent_within_the_margin():
 
 
 def test_a_lost_training_is_no_seed():
-    """Failed, cut short by time, or of another task."""
-    lost = [replace(FITS[0], status="timeout"), replace(FITS[1], status="failed")]
-    assert learning.reached(findings(*lost, *FITS[2:5])).seeds.tolist() == [3]
+    """Of the final figure. But it has reached the target before it was lost, or never: to leave it out would flatter."""
+    cut, dead = replace(FITS[0], status="timeout"), replace(FITS[1], status="failed", epochs=(), values={})
+    never = replace(FITS[2], status="skipped", epochs=(), values={})
+    (row,) = learning.reached(findings(cut, dead, never, *FITS[3:5])).to_dict("records")
+    assert (row["seeds"], row["reached_target"], row["epochs_to_target"], row["epochs_high"]) == (2, "3 of 4", 2, None)
+    (row,) = learning.reached(findings(replace(cut, epochs=cut.epochs[:1]), *FITS[3:5])).to_dict("records")
+    assert row["reached_target"] == "2 of 3"
 
 
 def test_what_was_published_and_never_trained_to_its_end_is_not_run():
