@@ -12,7 +12,7 @@ from typing import cast
 
 import numpy as np
 
-from harness import batches, catalog, environment, measure, nvml, roofline
+from harness import batches, catalog, environment, measure, noise, nvml, roofline
 from harness.channel import Message
 from harness.errors import HarnessError
 from harness.fit import fit
@@ -136,8 +136,9 @@ class Worker:
             found = measure.warm_up(session, call, over)
             warmups[phase] = {"times_ns": found.times_ns, "steps": found.steps, "stride": found.stride, **asdict(found.steady)}
         facts = self.engine.describe() | environment.process()
+        facts |= {"meters": sorted(noise.energy())}
         facts |= {"steps_a_call": cell.stacked, "batches": told(host), "compiled": session.compilations() > 0}
-        if {"train", "predict"} <= {*message["phases"]}:  # elsewhere it would be one more compilation
+        if {"train", "predict"} <= {*message["phases"]} or self.device != "cpu":  # elsewhere it would be one more compilation
             facts |= session.facts(placed[0])
             if facts["device"] != self.device:
                 raise HarnessError(f"asked for the {self.device}, it computes on the {facts['device']}: see concord doctor.")

@@ -34,14 +34,17 @@ class Line:
 
     @property
     def verdict(self) -> Literal["equal", "differs", "by mode", "not known"]:
-        """``not known`` where an entry does not say; ``by mode`` where what differs is what the entries are named after."""
-        if None in self.values.values():
-            return "not known"
-        return "equal" if len(set(self.values.values())) == 1 else "by mode" if self.rule.by_mode else "differs"
+        """``by mode``: what differs is what the entries are named after; ``not known``: who says nothing might differ."""
+        said = {*self.values.values()} - {None}
+        if len(said) > 1:
+            return "by mode" if self.rule.by_mode else "differs"
+        return "not known" if None in self.values.values() else "equal"
 
     def told(self) -> str:
         """What differs, in a sentence."""
-        return f"{self.rule.name} differs: " + ", ".join(f"{entry} {value}" for entry, value in self.values.items())
+        return f"{self.rule.name} differs: " + ", ".join(
+            f"{entry} {'not known' if value is None else value}" for entry, value in self.values.items()
+        )
 
 
 def fact(*path: str) -> Callable[[Trials], object]:
@@ -99,6 +102,7 @@ RULES = (
     Rule("gradients recorded at inference", "a tape costs time that inference does not need", fact("autograd")),
     Rule("parameters written in place", "a step that copies them moves more memory: donated buffers", fact("in_place")),
     Rule("compiled", "a ratio of two modes is one of how they run, too: every table names them", fact("compiled"), by_mode=True),
+    Rule("meters of energy", "joules of the processor alone are no joules of a GPU", fact("meters")),
     Rule("Python", "its interpreter is part of every step", fact("python")),
     Rule("NumPy", "it draws and hands over the batches", fact("numpy")),
 )

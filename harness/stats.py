@@ -6,7 +6,7 @@ Sources: Hodges and Lehmann 1963 (the point), Kalibera and Jones 2013 (levels of
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -73,18 +73,17 @@ class Ratio(Estimate):
     def needed(self, floor: float = 0.0) -> int | None:
         """How many generations in all would leave this ratio undecided no longer, if noise stays as it is.
 
-        The half-width falls as Student's t over sqrt(generations) about the interval's centre, which is not the point, until the
-        interval lies within the margin, or within the tie band while it still holds 1, or where a difference begins: whichever is
-        first. At least 7, below which no exact test can reach the level, and one more than there are; None where it is more than
-        anybody would wait for.
+        The half-width falls as Student's t over sqrt(generations) about the interval's centre, not the point, until there is
+        a verdict. At least 7, below which no exact test of three pairs can reach the level, and one more than there are; None
+        where it is more than anybody would wait for.
         """
         if self.low is None or self.high is None or self.half is None:
             return None
-        size, margin, band = abs(math.log(self.low) + math.log(self.high)) / 2, math.log(MARGIN), math.log1p(TIE_BAND)
-        tie = band - size if size <= min(self.half, band / 2) else margin - size
-        enough, now = max(tie, size - math.log(beginning(floor))), t_quantile(self.generations, self.pairs)
+        centre, now = (math.log(self.low) + math.log(self.high)) / 2, t_quantile(self.generations, self.pairs)
         for count in range(max(7, self.generations + 1), PATIENCE + 1):
-            if self.half * t_quantile(count, self.pairs) / now * math.sqrt(self.generations / count) <= enough:
+            half = self.half * t_quantile(count, self.pairs) / now * math.sqrt(self.generations / count)
+            then = Ratio(self.value, math.exp(centre - half), math.exp(centre + half), self.n, count, self.pairs)
+            if verdict(then, floor=floor) != "undecided":
                 return count
         return None
 
@@ -102,10 +101,15 @@ def outliers(figures: Samples, *, limit: float = MARKED) -> set[Key]:
 
 
 def last_over_first(figures: Samples) -> float:
-    """The time of a generation's last round over its first one's, median over generations: 1 where the warm-up was enough."""
-    last = {generation: figures[generation, round_] for generation, round_ in sorted(figures)}
-    first = {generation: figures[generation, round_] for generation, round_ in sorted(figures, reverse=True)}
-    return math.exp(float(np.median([math.log(last[g] / first[g]) for g in first])))
+    """The time of a generation's last rounds over its first ones', median over generations: 1 where the warm-up was enough.
+
+    Of either end the median of a fifth of the rounds: one alone may have met anything.
+    """
+    series = defaultdict[int, list[float]](list)
+    for generation, round_ in sorted(figures):
+        series[generation].append(figures[generation, round_])
+    fifths = [np.array_split(own, min(len(own), 5)) for own in series.values()]
+    return math.exp(float(np.median([math.log(np.median(own[-1]) / np.median(own[0])) for own in fifths])))
 
 
 @lru_cache(maxsize=8)

@@ -395,6 +395,20 @@ def test_figures_of_a_repeated_round_are_those_that_count(tmp_path, run):
     assert found.value(first.cell, "train", "cpu_time") == pytest.approx(5 * first.cpu_ns / count / 1e9)
 
 
+def test_energy_is_of_all_samples_of_a_process(run):
+    """A GPU's meter moves on in few of them: what most met is 0, and what some met is of the others, too."""
+    own = [t for t in run.trials if t.phase == "train" and t.cell == cell("mnist_cnn", "torch eager")]
+    counts = [sum(t.steps * len(t.times_ns) for t in own if t.generation == g) for g in range(5)]
+
+    def joules(*told):
+        met = [replace(t, noise={"energy_j": told[t.round]}) for t in own]
+        return find(replace(run, trials=tuple(met))).pick(own[0].cell, "train", "energy")
+
+    assert joules(0.0, 0.0, 10.0, 0.0, 0.0).figure.value == pytest.approx(10 / np.median(counts))
+    assert joules(1.0, 2.0, 3.0, 4.0, 5.0).figure.value == pytest.approx(15 / np.median(counts))
+    assert joules(0.0, 0.0, 0.0, 0.0, 0.0) is None
+
+
 def test_what_has_no_ratio_stands_behind_what_has_one(run):
     """Seconds are no ratio: what has no round in common with the best would stand above it."""
     train = [t for t in run.trials if (t.phase, t.cell.task) in {("train", "mnist_cnn"), ("first_call", "mnist_cnn")}]
@@ -716,6 +730,7 @@ def test_the_time_until_steady_training_is_told_in_steps_too(run):
     assert found.pick(entry, "train", "warm_up").figure.value == pytest.approx(1.1)
     assert "warm-up 0;" in charts.plots(measured(run, "flat"), "mnist_cnn", "x")[caption][1]
     assert "jax" not in says  # it has no warm-up on record
+    assert caption not in charts.plots(replace(found, tasks=["risk_mlp", "mnist_cnn"]), "mnist_cnn", "x")  # opened second
 
 
 @pytest.mark.parametrize(

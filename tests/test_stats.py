@@ -240,6 +240,7 @@ def test_generations_needed():
     assert Ratio(1.06, 1.05, 1.07, 50, 10, 3).needed(0.08) is None  # equals differ by more
     assert Ratio(1.01, 0.93, 1.01**2 / 0.93, 25, 5, 3).needed() == 12  # a tie within 5 %, as long as it holds 1
     assert Ratio(1.015, 1.004, 1.015**2 / 1.004, 25, 5, 3).needed() == 13  # does not hold 1: within 2 % only
+    assert Ratio(1.024, math.exp(0.024 - 0.0602), math.exp(0.024 + 0.0602), 25, 5, 3).needed() is None  # 15 would exclude 1
 
 
 @given(st.floats(-0.2, 0.2), st.floats(1e-3, 0.2), st.floats(-1, 1))
@@ -830,6 +831,15 @@ def test_a_warm_up_counts_whatever_round_was_repeated():
     assert [(t.round, t.attempt) for t in chosen if t.phase == "train"] == [(1, 0), (2, 0), (3, 0), (4, 0), (0, 1)]
 
 
+def test_a_generation_that_was_cut_short_is_not_judged():
+    """A round of it would weigh as much as a whole one: four are indicative, as long as a fifth is not whole."""
+    trials = tuple(trial(g, r, cell=replace(CELL, backend=name)) for g in range(5) for r in range(5) for name in ("torch", "jax"))
+    cut = tuple(t for t in trials if t.generation < 4 or not t.round)
+    for complete, held, count in (([0, 1, 2, 3], cut, 4), ([], cut[:4], 1), ([], (), 0), ([0, 1, 2, 3, 4], trials, 5)):
+        run = Run(Path(), {"progress": {"complete": complete}}, held, ())
+        assert {len({g for g, _ in times}) for c in ranking.contests(run) for times in c.blocks.values()} == {count} - {0}
+
+
 def test_what_lies_far_off_is_counted_and_what_settles_late_is_seen():
     """Neither leaves anything out."""
     rng = np.random.default_rng(6)
@@ -841,6 +851,9 @@ def test_what_lies_far_off_is_counted_and_what_settles_late_is_seen():
     late = {key: time * (1.5 if key[1] == 0 else 1.0) for key, time in times.items()}
     assert stats.last_over_first(late) == pytest.approx(1 / 1.5, rel=0.03)
     assert stats.last_over_first(times) == pytest.approx(1, rel=0.03)
+    many = {(g, r): (1.5 if r < slow else 1.0) for g in range(3) for r in range(20) for slow in [1 + 3 * (g > 0)]}
+    assert stats.last_over_first(many) == pytest.approx(1 / 1.5)  # of most generations the first four of twenty
+    assert stats.last_over_first({(g, r): (1.5 if r == 0 else 1.0) for g, r in many}) == 1  # the first alone
 
 
 @pytest.mark.skipif(not Path("/proc/stat").is_file(), reason="this system counts nothing")
@@ -1040,3 +1053,15 @@ def test_what_nobody_said_is_not_known():
     run = Run(Path(), {}, (trial(phase="first_call"), trial()), ())
     assert {line.rule.name: line.verdict for line in ledger.judge(run)}["TF32"] == "not known"
     assert ledger.differences(run) == []
+
+
+def test_who_says_nothing_hides_no_difference_of_others():
+    """Two that differ, differ, whatever the third is."""
+    silent = [replace(t, facts={}) for t in entry("tensorflow")]
+    assert judged(entry("torch"), entry("jax"), silent) == []
+    (told,) = judged(entry("torch", in_place=True), entry("jax", in_place=False), silent)
+    assert {*told.removeprefix("parameters written in place differs: ").split(", ")} == {
+        "torch eager True",
+        "jax eager False",
+        "tensorflow eager not known",
+    }

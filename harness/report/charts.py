@@ -222,7 +222,12 @@ def _warming(findings: Findings, task: str, styles: Looks) -> Drawn:
 
 
 def _start(findings: Findings, task: str, styles: Looks) -> Drawn:
-    """Seconds from nothing to so many steady steps, medians of the stages, as stacked bars; hollow: what a cold cache adds."""
+    """Seconds from nothing to so many steady steps, medians of the stages, as stacked bars; hollow: what a cold cache adds.
+
+    Of the first task alone: others are opened in processes that have done once what a framework does once (PyTorch: a second).
+    """
+    if task != findings.tasks[0]:
+        return
     bars, beside, told = {}, [], []
     for cell in findings.cells_of(task):
         names = ("import", "build", "train_first_call_warm", "train_first_call_cold")

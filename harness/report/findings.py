@@ -182,16 +182,27 @@ def _inverse(figure: Estimate, amount: int) -> Estimate:
 def _single(run: Run, wanted: Callable[[Cell], bool]) -> Iterator[tuple[Cell, Row]]:
     """The rows of figures that are not paired and carry no rank, from a sample of each round, or of each seed of a training."""
     found: dict[tuple[Cell, str, str, str], dict[stats.Key, float]] = defaultdict(dict)
+    metered: dict[tuple[Cell, str], dict[int, list[Trial]]] = defaultdict(lambda: defaultdict(list))
     most = ceilings(run)
-    for trial in [trial for trial in ranking.counted(run.trials)[0] if wanted(trial.cell)]:
+    for trial in [trial for trial in ranking.counted(run.whole)[0] if wanted(trial.cell)]:
         sample = (trial.seed, 0) if trial.phase == "fit" else (trial.generation, trial.round)
         figures = _costs(run, trial, most) if trial.phase in SHOWN and ranking.usable(trial) and trial.cpu_ns else ()
         if trial.phase == "first_call":
             sample = (trial.generation, int(trial.of == "control"))  # a process of its own beside its twin's
         for phase, metric, unit, value in chain(figures, _values(run, trial), _warmed_up(trial)):
             found[trial.cell, phase, metric, unit].setdefault(sample, value)
+        if figures and "energy_j" in trial.noise:
+            metered[trial.cell, trial.phase][trial.generation].append(trial)
+    for (cell, phase), generations in metered.items():
+        if joules := {(g, 0): _joules(trials) for g, trials in generations.items() if _joules(trials)}:
+            found[cell, phase, "energy", "J"] = joules  # a meter that stood still all the time is none
     for (cell, phase, metric, unit), samples in found.items():
         yield cell, Row(phase, metric, unit, stats.absolute(samples))
+
+
+def _joules(trials: Sequence[Trial]) -> float:
+    """Of a step, over all samples of a process: a GPU's meter moves on a few times a second, and stands still in most of them."""
+    return sum(t.noise["energy_j"] for t in trials) / sum(t.steps * len(t.times_ns) for t in trials)
 
 
 def _values(run: Run, trial: Trial) -> Iterator[tuple[str, str, str, float]]:
@@ -214,7 +225,7 @@ def _warmed_up(trial: Trial) -> Iterator[tuple[str, str, str, float]]:
 
 
 def _costs(run: Run, trial: Trial, most: Mapping[str, float]) -> Iterator[tuple[str, str, str, float]]:
-    """CPU time, energy and operations a second of a step, and its shares of what one CPU does at ``most``, as _values has them.
+    """CPU time and operations a second of a step, and its shares of what one CPU does at ``most``, as _values has them.
 
     The canary that says how much is most sings in float32 on one CPU: of another device or precision, or of more CPUs, which
     may share what they compute and copy with, it says nothing.
@@ -222,8 +233,6 @@ def _costs(run: Run, trial: Trial, most: Mapping[str, float]) -> Iterator[tuple[
     count = trial.steps * len(trial.times_ns)
     wall = sum(trial.times_ns) / count / 1e9
     yield trial.phase, "cpu_time", "s", trial.cpu_ns / count / 1e9
-    if (joules := trial.noise.get("energy_j", 0.0)) > 0:  # a meter that stood still is none
-        yield trial.phase, "energy", "J", joules / count
     alike = (trial.cell.device, trial.cell.precision, trial.cell.threads) == SUNG
     for name, amount in work(run.part("tasks", trial.cell.task), trial.cell.batch, trial.phase).items():
         if name == "peak":

@@ -138,7 +138,7 @@ def _text(value: object) -> str:
 
 
 def _unsettled(trust: pd.DataFrame) -> list[str]:
-    """Where the last round of a generation took much longer or shorter than its first: by contest, for the entry farthest off."""
+    """Where the last rounds of a generation took much longer or shorter than its first: by contest, the entry farthest off."""
     found = []
     for row in trust.to_dict("records"):
         if abs(np.log(row["last_over_first"])) > np.log(1 + stats.TIE_BAND):
