@@ -102,6 +102,7 @@ class Comparison:
     paired: bool = False  # two labels of one run
     gates: Sequence[str] = ()  # that fired
     checks: Sequence[Check] = ()  # every gate on every cell
+    timed: bool = False  # whether a gate judges times
 
     def judged(self, *, slower: float | None = None, unproven: bool = False) -> "Comparison":
         """The same with its gates: on a slowdown beyond a share (0.03), and on what NEW has not proven.
@@ -116,18 +117,20 @@ class Comparison:
         warnings = [text for text in self.warnings if text not in blind]  # those are told with what they count for
         judged = f"{len(self.lines)} lines" + (f" and {len(self.means)} means over them" if self.means else "")
         warnings += [f"{len(those)} of {judged}: {says}{_seen(those)}" for says, those in blind.items()]
+        if slower is not None and not self.lines:
+            warnings.append("no times are compared: there is nothing that their gate could judge")
         if slower is not None or unproven:
             checks += [
                 Check(cell, f"{phase} measured", "lost", f"{told(cell, phase)}: {LOST}", terms(cell)) for cell, phase in self.lost
             ]
         gates = list(dict.fromkeys(check.says for check in checks if check.verdict == "fired"))
-        return replace(self, gates=gates, warnings=warnings, checks=checks)
+        return replace(self, gates=gates, warnings=warnings, checks=checks, timed=slower is not None)
 
     @property
     def blind(self) -> bool:
-        """Whether there are gates, and they could judge no line; that the means could is no pass for these."""
+        """Whether a gate on times could judge no line; that the means could is no pass for these."""
         verdicts = [check.verdict for check in self.checks if check.cell.task != WHOLE]
-        return bool(verdicts) and verdicts.count("blind") == len(self.lines)
+        return self.timed and verdicts.count("blind") == len(self.lines)
 
     def _slower(self, threshold: float) -> Iterator[Check]:
         """Each line: it is too noisy to judge, or fires, or its interval reaches beyond the threshold, or it is not slower."""
@@ -135,10 +138,12 @@ class Comparison:
         for line in [*self.lines, *self.means]:
             gate = f"{line.phase} not slower than {most:g}x".strip()  # a mean is of no phase
             low, high = line.ratio.low or 0.0, line.ratio.high or math.inf
-            beyond = low > most and line.verdict != "indicative"
+            beyond = low > most
             verdict: Literal["held", "fired", "blind"] = "blind"
             if line.noisy:
                 says = line.noisy
+            elif line.verdict == "indicative":
+                says = f"fewer than {stats.GENERATIONS} generations judge nothing"
             elif beyond and low > 1 + line.floor:
                 verdict, within = "fired", f"{line.ratio.value:.3f}x ({low:.3f} to {high:.3f})"
                 says = f"{told(line.cell, line.phase, line.terms)}: {within}, all of it beyond {most:g}"
@@ -194,6 +199,8 @@ def compare(base: Side, new: Side, *, across: bool = False, wanted: Mapping[str,
             f"{runs[0].path} and {runs[1].path} have no valid time of one cell in common: compare runs of one suite."
         )
     against = dict(references(both, contests[0], proofs)) if across else None
+    if against is not None:
+        missing += [f"{told(*place)}: nothing beside it is proven in both" for place in both if place not in against]
     state = _state(*runs) if not across else ""
     samples = dict(_lines(both, timed, against, state, paired=paired))
     lines = list(samples)

@@ -255,7 +255,7 @@ def test_a_gate_says_what_it_cannot_see(tmp_path, base):
     found = held(base, made(tmp_path / "new", generations=3, torch=1.3)).judged(slower=0.03)
     assert set(verdicts(found).values()) == {"indicative"}
     assert not found.gates
-    assert "1 of 3 lines: neither shows nor excludes a slowdown beyond 1.03: more generations would tell" in found.warnings
+    assert "3 of 3 lines: fewer than 5 generations judge nothing" in found.warnings
 
 
 def test_a_gate_says_what_it_would_have_seen(base):
@@ -271,6 +271,15 @@ def test_a_gate_that_sees_nothing_is_no_pass(tmp_path, base, concord):
     asked = ["compare", base, new, "--filter", "backend=torch"]
     assert concord(*asked, "--fail-if-slower", "3%").exit_code == 4
     assert concord(*asked).exit_code == 0
+
+
+def test_a_gate_on_times_without_a_line_is_no_pass(base):
+    """And one on proofs alone has judged, whatever was timed."""
+    nothing = replace(held(base, base), lines=[], means=[])
+    assert nothing.judged(slower=0.03).blind
+    assert nothing.judged(slower=0.03).warnings[-1].startswith("no times are compared")
+    assert not nothing.judged(unproven=True).blind
+    assert not nothing.judged().blind
 
 
 def beside(folder: Path, source: Path, task: str = "mnist_cnn") -> Path:
