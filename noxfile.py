@@ -1,4 +1,4 @@
-"""Sessions: quick (the main job), tests (everything), unit, thorough, backend(NAME), lint, types, lock.
+"""Sessions: quick (the main job), tests (everything), unit, thorough, backend(NAME), lint, types, lock, trust, example.
 
 Each framework lives in an environment of its own, .nox/framework-NAME, which quick and backend(NAME) share and reuse, so that
 the frameworks' requirements can never conflict. Versions come from pyproject.toml alone; `lock` writes down what they came to
@@ -24,7 +24,8 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 GROUPS = PROJECT["dependency-groups"]
 FRAMEWORKS = [name for name in EXTRAS if Path("backends", name).is_dir()]
-WORKER = ["numpy", "einops"]  # all that a worker needs beside its framework
+# All that a worker needs beside its framework: where a GPU is, also what reads its meters.
+WORKER = ["numpy", "einops", *(EXTRAS["gpu"] if shutil.which("nvidia-smi") else [])]
 EVERYTHING = ["--no-build-isolation", "-e", ".[all,parquet,tensorboard]"]  # built by the hatchling of the tests
 TOOLS = [*GROUPS["tests"], *GROUPS["lint"], *GROUPS["types"]]
 # Wheels alone: what builds a source archive would be hashed by nobody.
@@ -40,12 +41,15 @@ def framework_python(session: nox.Session, name: str, *more: str) -> str:
     """The interpreter of one framework's own environment, made and filled first where it is not yet."""
     home = Path(session.virtualenv.location).parent / f"framework-{name}"
     python = str(home / BIN / "python")
-    wanted = [*EXTRAS[name], *WORKER, *more]
-    mark = home / f"installed-{hashlib.sha256(repr(wanted).encode()).hexdigest()[:16]}"
+    pinned, beside = [*EXTRAS[name], *WORKER], [*more]
+    pins, rest = (hashlib.sha256(repr(those).encode()).hexdigest()[:16] for those in (pinned, beside))
+    mark = home / f"installed-{pins}-{rest}"
     if not mark.is_file():
-        session.log(f"installing {name} into {home}: a minute or two, once")
+        session.log(f"installing {name} into {home}: a minute or two, once for each version")
+        for other in {*home.glob("installed-*")} - {*home.glob(f"installed-{pins}-*")}:
+            other.unlink()  # its versions are replaced, and must be installed again when they are wanted again
         session.run("python", "-m", "venv", str(home))
-        session.run(python, "-m", "pip", "install", *wanted, external=True)
+        session.run(python, "-m", "pip", "install", *pinned, *beside, external=True)
         mark.touch()
     return python
 

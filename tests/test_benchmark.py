@@ -120,8 +120,9 @@ def test_predict(benchmark: BenchmarkFixture, opened: Opened, backend: str) -> N
     assert logits.shape == (len(opened.batch.y), opened.spec.outputs)
 
 
-def test_benchmarks_have_the_environment_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before their process starts, since a heap is chosen then: without it a JAX step takes 11 or 28 ms, by luck."""
+@pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The noxfile, read without nox."""
     fake: Any = ModuleType("nox")
     fake.options, fake.Session, fake.session = SimpleNamespace(), object, lambda function: function
     fake.parametrize = lambda *_names, **_ids: lambda function: function
@@ -129,8 +130,29 @@ def test_benchmarks_have_the_environment_of_workers(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "nox", fake)
     monkeypatch.chdir(catalog.ROOT)
     spec: Any = importlib.util.spec_from_file_location("sessions", "noxfile.py")
-    sessions: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sessions)
+    found: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+def test_versions_that_were_replaced_are_installed_again(sessions: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A branch with another pin shares the environment: back on main, main's versions must be what runs."""
+    installed = []
+
+    def run(*command: str, **_how: object) -> None:
+        if "pip" in command:
+            installed.append([word for word in command if word.startswith(("torch==", "pytest"))])
+
+    session = SimpleNamespace(virtualenv=SimpleNamespace(location=str(tmp_path / "quick")), run=run, log=lambda _told: None)
+    (tmp_path / "framework-torch").mkdir()
+    for pin, more in (("1", ()), ("1", ()), ("1", ("pytest",)), ("1", ()), ("2", ()), ("1", ()), ("1", ("pytest",))):
+        monkeypatch.setitem(sessions.EXTRAS, "torch", [f"torch=={pin}"])
+        sessions.framework_python(session, "torch", *more)
+    assert installed == [["torch==1"], ["torch==1", "pytest"], ["torch==2"], ["torch==1"], ["torch==1", "pytest"]]
+
+
+def test_benchmarks_have_the_environment_of_workers(sessions: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before their process starts, since a heap is chosen then: without it a JAX step takes 11 or 28 ms, by luck."""
     monkeypatch.setattr(sessions, "framework_python", lambda *_: sys.executable)
     ran = []
 
