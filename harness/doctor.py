@@ -27,7 +27,7 @@ GPU_CHECKS = (
     "facts of every cell in fairness.csv say gpu, not cpu",
     "a block of 10 steps takes about 10 times as long as one step: otherwise a sync does not wait",
     "no other process uses the GPU while a suite runs (nvidia-smi)",
-    "two runs of `concord selfcheck` find no false winner",
+    "two runs of `concord selfcheck --device gpu` find no false winner",
 )
 State = Literal["good", "warning", "bad", "not known"]  # bad: SUITE could not run
 
@@ -159,5 +159,5 @@ def probe(place: Workplace) -> Finding:
                 sides[song % 2][generation, song // 2] = values["product_s"] + values["copy_s"]
     ratio = stats.paired(*sides)
     seen = (ratio and ratio.detectable()) or math.inf
-    says = f"a fixed product and copy, timed against itself, would show differences of {seen:.1%} and more"
+    says = f"a fixed product and copy, timed against itself in one process, would show differences of {seen:.1%} and more"
     return judged("noise", seen < VISIBLE, says, "let nothing else run")

@@ -69,6 +69,7 @@ def worker_environment(
         "KERAS_HOME": str(scratch / "keras"),  # a user's keras.json must not change the layout
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
         "TRITON_CACHE_DIR": str(cache / "triton"),
+        "CUDA_CACHE_PATH": str(cache / "cuda"),  # the driver's own, of whatever it compiles; else in the home folder, and warm
         "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
     }
     return inherited(interpreter) | places | variables(str(len(cpus)), device)

@@ -136,6 +136,7 @@ def refused(said: Said, *words: str, code: int = 2) -> None:
         (["run", "smoke", "--filter", f"backend={REFERENCE}"], ["unknown filter 'backend'", "task"]),
         (["report", "nowhere"], ["nowhere", "run.json"]),
         (["run", "smoke", "-b", REFERENCE, "--device", "gpu"], [f"{REFERENCE} runs on the CPU alone", "leave out --device gpu"]),
+        (["selfcheck", "-b", REFERENCE, "--device", "gpu"], [f"{REFERENCE} runs on the CPU alone", "leave out --device gpu"]),
         (["list", "--data-dir", "nowhere"], ["nowhere"]),
         (["list", "--python", f"{REFERENCE}s=python3"], [f"unknown backend '{REFERENCE}s'", "did you mean"]),
         (["doctor", "--python", f"{REFERENCE}s=python3"], [f"unknown backend '{REFERENCE}s'", "did you mean"]),

@@ -665,7 +665,7 @@ def test_the_environment_is_the_same_for_every_framework(tmp_path: Path, monkeyp
     assert made["CONCORD_CPUS"] == "2,5"
     assert {made[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC")} == {"2"}
     assert (made["CUDA_VISIBLE_DEVICES"], made["JAX_PLATFORMS"]) == ("-1", "cpu")
-    own = ("KERAS_HOME", "TORCHINDUCTOR_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR", "TMPDIR")
+    own = ("KERAS_HOME", "TORCHINDUCTOR_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR", "CUDA_CACHE_PATH", "TMPDIR")
     assert all(str(tmp_path) in made[name] for name in own)
     gpu = environment.worker_environment(root=ROOT, cpus=[0], device="gpu", scratch=tmp_path, cache=tmp_path)
     assert not {"CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS"} & set(gpu)

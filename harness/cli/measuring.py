@@ -147,7 +147,7 @@ def run(
     help="Which one runs against itself. Default: the first that is installed.",
 )
 @click.option("--slowdown", type=click.FloatRange(0.01, 1), default=0.1, show_default=True, help="Planted in one process.")
-@shared("python", "seed", "data_dir")
+@shared("python", "seed", "data_dir", "device")
 @talks
 @out_option
 @wait_option
@@ -175,6 +175,7 @@ def selfcheck(
     name, (mode, *_) = next(iter(chosen.items()))
     recipe, entrants = selfcheck.suite(suite, max_time), selfcheck.entrants(name, mode, slowdown)
     with wanted.workplace() as place:
+        check_device(place, {name: (mode,)})
         subjects = wanted.subjects(recipe, place)
         plan = Plan("selfcheck", recipe, subjects, {name: (mode,)}, {}, installed, place, entrants, wanted.data_dir)
         folder = carry_out(plan, out, wait=wait, table=not asked("as_json"))
