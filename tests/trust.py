@@ -8,9 +8,11 @@ repeat    two runs of quick, or those in folders that are named: how many verdic
 cost      quick, smoke and --help: how long; and the harness's own share of the CPU time
 
 Selfchecks take the frameworks in turn, or the backends that are named. They are kept in results/trust and not run again, so that
-hours of them can be had in several sittings: remove the folder to begin anew.
+hours of them can be had in several sittings: remove the folder to begin anew. What each of them said is written to
+results/selfchecks.csv, which is kept with the source.
 """
 
+import csv
 import json
 import re
 import shutil
@@ -94,6 +96,19 @@ def kept(folder: Path, *options: str) -> tuple[int, str]:
         said.write_text(json.dumps([code, told]), encoding="utf-8")
     code, told = json.loads(said.read_text("utf-8"))
     return code, told
+
+
+def write_down() -> None:
+    """A line for every selfcheck that is kept: the figure it is for, its seed, backend, day, exit code, and its finding."""
+    rows = []
+    for said in KEPT.glob("*/*/said.json"):
+        code, told = json.loads(said.read_text("utf-8"))
+        run_ = records.read(said.parent)
+        which = (said.parent.parent.name, run_.at("seed"), *run_.part("plan", "chosen"), str(run_.at("created"))[:10])
+        rows.append((*which, code, FINDING.findall(told)[0]))
+    heads = ("figure", "seed", "backend", "day", "exit_code", "finding")
+    with (KEPT.parent / "selfchecks.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([heads, *sorted(rows)])
 
 
 def equals(count: int = 40, *backends: str) -> str:
@@ -213,3 +228,4 @@ if __name__ == "__main__":
     given = [int(each) if each.isdigit() else each for each in sys.argv[2:]]
     for name in sys.argv[1:2] or known:
         print(f"{name}: {known[name](*given)}", flush=True)  # noqa: T201 - its purpose
+        write_down()
