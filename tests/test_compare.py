@@ -385,6 +385,17 @@ def test_across_machines_only_ratios_within_a_run_are_compared(tmp_path, base):
     assert {line.cell.backend: round(line.base, 1) for line in found.lines} == {"torch": 1.2, "jax": 2.0}
 
 
+def test_across_machines_what_has_nothing_proven_beside_it_is_told(tmp_path, base):
+    """Or a gate would pass on the other task alone, without a word."""
+    run = records.read(base)
+    other = [replace(t, cell=replace(t.cell, task="risk_mlp")) for t in run.trials]  # no proof of it
+    two = save(tmp_path / "two", dict(run.manifest), [*run.trials, *other], list(run.proofs))
+    found = held(two, two, across=True)
+    assert {line.cell.task for line in found.lines} == {"mnist_cnn"}
+    assert {text.split(" (")[0] for text in found.missing} == {f"risk_mlp {name} eager train" for name in CELLS}
+    assert all(text.endswith("nothing beside it is proven in both") for text in found.missing)
+
+
 def test_another_way_to_take_samples_is_named(tmp_path, base):
     """A run of quick beside one of rigorous is no like beside like."""
     runs = [changed(tmp_path / str(s), base, lambda f, s=s: f.update(suite={"rounds": 5, "sample_s": s})) for s in (0.15, 0.05)]

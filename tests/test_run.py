@@ -762,6 +762,17 @@ def test_a_gpu_that_is_not_used_is_no_gpu(tmp_path: Path) -> None:
     assert (lost.status, lost.reason) == ("failed", "asked for the gpu, it computes on the cpu: see concord doctor.")
 
 
+def test_a_selfcheck_on_a_gpu_that_is_not_used_finds_nothing(tmp_path: Path) -> None:
+    """Though it only trains: or a first run on a GPU would be told of no false winner by a CPU."""
+    out, house = tmp_path / "out", build(tmp_path / "house", {"left": SEEING})
+    options_ = ("five", "-b", "left", "--device", "gpu", "--out", out, "--data-dir", data.SAMPLES)
+    with command(house, "selfcheck", *options_) as process:
+        process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == options.EXIT_CELL
+    lost = of(records.read(out), phase="first_call")
+    assert {trial.reason for trial in lost} == {"asked for the gpu, it computes on the cpu: see concord doctor."}
+
+
 @pytest.mark.skipif(os.name == "nt", reason="sends signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path, number: signal.Signals) -> None:
