@@ -680,7 +680,7 @@ JAX = (
             Edit(
                 "engine.py",
                 "        params = optax.apply_updates(state.params, updates)\n",
-                "        updates = jax.tree.map(lambda u: u * (state.step % 16 != 15), updates)\n"
+                "        updates = jax.tree.map(lambda u: u * (state.optimizer.count % 16 != 15), updates)\n"
                 "        params = optax.apply_updates(state.params, updates)\n",
             ),
         ),

@@ -98,7 +98,7 @@ class State(NamedTuple):
     params: Any
     stats: Any  # BatchNorm running statistics
     optimizer: Any
-    step: Array  # counts for the keys of the stock dropout alone
+    step: Array | None  # for the keys of the stock dropout; None where masks are given
 
 
 def open_session(spec: TaskSpec, *, mode: str, precision: Precision, device: str, table: np.ndarray) -> "Session":
@@ -149,7 +149,8 @@ class Session:
                 raise misfit(t.name, own if own is None else own.shape, ours.shape)
             at = reduce(lambda tree, part: tree.setdefault(part, {}), path, params if t.trained else stats)
             at[last] = jnp.array(np.array(ours), self.dtype)  # JAX copies later: by then the caller may have written
-        state = State(params, stats, self.optimizer.init(params), jnp.zeros((), jnp.int32))
+        step = jnp.zeros((), jnp.int32) if self.stock else None
+        state = State(params, stats, self.optimizer.init(params), step)
         self.state = jax.device_put(state, self.device)  # all committed, or the second step compiles again
         self.pending = True
 
@@ -184,11 +185,12 @@ class Session:
         value, stats, grads = self.traced_gradients(state, batch)
         updates, optimizer_state = self.optimizer.update(grads, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
-        return State(params, stats, optimizer_state, state.step + 1), value
+        step = None if state.step is None else state.step + 1
+        return State(params, stats, optimizer_state, step), value
 
     def traced_gradients(self, state: State, batch: Batch) -> tuple[Array, Any, Any]:
         """The mean training loss, the new running statistics, and the loss's gradient by every parameter."""
-        masks = layers.keys(state.step, self.spec.model) if self.stock else batch.masks
+        masks = batch.masks if state.step is None else layers.keys(state.step, self.spec.model)
 
         def objective(params: Any) -> tuple[Array, Any]:
             model = nnx.merge(self.graph, params, state.stats)
