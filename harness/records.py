@@ -181,9 +181,10 @@ def row(record: Trial | Proof) -> dict[str, Any]:
     return found | {"cell": vars(record.cell)} if isinstance(record, Trial) else found
 
 
-def append(path: Path, record: Trial | Proof) -> None:
-    """Add one record as one line, on disk when this returns."""
-    add(path, json.dumps(row(record), allow_nan=True).encode("ascii"))  # a log may hold what UTF-8 cannot
+def append(path: Path, *added: Trial | Proof) -> None:
+    """Add each record as a line, on disk when this returns."""
+    lines = [json.dumps(row(record), allow_nan=True) for record in added]
+    add(path, "\n".join(lines).encode("ascii"))  # a log may hold what UTF-8 cannot
 
 
 @dataclass
@@ -198,20 +199,23 @@ class Journal:
     proofs: list[Proof] = field(default_factory=list)
     kept: Callable[[Trial], None] = lambda _trial: None
 
-    def keep(self, record: Trial | Proof) -> None:
-        """Add one record."""
-        if isinstance(record, Trial):
-            append(self.folder / "trials.jsonl", record)
-            self.trials.append(record)
-            self.kept(record)
-        else:
-            append(self.folder / "proofs.jsonl", record)
-            self.proofs.append(record)
+    def keep(self, *trials: Trial) -> None:
+        """Add trials: together, since between two samples to write and to sync costs 0.3 ms of CPU time, however much it is."""
+        if trials:
+            append(self.folder / "trials.jsonl", *trials)
+        self.trials += trials
+        for trial in trials:
+            self.kept(trial)
 
     def once(self, record: Trial | Proof) -> None:
         """Add one record unless its like is there: an interrupted run may have come so far."""
-        if same(record) not in map(same, self.trials if isinstance(record, Trial) else self.proofs):
+        if same(record) in map(same, self.trials if isinstance(record, Trial) else self.proofs):
+            return
+        if isinstance(record, Trial):
             self.keep(record)
+        else:
+            append(self.folder / "proofs.jsonl", record)
+            self.proofs.append(record)
 
     def run(self, manifest: Mapping[str, Any]) -> Run:
         """The run so far."""

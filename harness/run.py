@@ -1,4 +1,4 @@
-"""One run from plan to report: proof, training, timing, views. Every record is on disk before the next one begins."""
+"""One run from plan to report: proof, training, timing, views. What a turn of all entrants found is on disk before the next."""
 
 import re
 import shlex

@@ -96,8 +96,7 @@ class Generation:
             process = self.plan.workplace.worker(entrant.backend, cpus, label, cache=self.cache(entrant))
             worker = self.workers[entrant] = stack.enter_context(process)
         except WorkerError as error:
-            for s in self.subjects_of(entrant):
-                self.lost(s, entrant, "first_call", error)
+            self.timing.journal.keep(*(self.lost(s, entrant, "first_call", error) for s in self.subjects_of(entrant)))
             return
         for s in self.subjects_of(entrant):
             self.open_cell(worker, s, entrant)
@@ -126,49 +125,53 @@ class Generation:
         try:
             reply, _ = worker.ask(message, launch.weights_message(subject.weights))
         except WorkerError as error:
-            self.lost(subject, entrant, "first_call", error)
+            self.timing.journal.keep(self.lost(subject, entrant, "first_call", error))
             return
         values = {"import_s": worker.facts["import_s"], **reply["values"]}
         of = "control" if self.is_control(entrant) else ""
-        self.keep(self.cell(subject, entrant), "first_call", of=of, values=values, facts=reply["facts"])
-        if of:
-            return
-        for phase, found in reply["warmups"].items():
+        trials = [self.trial(self.cell(subject, entrant), "first_call", of=of, values=values, facts=reply["facts"])]
+        for phase, found in reply["warmups"].items() if not of else ():
             cell, facts = self.cell(subject, entrant, phase), {name: found[name] for name in ("kind", "start", "stride")}
-            self.keep(cell, "warmup", of=phase, steps=found["steps"], times_ns=tuple(found["times_ns"]), facts=facts)
+            times_ns = tuple(found["times_ns"])
+            trials.append(self.trial(cell, "warmup", of=phase, steps=found["steps"], times_ns=times_ns, facts=facts))
+        self.timing.journal.keep(*trials)
 
     def turns(self, subject: Subject, phase: Phase, round_: int, *, attempt: int, then: str) -> None:
-        """The canary, then one sample of every entrant. ``then`` is what follows.
+        """The canary, then one sample of every entrant; recorded together, whatever ends the turns. ``then`` is what follows.
 
         The first one rotates, and after each whole rotation the way round changes: nobody always follows the same one.
         """
         common: dict[str, Any] = {"round": round_, "attempt": attempt}
-        if self.bird:
-            self.sing(self.bird, subject, phase, common)
         members = [entrant for entrant in self.entrants if self.plan.takes_part(entrant, subject, self.threads)]
         rotation, shift = divmod(self.number * self.plan.suite.rounds + round_, len(members))
         order = (members[shift:] + members[:shift])[:: -1 if rotation % 2 else 1]
         where = f"{self.title}, round {round_ + 1} of {self.plan.suite.rounds}" + " again" * attempt
         names = [f"{entrant.backend} {entrant.name}" for entrant in order]
-        for position, entrant in enumerate(order):
-            if (subject.task, subject.batch, entrant) not in self.gone:
-                rest = ", ".join(names[position + 1 :]) or then
-                self.timing.progress.at(where, now=f"{subject.task} {phase}: {names[position]}", then=rest, often=True)
-                self.sample(subject, entrant, phase, {**common, "position": position})
+        trials: list[Trial] = []
+        try:
+            if self.bird:
+                trials.append(self.sing(self.bird, subject, phase, common))
+            for position, entrant in enumerate(order):
+                if (subject.task, subject.batch, entrant) not in self.gone:
+                    rest = ", ".join(names[position + 1 :]) or then
+                    self.timing.progress.at(where, now=f"{subject.task} {phase}: {names[position]}", then=rest, often=True)
+                    trials.append(self.sample(subject, entrant, phase, {**common, "position": position}))
+        finally:
+            self.timing.journal.keep(*trials)
 
-    def sing(self, bird: Worker, subject: Subject, phase: Phase, common: dict[str, Any]) -> None:
+    def sing(self, bird: Worker, subject: Subject, phase: Phase, common: dict[str, Any]) -> Trial:
         """Time the canary; without one a generation goes on, and its rounds are judged by the rest of what they met."""
         cell = replace(self.cell(subject, self.plan.entrants[0], phase), backend=bird.backend, mode="canary", device="cpu")
         common = {**common, "of": phase}
         try:
             reply, _ = bird.ask({"op": "canary"})
             bird.pause()
-            self.keep(cell, "canary", values=reply["values"], **common)
         except WorkerError as error:
             self.bird = None
-            self.keep(cell, "canary", error.status, reason=error.reason, log=error.log, **common)
+            return self.trial(cell, "canary", error.status, reason=error.reason, log=error.log, **common)
+        return self.trial(cell, "canary", values=reply["values"], **common)
 
-    def sample(self, subject: Subject, entrant: Entrant, phase: Phase, common: dict[str, Any]) -> None:
+    def sample(self, subject: Subject, entrant: Entrant, phase: Phase, common: dict[str, Any]) -> Trial:
         """One turn: the worker runs, is timed, and is stopped again."""
         worker, cell = self.workers[entrant], self.cell(subject, entrant, phase)
         message = {"op": "sample", "cell": session(subject, entrant), "phase": phase}
@@ -176,12 +179,11 @@ class Generation:
             steps = self.sample_steps(worker, replace(cell, mode=entrant.mode), message)
             reply, _ = worker.ask({**message, "steps": steps})
         except WorkerError as error:
-            self.lost(subject, entrant, phase, error, **common)
-            return
+            return self.lost(subject, entrant, phase, error, **common)
         finally:
             worker.pause()
         what, of = ("control", phase) if self.is_control(entrant) else (phase, "")
-        self.keep(cell, what, of=of, **common, **thinned(reply))
+        return self.trial(cell, what, of=of, **common, **thinned(reply))
 
     def sample_steps(self, worker: Worker, cell: Cell, message: dict[str, Any]) -> int:
         """How many steps last about ``sample_s``: measured once, then the same in every round, generation and copy.
@@ -203,15 +205,15 @@ class Generation:
         found = self.plan.cell(subject, entrant.backend, mode, self.threads)
         return replace(found, batch=1) if phase == "latency" else found
 
-    def lost(self, subject: Subject, entrant: Entrant, phase: str, error: WorkerError, **common: Any) -> None:
+    def lost(self, subject: Subject, entrant: Entrant, phase: str, error: WorkerError, **common: Any) -> Trial:
         """A failure is a record, with what the samples of its round have in ``common``, and the cell's end in this generation."""
         self.gone.add((subject.task, subject.batch, entrant))
         cell, what = self.cell(subject, entrant, phase), "control" if self.is_control(entrant) else phase
-        self.keep(cell, what, error.status, reason=error.reason, log=error.log, **common)
+        return self.trial(cell, what, error.status, reason=error.reason, log=error.log, **common)
 
-    def keep(self, cell: Cell, phase: str, status: Status = "ok", **found: Any) -> None:
-        """Write a record of this generation down."""
-        self.timing.journal.keep(Trial(cell, phase, status, self.number, **found))
+    def trial(self, cell: Cell, phase: str, status: Status = "ok", **found: Any) -> Trial:
+        """A record of this generation."""
+        return Trial(cell, phase, status, self.number, **found)
 
 
 def calibrated(worker: Worker, message: dict[str, Any], wanted_s: float) -> int:

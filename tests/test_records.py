@@ -181,6 +181,33 @@ def test_a_disk_that_is_full_at_any_byte(tmp_path: Path) -> None:
     assert told > 30
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+def test_records_kept_together_are_whole_one_by_one(tmp_path: Path) -> None:
+    """Wherever a disk is full: those before the torn one stay, and what is added later begins a line of its own."""
+    records.Journal(tmp_path).keep()
+    assert list(tmp_path.iterdir()) == []  # no line for no record
+    turn, lengths = [replace(TRIAL, position=k, log="x" * 200) for k in range(3)], set[int]()
+    records.append(tmp_path / "whole", *turn)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for size in range(0, (tmp_path / "whole").stat().st_size, 59):
+        journal = records.Journal(tmp_path / str(size))
+        journal.folder.mkdir()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            with pytest.raises(HarnessError, match="File too large"):
+                journal.keep(*turn)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        path = journal.folder / "trials.jsonl"
+        kept = list(records.each(path, records.trial))
+        assert kept == turn[: len(kept)]
+        lengths.add(len(kept))
+        disk.mend(path)
+        records.append(path, *turn[len(kept) :])
+        assert list(records.each(path, records.trial)) == turn
+    assert lengths == {0, 1, 2}
+
+
 def test_a_torn_line_is_moved_away_once(run: Path) -> None:
     """What was whole stays byte by byte, the next record has a line of its own, and nothing is thrown away."""
     path, torn = run / "trials.jsonl", run / "trials.jsonl.torn"

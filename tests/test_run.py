@@ -276,9 +276,9 @@ def test_a_call_that_was_lost_has_the_batch_of_a_call(tmp_path: Path) -> None:
     with at_home(build(tmp_path / "house", {"left": ""})):
         plan, journal = planned(tmp_path / "scratch", ("left",)), records.Journal(tmp_path)
     lost = Generation(Timing(plan, journal, Progress(), 0), 0, 1).lost
-    for phase in ("train", "latency"):
-        lost(plan.subjects[0], plan.entrants[0], phase, WorkerError("failed", "it died", ""), round=1)
-    assert [(t.phase, t.cell.batch, t.round) for t in journal.trials] == [("train", 8, 1), ("latency", 1, 1)]
+    error = WorkerError("failed", "it died", "")
+    found = [lost(plan.subjects[0], plan.entrants[0], phase, error, round=1) for phase in ("train", "latency")]
+    assert [(t.phase, t.cell.batch, t.round) for t in found] == [("train", 8, 1), ("latency", 1, 1)]
 
 
 def test_the_time_until_an_interrupt_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,6 +293,23 @@ def test_the_time_until_an_interrupt_counts(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(KeyboardInterrupt):
         run.run(planned(tmp_path / "scratch", ()), out, Progress())
     assert json.loads((out / "run.json").read_text("utf-8"))["progress"]["used_s"] >= 0.1
+
+
+def test_what_a_turn_measured_is_kept_whatever_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The samples of a turn are written together: an interrupt in the middle of one loses none that was taken."""
+    sampled, ask = set[str](), launch.Worker.ask
+
+    def interrupted(worker: launch.Worker, message: dict[str, Any], *more: Any, **settings: Any) -> Any:
+        if message["op"] == "sample":
+            sampled.add(worker.backend)
+        if len(sampled) == 2:
+            raise KeyboardInterrupt
+        return ask(worker, message, *more, **settings)
+
+    monkeypatch.setattr(launch.Worker, "ask", interrupted)
+    with at_home(build(tmp_path / "house", {"left": "", "right": ""})), pytest.raises(KeyboardInterrupt):
+        carried_out(planned(tmp_path / "scratch", ("left", "right")), tmp_path / "out")
+    assert [t.phase for t in records.read(tmp_path / "out").trials][-2:] == ["canary", "train"]
 
 
 def test_trials_say_what_was_measured(sound: Run) -> None:
@@ -619,7 +636,7 @@ def test_killed_workers_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     class Killing(Progress):
         def kept(self, trial: Trial) -> None:
-            if (trial.phase, trial.generation, trial.round, trial.attempt) == ("canary", 0, 1, 0):
+            if (trial.phase, trial.generation, trial.round, trial.attempt) == ("canary", 0, 0, 0):  # kept as its turn ends
                 (left,) = (w for w in workers() if "time-0-1-left-plain-0" in w.environ()["KERAS_HOME"])
                 left.kill()
 
