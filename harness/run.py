@@ -1,5 +1,6 @@
 """One run from plan to report: proof, training, timing, views. What a turn of all entrants found is on disk before the next."""
 
+import gc
 import re
 import shlex
 import sys
@@ -52,6 +53,7 @@ def generations(plan: Plan, journal: Journal, state: "State", progress: Progress
     begun, complete, aside = state.used(), state.progress["complete"], state.progress["aside"]
     first = len(complete)
     timing = Timing(plan, journal, progress, first + len(aside))
+    gc.freeze()  # or all that was imported is looked through again and again, 0.1 s of CPU time each, while samples come in
     while wanted(plan, len(complete), judge(journal.run(state.manifest), progress)):
         number = len(complete) + len(aside)  # one that was cut short has used its number up
         for threads in plan.threads:
